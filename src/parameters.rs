@@ -1,0 +1,469 @@
+//! The parameters of a playbook: declared by top-level calls with literal arguments, read before anything runs.
+//!
+//! A value comes from the command line, else the environment (`OPS_PARAM_KEEP_DB`), else `[params]` in `ops.toml`, else
+//! the default. Every value is checked against its declaration, and an error names where the value came from.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::OsString;
+
+use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use rhai::{AST, ASTNode, Dynamic, Expr, FnCallExpr, ParseError, Position, Stmt};
+use toml_edit::Value;
+
+use crate::playbook::Playbook;
+use crate::report::Problem;
+use crate::sources;
+
+/// Why parameters could not be read or given.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The playbook does not parse.
+    #[error("{name}: {error}")]
+    Syntax {
+        /// The name of the text.
+        name: String,
+        /// What the parser said.
+        error: ParseError,
+    },
+    /// A declaration is wrong.
+    #[error("{}: {}", .0.name, .0.problem.title)]
+    Declaration(Box<Misdeclared>),
+    /// The command line is wrong, or asks for help.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// A value from elsewhere than the command line is not of the declared kind.
+    #[error("parameter `{parameter}` must be {expected}, but {origin} is {given}")]
+    Value {
+        /// The parameter.
+        parameter: String,
+        /// What its declaration allows.
+        expected: String,
+        /// Where the value came from.
+        origin: String,
+        /// The value.
+        given: String,
+    },
+    /// Required parameters have no value.
+    #[error("{}", missing(.0))]
+    Missing(Vec<String>),
+}
+
+/// Where and why a declaration is wrong.
+#[derive(Debug)]
+pub struct Misdeclared {
+    /// The name of the text.
+    pub name: String,
+    /// The place in it.
+    pub position: Position,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+fn missing(names: &[String]) -> String {
+    let ways = names.iter().map(|name| {
+        let (value, variable) = (value_name(name), variable(name));
+        format!("parameter `{name}` is required: give --{name} <{value}>, set {variable}, or set `{name}` under [params] in ops.toml")
+    });
+    ways.collect::<Vec<_>>().join("\n")
+}
+
+/// The values of a playbook's parameters, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters(BTreeMap<String, Dynamic>);
+
+impl Parameters {
+    /// The value of a declared parameter.
+    pub fn get(&self, name: &str) -> Option<&Dynamic> {
+        self.0.get(name)
+    }
+
+    /// Every parameter with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Dynamic)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+/// The parameters that a playbook declares, in its order.
+#[derive(Debug)]
+pub struct Declarations {
+    playbook: String,
+    about: String,
+    declared: Vec<Declaration>,
+}
+
+#[derive(Debug)]
+struct Declaration {
+    name: String,
+    help: String,
+    kind: Kind,
+    default: Option<Dynamic>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Flag,
+    Text,
+    Integer,
+    Float,
+    Boolean,
+    Choice(Vec<Dynamic>),
+}
+
+impl Declarations {
+    /// Reads the declarations of a playbook. `host_flags` are names that it may not take.
+    pub(crate) fn read(playbook: &Playbook, host_flags: &[&str]) -> Result<Self, Error> {
+        let ast = sources::parse(playbook.text())
+            .map_err(|error| Error::Syntax { name: playbook.source().to_owned(), error })?;
+        let declared = declarations(&ast, host_flags).map_err(|(position, problem)| {
+            let name = playbook.source().to_owned();
+            Error::Declaration(Box::new(Misdeclared { name, position, problem }))
+        })?;
+        Ok(Self { playbook: playbook.name().to_owned(), about: playbook.about(), declared })
+    }
+
+    /// The command line of the playbook. A caller may add flags of its own before it parses.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.playbook.clone())
+            .bin_name(format!("ops run {}", self.playbook))
+            .no_binary_name(true)
+            .disable_version_flag(true)
+            .args(self.declared.iter().map(Declaration::arg));
+        if let Some(summary) = self.about.lines().next() {
+            command = command.about(summary.to_owned()).long_about(self.about.clone());
+        }
+        if let Some(Declaration { name, .. }) = self.declared.first() {
+            command = command.after_help(format!(
+                "A parameter can also be set in the environment (--{name} as {}) or under [params] in ops.toml.",
+                variable(name)
+            ));
+        }
+        command
+    }
+
+    /// Gives every parameter its value, from the playbook's own arguments and the other places.
+    pub fn parse(
+        &self,
+        args: &[OsString],
+        environment: impl Fn(&str) -> Option<String>,
+        project: &BTreeMap<String, Value>,
+    ) -> Result<Parameters, Error> {
+        self.resolve(&self.command().try_get_matches_from(args)?, environment, project)
+    }
+
+    /// Like [`parse`](Self::parse), for a command line that was already matched by [`command`](Self::command).
+    pub fn resolve(
+        &self,
+        matches: &ArgMatches,
+        environment: impl Fn(&str) -> Option<String>,
+        project: &BTreeMap<String, Value>,
+    ) -> Result<Parameters, Error> {
+        let mut values = BTreeMap::new();
+        let mut missing = Vec::new();
+        for declaration in &self.declared {
+            match declaration.value(matches, &environment, project)? {
+                Some(value) => drop(values.insert(declaration.name.clone(), value)),
+                None => missing.push(declaration.name.clone()),
+            }
+        }
+        if missing.is_empty() { Ok(Parameters(values)) } else { Err(Error::Missing(missing)) }
+    }
+}
+
+impl Declaration {
+    fn arg(&self) -> Arg {
+        let arg = Arg::new(self.name.clone()).long(self.name.clone()).help(self.help.clone());
+        let arg = match &self.kind {
+            Kind::Flag => return arg.action(ArgAction::SetTrue),
+            Kind::Choice(allowed) => {
+                arg.value_parser(PossibleValuesParser::new(allowed.iter().map(Dynamic::to_string)))
+            }
+            Kind::Boolean => arg.value_parser(PossibleValuesParser::new(["true", "false"])),
+            Kind::Text => arg,
+            Kind::Integer => arg.value_parser(|text: &str| checked(text, &Kind::Integer)),
+            Kind::Float => arg.value_parser(|text: &str| checked(text, &Kind::Float)),
+        };
+        let arg = arg
+            .value_name(value_name(&self.name))
+            .allow_negative_numbers(matches!(self.kind, Kind::Integer | Kind::Float | Kind::Choice(_)));
+        match &self.default {
+            // An empty default means "none given"; `[default: ]` would tell nobody anything.
+            Some(default) if !default.to_string().is_empty() => arg.default_value(default.to_string()),
+            Some(_) | None => arg,
+        }
+    }
+
+    fn value(
+        &self,
+        matches: &ArgMatches,
+        environment: impl Fn(&str) -> Option<String>,
+        project: &BTreeMap<String, Value>,
+    ) -> Result<Option<Dynamic>, Error> {
+        let misfit = |origin: String, given: String| Error::Value {
+            parameter: self.name.clone(),
+            expected: self.kind.to_string(),
+            origin,
+            given,
+        };
+        if matches.value_source(&self.name) == Some(ValueSource::CommandLine) {
+            if matches!(self.kind, Kind::Flag) {
+                return Ok(Some(true.into()));
+            }
+            let text = matches.get_one::<String>(&self.name).map_or("", String::as_str);
+            // clap has checked it already with the same rule.
+            return self
+                .kind
+                .from_text(text)
+                .map(Some)
+                .ok_or_else(|| misfit(format!("--{}", self.name), format!("`{text}`")));
+        }
+        let variable = variable(&self.name);
+        if let Some(text) = environment(&variable) {
+            let value = self.kind.from_text(&text);
+            return value.map(Some).ok_or_else(|| misfit(variable, format!("`{text}`")));
+        }
+        // TOML writers are used to both spellings, and one that is silently ignored helps nobody.
+        let key = [self.name.clone(), self.name.replace('-', "_")]
+            .into_iter()
+            .find(|key| project.contains_key(key));
+        if let Some((key, value)) = key.and_then(|key| project.get_key_value(&key)) {
+            let given = || {
+                misfit(
+                    format!("`{key}` under [params] in ops.toml"),
+                    format!("`{}`", value.to_string().trim()),
+                )
+            };
+            return self.kind.from_toml(value).map(Some).ok_or_else(given);
+        }
+        Ok(self.default.clone())
+    }
+}
+
+impl Kind {
+    fn from_text(&self, text: &str) -> Option<Dynamic> {
+        match self {
+            Self::Flag | Self::Boolean => match text {
+                "true" | "1" | "yes" | "on" => Some(true.into()),
+                "false" | "0" | "no" | "off" => Some(false.into()),
+                _ => None,
+            },
+            Self::Text => Some(text.into()),
+            Self::Integer => text.parse::<i64>().ok().map(Into::into),
+            Self::Float => text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Into::into),
+            Self::Choice(allowed) => allowed.iter().find(|value| value.to_string() == text).cloned(),
+        }
+    }
+
+    fn from_toml(&self, value: &Value) -> Option<Dynamic> {
+        match (self, value) {
+            (Self::Flag | Self::Boolean, Value::Boolean(value)) => Some((*value.value()).into()),
+            (Self::Text | Self::Choice(_), Value::String(value)) => self.from_text(value.value()),
+            (Self::Integer | Self::Choice(_), Value::Integer(value)) => {
+                self.from_text(&value.value().to_string())
+            }
+            (Self::Float, Value::Integer(value)) => self.from_text(&value.value().to_string()),
+            (Self::Float | Self::Choice(_), Value::Float(value)) => {
+                self.from_text(&Dynamic::from(*value.value()).to_string())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Flag | Self::Boolean => "true or false",
+            Self::Text => "text",
+            Self::Integer => "a whole number",
+            Self::Float => "a number",
+            Self::Choice(allowed) => {
+                let allowed: Vec<_> = allowed.iter().map(|value| format!("`{value}`")).collect();
+                return write!(formatter, "one of {}", allowed.join(", "));
+            }
+        })
+    }
+}
+
+fn checked(text: &str, kind: &Kind) -> Result<String, String> {
+    kind.from_text(text).map(|_| text.to_owned()).ok_or_else(|| format!("expected {kind}"))
+}
+
+fn variable(name: &str) -> String {
+    format!("OPS_PARAM_{}", value_name(name))
+}
+
+fn value_name(name: &str) -> String {
+    name.replace('-', "_").to_uppercase()
+}
+
+type Misplaced = (Position, Problem);
+
+fn declarations(ast: &AST, host_flags: &[&str]) -> Result<Vec<Declaration>, Misplaced> {
+    let mut declared = Vec::new();
+    let mut first_line = HashMap::new();
+    let mut in_place = HashSet::new();
+    for statement in ast.statements() {
+        if let Stmt::Var(variable, ..) = statement
+            && let Expr::FnCall(call, position) = &variable.1
+            && is_declaration(call)
+        {
+            in_place.insert(*position);
+            let declaration = declaration(call, *position, host_flags)?;
+            let line = position.line().unwrap_or_default();
+            if let Some(line) = first_line.insert(declaration.name.clone(), line) {
+                let title = format!("parameter `{}` is declared twice", declaration.name);
+                let notes = vec![format!("the first declaration is on line {line}")];
+                return Err((call.args[0].position(), Problem { title, notes, ..Problem::default() }));
+            }
+            declared.push(declaration);
+        }
+    }
+    let mut misplaced = None;
+    ast.walk(&mut |path| {
+        let (call, position) = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position))) => (call, position),
+            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
+            _ => return true,
+        };
+        if is_declaration(call) && !in_place.contains(position) {
+            misplaced = Some((call.name.to_string(), *position));
+        }
+        misplaced.is_none()
+    });
+    match misplaced {
+        Some((name, position)) => Err((
+            position,
+            Problem {
+                title: format!("`{name}` declares a parameter, so it must stand alone at the top level"),
+                help: vec![format!("write `let value = {};` outside of functions and blocks", usage(&name))],
+                ..Problem::default()
+            },
+        )),
+        None => Ok(declared),
+    }
+}
+
+fn is_declaration(call: &FnCallExpr) -> bool {
+    call.namespace.is_empty() && matches!(call.name.as_str(), "flag" | "option" | "choice" | "required")
+}
+
+fn usage(function: &str) -> &'static str {
+    match function {
+        "flag" => r#"flag("keep-db", "Keep the database")"#,
+        "option" => r#"option("servers", 2, "How many servers")"#,
+        "choice" => r#"choice("size", ["t3.micro", "t3.small"], "Server size")"#,
+        _ => r#"required("image", "What to run")"#,
+    }
+}
+
+fn declaration(call: &FnCallExpr, position: Position, host_flags: &[&str]) -> Result<Declaration, Misplaced> {
+    let function = call.name.as_str();
+    let fail = |position: Position, title: String| {
+        Err((
+            position,
+            Problem { title, help: vec![format!("for example `{}`", usage(function))], ..Problem::default() },
+        ))
+    };
+    let expected = if matches!(function, "flag" | "required") { 2 } else { 3 };
+    if call.args.len() != expected {
+        return fail(position, format!("`{function}` takes {expected} arguments, not {}", call.args.len()));
+    }
+    let mut literals = Vec::new();
+    for argument in &call.args {
+        match argument.get_literal_value(None) {
+            Some(value) => literals.push(value),
+            None => {
+                let title = format!(
+                    "the arguments of `{function}` must be literals: they are read before the playbook runs"
+                );
+                return fail(argument.position(), title);
+            }
+        }
+    }
+    let text = |index: usize| literals[index].clone().into_string().ok();
+    let last = expected - 1;
+    let Some(name) = text(0) else {
+        return fail(call.args[0].position(), "the name of a parameter must be text".to_owned());
+    };
+    let Some(help) = text(last) else {
+        return fail(call.args[last].position(), format!("the help of parameter `{name}` must be text"));
+    };
+    if let Err(problem) = check_name(&name, host_flags) {
+        return Err((call.args[0].position(), problem));
+    }
+    let (kind, default) = match function {
+        "flag" => (Kind::Flag, Some(false.into())),
+        "required" => (Kind::Text, None),
+        "option" => match kind_of(&literals[1]) {
+            Some(kind) => (kind, Some(literals[1].clone())),
+            None => {
+                let title =
+                    format!("the default of parameter `{name}` must be text, a number, true or false");
+                return fail(call.args[1].position(), title);
+            }
+        },
+        _ => match allowed(&literals[1]) {
+            Ok(allowed) => {
+                let first = allowed.first().cloned();
+                (Kind::Choice(allowed), first)
+            }
+            Err(reason) => {
+                return fail(call.args[1].position(), format!("the values of parameter `{name}` {reason}"));
+            }
+        },
+    };
+    Ok(Declaration { name, help, kind, default })
+}
+
+fn kind_of(value: &Dynamic) -> Option<Kind> {
+    if value.is_string() {
+        Some(Kind::Text)
+    } else if value.is_int() {
+        Some(Kind::Integer)
+    } else if value.is_float() {
+        Some(Kind::Float)
+    } else if value.is_bool() {
+        Some(Kind::Boolean)
+    } else {
+        None
+    }
+}
+
+fn allowed(values: &Dynamic) -> Result<Vec<Dynamic>, &'static str> {
+    let values = values.clone().into_array().map_err(|_| "must be a list")?;
+    let mut seen = HashSet::new();
+    match values.as_slice() {
+        [] => Err("must not be an empty list"),
+        _ if !values.iter().all(|value| value.is_string() || value.is_int() || value.is_float()) => {
+            Err("must be texts or numbers")
+        }
+        _ if !values.iter().all(|value| seen.insert(value.to_string())) => Err("must differ from each other"),
+        _ => Ok(values),
+    }
+}
+
+fn check_name(name: &str, host_flags: &[&str]) -> Result<(), Problem> {
+    let word =
+        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if !name.split('-').all(word) || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
+        let better = words.collect::<Vec<_>>().join("-").to_lowercase();
+        let better =
+            if better.starts_with(|first: char| first.is_ascii_lowercase()) { &better } else { "keep-db" };
+        return Err(Problem {
+            title: format!("`{name}` cannot be the name of a parameter"),
+            help: vec![format!("use lower-case letters, digits and single dashes, like `{better}`")],
+            ..Problem::default()
+        });
+    }
+    if name == "help" || host_flags.contains(&name) {
+        return Err(Problem {
+            title: format!("`--{name}` belongs to ops itself"),
+            help: vec!["choose another name for this parameter".to_owned()],
+            ..Problem::default()
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The text of every script that a run has read, and the resolver that reads the imported ones.
+//!
+//! A run keeps texts, not syntax trees: when an error is to be drawn, the text is parsed again without the optimizer,
+//! whose folding loses the positions of map keys. An import reaches only files below the playbook's root folder.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, ThreadId};
+
+use rhai::{
+    AST, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, ParseError, Position, Scope,
+};
+
+/// The deepest nesting of expressions that a script may have. The running engine and the parser of this file set the
+/// same limit, in debug and release builds alike, so that what runs can also be drawn.
+/// rhai's own 64 (32 inside functions) refuses a chain of 40 `+`; see `docs/decisions`.
+pub const MAX_EXPRESSION_DEPTH: usize = 256;
+
+/// Why the text of a script could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file could not be read.
+    #[error("cannot read `{}`: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file holds bytes that are not text.
+    #[error("`{}` is not UTF-8 text: line {line} holds a byte that is no character", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not text.
+        line: usize,
+    },
+}
+
+/// The texts of a run by name. A name is what errors show, and the `source` of the script's syntax tree.
+/// Clones share one store.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    texts: Arc<RwLock<BTreeMap<String, Arc<str>>>>,
+}
+
+impl Sources {
+    /// Keeps the text of a script.
+    pub fn insert(&self, name: &str, text: Arc<str>) {
+        self.texts.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), text);
+    }
+
+    /// The text of a script, if the run has read it.
+    pub fn get(&self, name: &str) -> Option<Arc<str>> {
+        self.texts.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+/// Reads a script. A byte order mark is dropped and a `#!` line becomes a comment, so that line numbers hold.
+pub fn read(path: &Path) -> Result<Arc<str>, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+        Error::NotUtf8 { path: path.to_owned(), line }
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(match text.strip_prefix("#!") {
+        // The rest of the line goes too: `//` before `/usr/bin/env` would open a documentation comment.
+        Some(rest) => format!("//{}", &rest[rest.find('\n').unwrap_or(rest.len())..]).into(),
+        None => text.into(),
+    })
+}
+
+/// Parses a script for reading, not for running: nothing is folded, and no host function need exist.
+pub fn parse(text: &str) -> Result<AST, ParseError> {
+    let mut engine = Engine::new_raw();
+    engine.set_optimization_level(OptimizationLevel::None);
+    engine.set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH);
+    engine.compile(text)
+}
+
+/// Resolves `import "lib/defaults" as defaults;` to `lib/defaults.rhai` below one folder.
+#[derive(Debug)]
+pub struct Modules {
+    root: PathBuf,
+    shown: PathBuf,
+    sources: Sources,
+    loaded: RwLock<BTreeMap<String, Arc<Module>>>,
+    /// What each thread is in the middle of loading. A cycle would overflow the stack: rhai counts modules per file.
+    loading: Mutex<HashSet<(ThreadId, String)>>,
+}
+
+impl Modules {
+    /// A resolver for the files below `root`, which errors call `shown`.
+    pub fn new(root: PathBuf, shown: PathBuf, sources: Sources) -> Self {
+        Self { root, shown, sources, loaded: RwLock::default(), loading: Mutex::default() }
+    }
+
+    fn load(&self, engine: &Engine, import: &str, name: &str) -> Result<Arc<Module>, Box<EvalAltResult>> {
+        let file = self.root.join(format!("{import}.rhai"));
+        if !file.exists() {
+            return Err(Box::new(EvalAltResult::ErrorModuleNotFound(import.to_owned(), Position::NONE)));
+        }
+        let text = read(&file).map_err(|error| error.to_string())?;
+        self.sources.insert(name, text.clone());
+        let mut ast = engine
+            .compile(&text)
+            .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, error.1)))?;
+        ast.set_source(name);
+        Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Into::into)
+    }
+}
+
+impl ModuleResolver for Modules {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        _source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Result<Arc<Module>, Box<EvalAltResult>> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        if let Some(module) = loaded {
+            return Ok(module);
+        }
+        if let Some(reason) = refused(path) {
+            return Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)));
+        }
+        let name = self.shown.join(format!("{path}.rhai")).display().to_string();
+        let loading = (thread::current().id(), path.to_owned());
+        if !self.loading.lock().unwrap_or_else(PoisonError::into_inner).insert(loading.clone()) {
+            let reason = format!("`{path}` imports itself, directly or through what it imports");
+            return Err(Box::new(EvalAltResult::ErrorRuntime(reason.into(), position)));
+        }
+        // No lock is held while the module runs: it may import others.
+        let module = self.load(engine, path, &name);
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner).remove(&loading);
+        let module = module.map_err(|error| match *error {
+            EvalAltResult::ErrorModuleNotFound(import, Position::NONE) => {
+                Box::new(EvalAltResult::ErrorModuleNotFound(import, position))
+            }
+            // A run that is being ended must look so from outside as well.
+            EvalAltResult::ErrorTerminated(..) => error,
+            // The name under which the text is kept: the position inside belongs to that text.
+            _ => Box::new(EvalAltResult::ErrorInModule(name, error, position)),
+        })?;
+        self.loaded.write().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), module.clone());
+        Ok(module)
+    }
+}
+
+/// Why an import path is not one, if so. Symbolic links are followed: who can place one can edit the playbook.
+fn refused(path: &str) -> Option<String> {
+    let bad_part = path.split('/').any(|part| matches!(part, "" | "." | ".."));
+    if bad_part || path.contains(['\\', '\0']) {
+        return Some(format!(
+            "cannot import `{path}`: an import is a path below the playbook folder, like `lib/defaults`, without `.` or `..`"
+        ));
+    }
+    let stem = path.strip_suffix(".rhai")?;
+    Some(format!("cannot import `{path}`: write `{stem}`, without `.rhai`"))
+}
