@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::parameters::{self, Declarations};
+use crate::report::nearest;
 use crate::sources::{self, Modules, Sources};
 
 const FOLDER: &str = "playbooks";
@@ -187,14 +188,4 @@ fn suggestion(name: &str, given: &Path, available: &[String]) -> Option<String> 
     }
     let stem = Path::new(name).file_stem()?.to_str()?;
     nearest(stem, available.iter().map(String::as_str)).map(str::to_owned)
-}
-
-/// The candidate that was probably meant. Without a limit on the distance, `each_paralel` would suggest `chars`.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
 }
