@@ -1,1 +1,30 @@
+//! `ops` runs playbooks: Rhai scripts that deploy to AWS, or to a cloud on this machine.
+//!
+//! The rooms, from left to right; a file imports only from rooms to its right:
+//!
+//! ```text
+//! main -> cli -> commands -> playbook, parameters, engine, report, sources
+//!                         -> primitives -> host -> journal, lock, state, progress
+//!                                               -> clients -> error, secret
+//! ```
+//!
+//! - [`cli`] is the command line, [`commands`] has a file for each command.
+//! - [`playbook`] finds a script, [`parameters`] reads what it declares, [`engine`] prepares its run, [`report`] draws its errors.
+//! - [`primitives`] is what a playbook's author sees, [`host`] what one run may touch, [`clients`] the only place that names an SDK.
 
+pub mod cli;
+pub mod clients;
+pub mod commands;
+pub mod engine;
+pub mod error;
+pub mod host;
+pub mod journal;
+pub mod lock;
+pub mod parameters;
+pub mod playbook;
+pub mod primitives;
+pub mod progress;
+pub mod report;
+pub mod secret;
+pub mod sources;
+pub mod state;

@@ -1,1 +1,5 @@
-fn main() {}
+//! Parses the command line, runs the command, and gives the exit code.
+
+fn main() -> std::process::ExitCode {
+    ops::cli::main()
+}

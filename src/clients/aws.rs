@@ -1,0 +1,212 @@
+//! The AWS clients of a run, for the account and region that the SDK's default chain finds, or for the local cloud.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sts::config::{Credentials, ProvideCredentials};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use crate::error::{Error, Kind};
+
+/// Throttling and 5xx are tried again by the SDK, this often in all (SDK "adaptive" mode: it also slows down).
+const ATTEMPTS: u32 = 6;
+
+/// Where the calls go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The account that the SDK's default chain finds; a profile may be named.
+    Account { profile: Option<String> },
+    /// The local cloud at this URL.
+    Local { endpoint: String },
+}
+
+/// Who is asking, where: the account line.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub account: String,
+    /// `aws`, `aws-cn` ..: the second part of every ARN.
+    pub partition: String,
+    /// The user or role, as its ARN ends.
+    pub caller: String,
+    /// When temporary credentials end.
+    pub expiry: Option<SystemTime>,
+}
+
+/// One client for each service, and who they act for.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    pub ec2: aws_sdk_ec2::Client,
+    pub rds: aws_sdk_rds::Client,
+    pub sns: aws_sdk_sns::Client,
+    pub sqs: aws_sdk_sqs::Client,
+    pub ssm: aws_sdk_ssm::Client,
+    pub region: String,
+    pub identity: Identity,
+}
+
+impl Clients {
+    /// Makes the clients and asks who they act for (STS `GetCallerIdentity`).
+    ///
+    /// Fails with kind `denied` where there are no credentials, or none that work.
+    pub async fn connect(target: &Target, region: Option<&str>) -> Result<Self, Error> {
+        // A dead endpoint is told from a slow one after some seconds; no call of this program holds a connection longer.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(Duration::from_secs(60))
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(RetryConfig::adaptive().with_max_attempts(ATTEMPTS))
+            .timeout_config(timeouts);
+        if let Some(region) = region {
+            loader = loader.region(Region::new(region.to_owned()));
+        }
+        match target {
+            Target::Account { profile: Some(profile) } => loader = loader.profile_name(profile),
+            Target::Account { profile: None } => {}
+            Target::Local { endpoint } => {
+                loader = loader
+                    .endpoint_url(endpoint)
+                    .region(Region::new(region.unwrap_or("us-east-1").to_owned()))
+                    .credentials_provider(Credentials::new("local", "local", None, None, "local cloud"));
+            }
+        }
+        let config = loader.load().await;
+        let Some(region) = config.region().map(ToString::to_string) else {
+            return Err(Error::invalid("no AWS region is set")
+                .help("add `--region us-east-1`, set AWS_REGION, or set `region` in ~/.aws/config")
+                .help("or try the playbook on this machine, without an account: add `--local`"));
+        };
+        let expiry = expiry(&config).await?;
+        let identity = aws_sdk_sts::Client::new(&config)
+            .get_caller_identity()
+            .send()
+            .await
+            .map_err(|error| failure("sts", "GetCallerIdentity", error))?;
+        let caller = identity.arn().unwrap_or_default();
+        Ok(Clients {
+            ec2: aws_sdk_ec2::Client::new(&config),
+            rds: aws_sdk_rds::Client::new(&config),
+            sns: aws_sdk_sns::Client::new(&config),
+            sqs: aws_sdk_sqs::Client::new(&config),
+            ssm: aws_sdk_ssm::Client::new(&config),
+            region,
+            identity: Identity {
+                account: identity.account().unwrap_or_default().to_owned(),
+                partition: caller.split(':').nth(1).unwrap_or("aws").to_owned(),
+                caller: caller.rsplit(':').next().unwrap_or(caller).to_owned(),
+                expiry,
+            },
+        })
+    }
+}
+
+async fn expiry(config: &aws_config::SdkConfig) -> Result<Option<SystemTime>, Error> {
+    let missing = |reason: String| {
+        Error::new(Kind::Denied, format!("no usable AWS credentials: {reason}"))
+            .help(
+                "looked at: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the profile (AWS_PROFILE or --profile) in ~/.aws/config and \
+                 ~/.aws/credentials with SSO and credential_process, a web identity token, the container's and the instance's role",
+            )
+            .help("log in, for example with `aws configure` or `aws sso login`")
+            .help("or try the playbook on this machine, without an account: add `--local`")
+    };
+    let provider = config.credentials_provider().ok_or_else(|| missing("nothing provides any".to_owned()))?;
+    let credentials = provider.provide_credentials().await.map_err(|error| missing(chain(&error)))?;
+    Ok(credentials.expiry())
+}
+
+/// What a service or the way to it threw, as the host's error: the service's own code, message and request id.
+pub fn failure<E>(service: &str, operation: &str, error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let failed = match &error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            let metadata = answer.err().meta();
+            let code = metadata.code().unwrap_or_default();
+            let message = metadata.message().unwrap_or("the service gave no reason");
+            let kind = kind(code, status);
+            let request_id = ["x-amzn-requestid", "x-amz-request-id"]
+                .iter()
+                .find_map(|header| answer.raw().headers().get(*header))
+                .or_else(|| metadata.extra("aws_request_id"))
+                .unwrap_or_default();
+            Error::new(kind, message)
+                .code(code)
+                .request_id(request_id)
+                .retryable(matches!(kind, Kind::Throttled | Kind::Unavailable))
+        }
+        SdkError::TimeoutError(_) => Error::new(Kind::Timeout, "no answer in time").retryable(true),
+        SdkError::DispatchFailure(_) => {
+            Error::new(Kind::Unavailable, format!("cannot reach the service: {}", chain(&error))).retryable(true)
+        }
+        _ => Error::internal(chain(&error)),
+    };
+    let failed = failed.of(service, operation);
+    match failed.code.as_str() {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            failed.help("log in again, then run the same command again: it goes on where it stopped")
+        }
+        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" | "AuthorizationError" => {
+            failed.help(format!("the account's administrator has to allow `{service}:{operation}`"))
+        }
+        "InvalidClientTokenId" | "AuthFailure" | "SignatureDoesNotMatch" | "UnrecognizedClientException" => {
+            failed.help("the access key is wrong or was deleted: log in again, or choose another one with `--profile`")
+        }
+        _ => failed,
+    }
+}
+
+/// The kind of a service error. The codes are those of each API's reference; what is not listed goes by its ending and status.
+fn kind(code: &str, status: u16) -> Kind {
+    match code {
+        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" | "AuthFailure" | "AuthorizationError"
+        | "InvalidClientTokenId" | "ExpiredToken" | "ExpiredTokenException" | "RequestExpired"
+        | "SignatureDoesNotMatch" | "UnrecognizedClientException" | "OptInRequired" => Kind::Denied,
+        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "TooManyRequestsException" => Kind::Throttled,
+        "DBInstanceNotFound" | "DBSubnetGroupNotFoundFault" | "ParameterNotFound" | "NotFound" | "NotFoundException"
+        | "AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" | "DBSnapshotNotFound" => Kind::NotFound,
+        "DependencyViolation" | "InvalidDBInstanceState" | "IncorrectInstanceState" | "IdempotentParameterMismatch"
+        | "IdempotentInstanceTerminated" | "AWS.SimpleQueueService.QueueDeletedRecently" | "QueueDeletedRecently" => Kind::Conflict,
+        _ if code.ends_with(".NotFound") => Kind::NotFound,
+        _ if code.ends_with(".Duplicate") || code.ends_with("AlreadyExists") || code.ends_with("AlreadyExistsFault") => {
+            Kind::Exists
+        }
+        "QueueNameExists" | "QueueAlreadyExists" => Kind::Exists,
+        _ if status >= 500 => Kind::Unavailable,
+        _ => Kind::Invalid,
+    }
+}
+
+/// An error and its causes in one line; the SDK's own text is only "dispatch failure".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text += ": ";
+            text += &cause_text;
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_four_services_fall_into_the_closed_list() {
+        assert_eq!(kind("InvalidGroup.NotFound", 400), Kind::NotFound);
+        assert_eq!(kind("InvalidPermission.Duplicate", 400), Kind::Exists);
+        assert_eq!(kind("DBInstanceAlreadyExists", 400), Kind::Exists);
+        assert_eq!(kind("DependencyViolation", 400), Kind::Conflict);
+        assert_eq!(kind("InternalError", 500), Kind::Unavailable);
+        assert_eq!(kind("InvalidParameterValue", 400), Kind::Invalid);
+    }
+}

@@ -1,0 +1,92 @@
+//! Connections to PostgreSQL, blocking: they live and end on the script's own thread, since the `postgres` crate drives a runtime of
+//! its own and panics inside another one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postgres::config::SslMode;
+use postgres::{Client, Config};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::error::{Error, Kind};
+use crate::secret::Secret;
+
+/// Where and as whom to connect.
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub host: String,
+    pub port: u16,
+    pub database: String,
+    pub user: String,
+    pub password: Secret,
+}
+
+/// Connects with TLS, verified against the authorities in the PEM file `authority`.
+///
+/// Fails with the SQLSTATE as code where the server refused (`28P01` wrong password), with kind `unavailable` where there was no answer.
+pub fn connect(login: &Login, authority: &Path) -> Result<Client, Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    let unreadable = |reason: String| {
+        Error::invalid(format!("cannot read the certificates in {}: {reason}", authority.display()))
+            .help("it has to be a PEM file with the authority that signed the database's certificate")
+    };
+    for certificate in CertificateDer::pem_file_iter(authority).map_err(|error| unreadable(error.to_string()))? {
+        let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
+    }
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::internal(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Config::new()
+        .host(&login.host)
+        .port(login.port)
+        .dbname(&login.database)
+        .user(&login.user)
+        .password(login.password.expose())
+        .application_name("ops")
+        .ssl_mode(SslMode::Require)
+        .connect_timeout(Duration::from_secs(10))
+        .connect(MakeRustlsConnect::new(tls))
+        .map_err(|error| {
+            failure("connect", &error).help(format!(
+                "tried {} port {} as `{}` in database `{}`",
+                login.host, login.port, login.user, login.database
+            ))
+        })
+}
+
+/// What PostgreSQL or the way to it threw: the SQLSTATE as code; DETAIL and HINT are kept as help.
+pub fn failure(operation: &str, error: &postgres::Error) -> Error {
+    if let Some(answer) = error.as_db_error() {
+        let code = answer.code().code();
+        let kind = match code {
+            "23505" | "42P07" | "42710" => Kind::Exists,
+            "42501" | "28P01" | "28000" => Kind::Denied,
+            "40001" | "40P01" => Kind::Conflict,
+            "57014" => Kind::Timeout,
+            "53300" | "57P01" | "57P03" => Kind::Unavailable,
+            _ => Kind::Invalid,
+        };
+        let mut failed = Error::new(kind, answer.message())
+            .of("postgres", operation)
+            .code(code)
+            .retryable(matches!(kind, Kind::Conflict | Kind::Unavailable));
+        for note in [answer.detail(), answer.hint()].into_iter().flatten() {
+            failed = failed.help(note);
+        }
+        return failed;
+    }
+    // The error's own text is only "error connecting to server": the cause says why.
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Error::new(Kind::Unavailable, text).of("postgres", operation).retryable(true)
+}

@@ -1,0 +1,6 @@
+//! A file for each command.
+
+pub mod list;
+pub mod local;
+pub mod project;
+pub mod run;

@@ -1,0 +1,252 @@
+//! `ops run`: reads a playbook's parameters, runs it on a thread of its own, and says how it ended.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, FromArgMatches};
+use rhai::{EvalAltResult, Scope};
+
+use crate::cli::{HostFlags, host_flags, print_error};
+use crate::clients::aws::{Clients, Target};
+use crate::commands::{local, project};
+use crate::engine::{self, Prepared};
+use crate::error::{Error, Kind};
+use crate::host::{Connect, Consent, Host, Project, World, private_folder};
+use crate::parameters;
+use crate::playbook::Playbook;
+use crate::primitives::Parameters;
+use crate::progress::{Line, Progress};
+use crate::report::Reporter;
+use crate::sources::Sources;
+
+/// The exit code of a command line, a parameter or a playbook that is wrong before anything ran.
+const USAGE: u8 = 2;
+
+/// Runs the playbook called `name`; `arguments` are the host's flags and the playbook's parameters, in any order.
+pub fn run(name: &str, arguments: &[OsString]) -> ExitCode {
+    match prepare_and_run(name, arguments) {
+        Ok(code) => code,
+        Err(Failure::Usage(text)) => {
+            eprintln!("error: {text}");
+            ExitCode::from(USAGE)
+        }
+        Err(Failure::Drawn(text)) => {
+            eprint!("{text}");
+            ExitCode::from(USAGE)
+        }
+        Err(Failure::Clap(error)) => {
+            // Help goes to stdout and is no failure; the rest goes to stderr.
+            if let Err(source) = error.print() {
+                eprintln!("error: cannot print: {source}");
+            }
+            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+        }
+        Err(Failure::Host(error)) => {
+            print_error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// Why nothing was run.
+enum Failure {
+    Usage(String),
+    /// A report with a caret.
+    Drawn(String),
+    Clap(clap::Error),
+    Host(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Host(error)
+    }
+}
+
+fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failure> {
+    let (root, current) = project::find()?;
+    let settings = project::settings(&root)?;
+    let playbook = Playbook::find(&root, &current, name).map_err(|error| Failure::Usage(error.to_string()))?;
+    let sources = Sources::default();
+    sources.insert(playbook.source(), playbook.text().clone());
+
+    let names = host_flags();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let declarations = playbook.declarations(&names).map_err(|error| undeclared(error, &sources))?;
+    let command = HostFlags::augment_args(declarations.command());
+    let matches = command.try_get_matches_from(arguments).map_err(Failure::Clap)?;
+    let flags = HostFlags::from_arg_matches(&matches).map_err(Failure::Clap)?;
+    let environment = |variable: &str| std::env::var(variable).ok();
+    let parameters =
+        declarations.resolve(&matches, environment, &settings.params).map_err(|error| undeclared(error, &sources))?;
+    let parameters: Parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+
+    let runtime = tokio::runtime::Runtime::new().map_err(|source| Error::io("start the runtime", &source))?;
+    let folder = root.join(".ops");
+    let state_name = if flags.local { "deploy_config.local.json" } else { "deploy_config.json" };
+    let state = flags.state.as_ref().map_or_else(|| root.join(state_name), |path| current.join(path));
+    let world = if flags.local { World::Local { folder: folder.join("local") } } else { World::Aws };
+    let consent = Consent {
+        yes: flags.yes,
+        delete_protected: flags.delete_protected.clone(),
+        destroy_data: flags.destroy_data.clone(),
+    };
+    let connect = connect(
+        flags.region.clone().or(settings.region),
+        flags.profile.clone().or(settings.profile),
+        flags.install_missing,
+    );
+    let project = Project { root, folder, state };
+    let progress = Progress::new(flags.log_style);
+    let host = Arc::new(Host::new(connect, world, progress, project, consent, runtime.handle().clone()));
+    let prepared = engine::prepare(&host, parameters, &playbook, &sources);
+    stop_on_signal(&runtime, &host);
+
+    let code = script_thread(&host, &playbook, &prepared, &sources, flags.json);
+    // What is still under way in the background has no say in how long the command takes.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+/// Errors of declarations and parameters, drawn where they have a place.
+fn undeclared(error: parameters::Error, sources: &Sources) -> Failure {
+    let reporter = Reporter { sources, functions: &[], types: &[], describe: &|_| None, colour: false };
+    match error {
+        parameters::Error::Syntax { name, error } => Failure::Drawn(reporter.syntax(&name, &error)),
+        parameters::Error::Declaration(wrong) => {
+            Failure::Drawn(reporter.problem(&wrong.name, wrong.position, &wrong.problem))
+        }
+        parameters::Error::Usage(error) => Failure::Clap(error),
+        other => Failure::Usage(other.to_string()),
+    }
+}
+
+/// How the run's clients are made when it first needs one.
+fn connect(region: Option<String>, profile: Option<String>, install_missing: bool) -> Connect {
+    Box::new(move |host| {
+        private_folder(&host.project.folder)?;
+        let target = match &host.world {
+            World::Aws => Target::Account { profile: profile.clone() },
+            World::Local { folder } => Target::Local { endpoint: local::ensure_up(folder, install_missing)? },
+        };
+        host.block(Clients::connect(&target, region.as_deref()))
+    })
+}
+
+/// The first Ctrl-C or SIGTERM stops the run in order, the second one at once.
+fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
+    let host = host.clone();
+    runtime.spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+            host.progress.line(Line::Warning, "signals cannot be caught here: Ctrl-C ends the run without tidying up");
+            return;
+        };
+        let once = AtomicBool::new(false);
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if once.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+            host.progress.line(Line::Warning, "stopping; once more to leave at once");
+            host.cancel();
+        }
+    });
+}
+
+/// Runs the script on a thread with a large stack, outside the runtime: blocking clients may live there.
+fn script_thread(host: &Arc<Host>, playbook: &Playbook, prepared: &Prepared, sources: &Sources, as_json: bool) -> ExitCode {
+    let run = || execute(host, playbook, prepared, sources, as_json);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("playbook".to_owned()).stack_size(engine::STACK_SIZE);
+        match thread.spawn_scoped(scope, run).map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(code)) => code,
+            Ok(Err(_)) => {
+                eprintln!("error: ops itself failed; the lines above say where. Please report it.");
+                ExitCode::FAILURE
+            }
+            Err(source) => {
+                print_error(&Error::io("start the playbook's thread", &source));
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+fn execute(host: &Arc<Host>, playbook: &Playbook, prepared: &Prepared, sources: &Sources, as_json: bool) -> ExitCode {
+    let reporter = Reporter {
+        sources,
+        functions: &prepared.functions,
+        types: &prepared.types,
+        describe: &engine::describe,
+        colour: host.progress.colour(),
+    };
+    let mut ast = match prepared.engine.compile(&**playbook.text()) {
+        Ok(ast) => ast,
+        Err(error) => {
+            eprint!("{}", reporter.syntax(playbook.source(), &error));
+            return ExitCode::from(USAGE);
+        }
+    };
+    ast.set_source(playbook.source());
+    let ran = prepared.engine.run_ast_with_scope(&mut Scope::new(), &ast);
+    let ended = match ran {
+        Ok(()) => host.settle().map_err(|error| (error.to_string(), error)),
+        Err(error) => return failed(host, playbook, &reporter, &error),
+    };
+    if let Err((_, error)) = ended {
+        host.progress.recap();
+        print_error(&error);
+        return error.exit_code();
+    }
+    if host.used() {
+        host.progress.recap();
+    }
+    if let Some(output) = host.output() {
+        print_output(&output, as_json);
+    }
+    ExitCode::SUCCESS
+}
+
+fn failed(host: &Host, playbook: &Playbook, reporter: &Reporter, error: &EvalAltResult) -> ExitCode {
+    if host.used() {
+        host.progress.recap();
+    }
+    if let EvalAltResult::Exit(value, _) = error.unwrap_inner() {
+        let code = value.as_int().ok().and_then(|code| u8::try_from(code).ok());
+        return ExitCode::from(code.unwrap_or(0));
+    }
+    match engine::host_error(error) {
+        Some(error) if error.kind == Kind::Interrupted => {
+            host.progress.line(Line::Warning, "interrupted; run the same command again to go on");
+            error.exit_code()
+        }
+        found => {
+            eprint!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), error)));
+            found.map_or(ExitCode::FAILURE, |error| error.exit_code())
+        }
+    }
+}
+
+/// The result on stdout: `key  value` lines, or JSON.
+fn print_output(output: &serde_json::Value, as_json: bool) {
+    let text = match output {
+        serde_json::Value::Object(map) if !as_json => {
+            let widest = map.keys().map(|key| key.chars().count()).max().unwrap_or(0);
+            let line = |(key, value): (&String, &serde_json::Value)| match value {
+                serde_json::Value::String(text) => format!("{key:widest$}  {text}\n"),
+                other => format!("{key:widest$}  {other}\n"),
+            };
+            map.iter().map(line).collect()
+        }
+        other => format!("{other}\n"),
+    };
+    use std::io::Write;
+    // Whoever closed stdout does not want the result.
+    _ = std::io::stdout().write_all(crate::secret::mask(&text).as_bytes());
+}

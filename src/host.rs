@@ -1,0 +1,492 @@
+//! What one run may touch: its clients, its stack, its output; and [`Host::change`], the one door for changes.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::clients::aws::Clients;
+use crate::error::{Error, Kind};
+use crate::journal::Journal;
+use crate::lock::Lock;
+use crate::progress::{Line, Progress, Verb};
+use crate::state::State;
+
+/// What whoever typed the command has agreed to.
+#[derive(Debug, Clone, Default)]
+pub struct Consent {
+    /// `--yes`: changes, and deletions of what is not protected.
+    pub yes: bool,
+    /// `--delete-protected STACK`
+    pub delete_protected: Option<String>,
+    /// `--destroy-data STACK`: protected things go without a final snapshot.
+    pub destroy_data: Option<String>,
+}
+
+/// The folders and files of the project that a run works in.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// Paths in a playbook start here.
+    pub root: PathBuf,
+    /// `.ops`: journal, locks, keys and the local cloud. Mode 0700.
+    pub folder: PathBuf,
+    /// The state file.
+    pub state: PathBuf,
+}
+
+/// The world that the clients reach.
+#[derive(Debug, Clone)]
+pub enum World {
+    Aws,
+    /// The local cloud, whose files lie in `folder`.
+    Local { folder: PathBuf },
+}
+
+/// A resource that is about to change.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    pub verb: Verb,
+    pub service: &'static str,
+    /// The API operation: `RunInstances`.
+    pub operation: &'static str,
+    /// The resource's name inside its stack.
+    pub name: &'a str,
+    /// What a reader should know: the size, what differs. May be empty.
+    pub detail: &'a str,
+}
+
+/// The stack of a run, and what its changes need.
+struct Session {
+    journal: Option<(Lock, Journal)>,
+    state: State,
+}
+
+/// Makes the clients, when the first of them is needed: a playbook that asks no service needs no account.
+pub type Connect = Box<dyn Fn(&Host) -> Result<Clients, Error> + Send + Sync>;
+
+/// One run of one playbook.
+pub struct Host {
+    connect: Connect,
+    clients: OnceLock<Clients>,
+    pub world: World,
+    pub progress: Progress,
+    pub project: Project,
+    consent: Consent,
+    runtime: Handle,
+    cancelled: AtomicBool,
+    cancel: watch::Sender<bool>,
+    stack: OnceLock<String>,
+    session: Mutex<Option<Session>>,
+    agreed: AtomicBool,
+    output: Mutex<Option<serde_json::Value>>,
+    expected: Mutex<Vec<Expectation>>,
+}
+
+/// Waits for something that was started, and fails if it did not come up.
+type Expectation = Box<dyn Fn(&Host) -> Result<(), Error> + Send>;
+
+impl Host {
+    pub fn new(
+        connect: Connect,
+        world: World,
+        progress: Progress,
+        project: Project,
+        consent: Consent,
+        runtime: Handle,
+    ) -> Self {
+        Host {
+            connect,
+            clients: OnceLock::new(),
+            world,
+            progress,
+            project,
+            consent,
+            runtime,
+            cancelled: AtomicBool::new(false),
+            cancel: watch::Sender::new(false),
+            stack: OnceLock::new(),
+            session: Mutex::new(None),
+            agreed: AtomicBool::new(false),
+            output: Mutex::new(None),
+            expected: Mutex::new(Vec::new()),
+        }
+    }
+
+    // ---- clients ------------------------------------------------------------------------------------------------
+
+    /// The clients; the first use connects them and prints the account line.
+    pub fn aws(&self) -> Result<&Clients, Error> {
+        if let Some(clients) = self.clients.get() {
+            return Ok(clients);
+        }
+        let clients = (self.connect)(self)?;
+        let first = self.clients.get().is_none();
+        let clients = self.clients.get_or_init(|| clients);
+        if first {
+            self.progress.line(Line::Info, &self.account_line(clients));
+        }
+        Ok(clients)
+    }
+
+    /// Whether the run has asked any service.
+    pub fn used(&self) -> bool {
+        self.clients.get().is_some()
+    }
+
+    fn account_line(&self, clients: &Clients) -> String {
+        let identity = &clients.identity;
+        let mut line = match &self.world {
+            World::Local { .. } => format!("local cloud · {}", clients.region),
+            World::Aws => format!("account {} · {} · {}", identity.account, clients.region, identity.caller),
+        };
+        if let Some(left) = identity.expiry.and_then(|expiry| expiry.duration_since(std::time::SystemTime::now()).ok()) {
+            line += &format!(" · credentials {} min left", left.as_secs() / 60);
+        }
+        line
+    }
+
+    // ---- cancellation -------------------------------------------------------------------------------------------
+
+    /// Stops the run: the blocked call returns, and the script ends at its next operation.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.cancel.send_replace(true);
+    }
+
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Runs `operation` to its end, or fails with kind `interrupted` when the run is stopped.
+    pub fn block<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let mut cancel = self.cancel.subscribe();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = cancel.wait_for(|cancelled| *cancelled) => Err(Error::interrupted()),
+                done = operation => done,
+            }
+        })
+    }
+
+    /// Asks `probe` again and again until it gives a value, with a line that says what is waited for.
+    ///
+    /// `probe` returns `Ok(Err(status))` for "not yet". Fails with kind `timeout`, naming the last status, after `limit`.
+    pub fn wait<T, F, P>(&self, what: &str, limit: Duration, mut probe: P) -> Result<T, Error>
+    where
+        P: FnMut() -> F,
+        F: Future<Output = Result<Result<T, String>, Error>>,
+    {
+        let started = Instant::now();
+        let mut line = None;
+        let mut pause = self.shortest_pause();
+        loop {
+            let status = match self.block(probe())? {
+                Ok(value) => return Ok(value),
+                Err(status) => status,
+            };
+            line.get_or_insert_with(|| self.progress.wait(what)).status(&status);
+            if started.elapsed() > limit {
+                return Err(Error::new(
+                    Kind::Timeout,
+                    format!("{what}: still {status} after {}", crate::progress::seconds(limit)),
+                )
+                .help("run the same command again to go on waiting"));
+            }
+            self.block(async {
+                tokio::time::sleep(pause).await;
+                Ok(())
+            })?;
+            pause = (pause * 2).min(self.longest_pause());
+        }
+    }
+
+    /// AWS throttles describe calls; the local cloud does not.
+    fn shortest_pause(&self) -> Duration {
+        match self.world {
+            World::Aws => Duration::from_secs(2),
+            World::Local { .. } => Duration::from_millis(20),
+        }
+    }
+
+    /// The SDKs' waiters ask every 15 to 30 s.
+    fn longest_pause(&self) -> Duration {
+        match self.world {
+            World::Aws => Duration::from_secs(15),
+            World::Local { .. } => Duration::from_millis(200),
+        }
+    }
+
+    // ---- the stack ----------------------------------------------------------------------------------------------
+
+    /// Names the stack that everything after it belongs to, and reads its state.
+    pub fn set_stack(&self, name: &str) -> Result<(), Error> {
+        let usable = name.len() <= 32
+            && name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && !name.ends_with('-')
+            && !name.contains("--");
+        if !usable {
+            return Err(Error::invalid(format!("`{name}` cannot be the name of a stack"))
+                .help("use up to 32 lower-case letters, digits and single hyphens, starting with a letter: `music-app`"));
+        }
+        let current = self.stack.get_or_init(|| name.to_owned());
+        if current != name {
+            return Err(Error::invalid(format!("this run already has the stack `{current}`")));
+        }
+        let mut session = self.session();
+        if session.is_none() {
+            let state = {
+                let aws = self.aws()?;
+                State::open(&self.project.state, name, &aws.identity.account, &aws.region)?
+            };
+            *session = Some(Session { journal: None, state });
+        }
+        Ok(())
+    }
+
+    /// The stack's name. Fails where the playbook has not called `stack(..)` yet.
+    pub fn stack(&self) -> Result<&str, Error> {
+        self.stack.get().map(String::as_str).ok_or_else(|| {
+            Error::invalid("the playbook has no stack yet").help("begin it with `stack(\"music-app\");`: what is made carries that name")
+        })
+    }
+
+    /// The real name of a thing of this stack: `<stack>-<name>`.
+    pub fn full_name(&self, name: &str) -> Result<String, Error> {
+        let usable = !name.is_empty()
+            && name.len() <= 30
+            && name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && !name.ends_with('-')
+            && !name.contains("--");
+        if !usable {
+            return Err(Error::invalid(format!("`{name}` cannot be the name of a resource"))
+                .help("use up to 30 lower-case letters, digits and single hyphens, starting with a letter: `server`"));
+        }
+        Ok(format!("{}-{name}", self.stack()?))
+    }
+
+    /// The tags of a thing of this stack, as pairs.
+    pub fn tags(&self, name: &str) -> Result<Vec<(String, String)>, Error> {
+        let stack = self.stack()?;
+        Ok(vec![
+            ("Name".to_owned(), self.full_name(name)?),
+            ("Application".to_owned(), stack.to_owned()),
+            (STACK_TAG.to_owned(), stack.to_owned()),
+            (NAME_TAG.to_owned(), name.to_owned()),
+        ])
+    }
+
+    /// The ARN of a thing of this account and region whose ARN ends in its name, as topics' and queues' do.
+    pub fn arn(&self, service: &str, full_name: &str) -> Result<String, Error> {
+        let aws = self.aws()?;
+        Ok(format!("arn:{}:{service}:{}:{}:{full_name}", aws.identity.partition, aws.region, aws.identity.account))
+    }
+
+    fn session(&self) -> MutexGuard<'_, Option<Session>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ---- state --------------------------------------------------------------------------------------------------
+
+    /// Reads or writes the stack's state.
+    pub fn with_state<T>(&self, use_state: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
+        self.stack()?;
+        let mut session = self.session();
+        let session = session.as_mut().ok_or_else(|| Error::internal("a stack without a session"))?;
+        use_state(&mut session.state)
+    }
+
+    // ---- changes ------------------------------------------------------------------------------------------------
+
+    /// The one door for a change of a resource.
+    ///
+    /// At the first one of a run it asks for consent and takes the stack's lock. For each it journals the intent, with a client token
+    /// that is the same when a killed run is repeated, then calls, journals the outcome, counts, and prints one line.
+    pub fn change<T, F>(&self, change: Change<'_>, call: impl Fn(String) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.agree()?;
+        loop {
+            let intent = self.with_journal(|journal| journal.intend(change.service, change.operation, change.name))?;
+            match self.block(call(intent.token.clone())) {
+                Ok(value) => {
+                    self.with_journal(|journal| journal.done(&intent, change.detail))?;
+                    let separator = if change.detail.is_empty() { "" } else { "  " };
+                    self.progress.changed(
+                        change.verb,
+                        &format!("{} {}{separator}{}", change.service, change.name, change.detail),
+                    );
+                    return Ok(value);
+                }
+                // The token was spent on a thing that is gone or was other: this is a new thing.
+                Err(error) if error.code == "IdempotentInstanceTerminated" || error.code == "IdempotentParameterMismatch" => {
+                    self.with_journal(|journal| {
+                        journal.next_generation(change.name);
+                        journal.failed(&intent, &error)
+                    })?;
+                }
+                Err(error) => {
+                    self.with_journal(|journal| journal.failed(&intent, &error))?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The journal, under the stack's lock, which the first use takes.
+    fn with_journal<T>(&self, use_journal: impl FnOnce(&mut Journal) -> Result<T, Error>) -> Result<T, Error> {
+        let mut session = self.session();
+        let session = session.as_mut().ok_or_else(|| Error::internal("a change without a stack"))?;
+        let (_, journal) = match &mut session.journal {
+            Some(open) => open,
+            none => none.insert(self.open_journal()?),
+        };
+        use_journal(journal)
+    }
+
+    fn open_journal(&self) -> Result<(Lock, Journal), Error> {
+        let stack = self.stack()?;
+        let aws = self.aws()?;
+        let scope = format!("{}-{}-{stack}", aws.identity.account, aws.region);
+        let folder = self.project.folder.join("journal");
+        private_folder(&folder)?;
+        let lock = Lock::take(&folder.join(format!("{scope}.lock")), stack)?;
+        let journal = Journal::open(&folder.join(format!("{scope}.ndjson")), &scope)?;
+        Ok((lock, journal))
+    }
+
+    /// Asks once whether the stack may be changed.
+    fn agree(&self) -> Result<(), Error> {
+        if self.consent.yes || self.agreed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let stack = self.stack()?;
+        if !self.progress.interactive() {
+            return Err(Error::refused(format!("`{stack}` is not changed without consent"))
+                .help("nobody can be asked here: add `--yes` to agree to the changes"));
+        }
+        self.progress.line(Line::Info, &format!("About to change the stack `{stack}` ({}).", self.place()));
+        if ask("Go on? [y/N] ")?.eq_ignore_ascii_case("y") {
+            self.agreed.store(true, Ordering::SeqCst);
+            return Ok(());
+        }
+        Err(Error::refused("not agreed to: nothing was changed"))
+    }
+
+    /// Whether `doomed` may be deleted; `protected` are those among them that `--yes` does not cover.
+    ///
+    /// `to_keep` is what may be added to the command to keep the protected ones.
+    pub fn agree_to_delete(&self, doomed: &[String], protected: &[String], to_keep: &str) -> Result<(), Error> {
+        let stack = self.stack()?;
+        self.progress.line(Line::Info, &format!("To be deleted from the stack `{stack}` ({}):", self.place()));
+        for thing in doomed {
+            let mark = if protected.contains(thing) { "   (protected)" } else { "" };
+            self.progress.line(Line::Info, &format!("  - {thing}{mark}"));
+        }
+        for (flag, given) in
+            [("--delete-protected", &self.consent.delete_protected), ("--destroy-data", &self.consent.destroy_data)]
+        {
+            if let Some(given) = given
+                && given != stack
+            {
+                return Err(Error::refused(format!("`{flag} {given}` does not name this stack, `{stack}`")));
+            }
+        }
+        let covered = protected.is_empty() || self.consent.delete_protected.is_some();
+        if !self.progress.interactive() {
+            return if !covered {
+                let mut refused = Error::refused(format!("{} is protected: nothing was deleted", protected.join(", ")));
+                if !to_keep.is_empty() {
+                    refused = refused.help(format!("add `{to_keep}` to keep it and its data"));
+                }
+                Err(refused.help(format!(
+                    "or add `--delete-protected {stack}` to delete it as well; a final snapshot stays"
+                )))
+            } else if !self.consent.yes {
+                Err(Error::refused("nothing was deleted: nobody can be asked here").help("add `--yes` to agree to this list"))
+            } else {
+                Ok(())
+            };
+        }
+        if !covered {
+            if ask(&format!("Type the stack's name to delete what is protected as well: "))? != stack {
+                return Err(Error::refused("not agreed to: nothing was deleted"));
+            }
+        } else if !self.consent.yes && !ask("Delete all this? [y/N] ")?.eq_ignore_ascii_case("y") {
+            return Err(Error::refused("not agreed to: nothing was deleted"));
+        }
+        self.agreed.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether protected things go without a final snapshot.
+    pub fn destroys_data(&self) -> bool {
+        self.consent.destroy_data.is_some()
+    }
+
+    fn place(&self) -> String {
+        match &self.world {
+            World::Local { .. } => "local cloud".to_owned(),
+            World::Aws => match self.clients.get() {
+                Some(aws) => format!("account {} in {}", aws.identity.account, aws.region),
+                None => "no account yet".to_owned(),
+            },
+        }
+    }
+
+    // ---- what was started ---------------------------------------------------------------------------------------
+
+    /// Remembers something that was started and that the run has to see come up, also if the script never asks for it.
+    pub fn expect(&self, come_up: impl Fn(&Host) -> Result<(), Error> + Send + 'static) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(come_up));
+    }
+
+    /// Waits for everything that was started.
+    pub fn settle(&self) -> Result<(), Error> {
+        let expected = std::mem::take(&mut *self.expected.lock().unwrap_or_else(PoisonError::into_inner));
+        expected.iter().try_for_each(|come_up| come_up(self))
+    }
+
+    // ---- the result ---------------------------------------------------------------------------------------------
+
+    /// What the playbook gives back on stdout.
+    pub fn set_output(&self, value: serde_json::Value) {
+        *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    }
+
+    pub fn output(&self) -> Option<serde_json::Value> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The tag that says whose a resource is.
+pub const STACK_TAG: &str = "ops:stack";
+/// The tag with a resource's name inside its stack.
+pub const NAME_TAG: &str = "ops:name";
+
+/// Makes `folder` and what is above it, and keeps others out of it.
+pub fn private_folder(folder: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| Error::io(format_args!("make the folder {}", folder.display()), &source))
+}
+
+fn ask(question: &str) -> Result<String, Error> {
+    use std::io::Write;
+    let failed = |source| Error::io("ask on the terminal", &source);
+    let mut stderr = std::io::stderr();
+    stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).map_err(failed)?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(failed)?;
+    Ok(answer.trim().to_owned())
+}

@@ -1,0 +1,406 @@
+//! Instances: launched once for a name, encrypted, with IMDSv2, and found again by their tags.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_ec2::types::{
+    BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
+    Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceStateName,
+    InstanceType, ResourceType, VolumeType,
+};
+use base64::Engine as _;
+
+use super::key_pair::KeyPair;
+use super::security_group::SecurityGroup;
+use super::service::Service;
+use super::{filter, name_tag, of_name, of_stack, tag_specification};
+use crate::clients::aws::failure;
+use crate::clients::http;
+use crate::error::{Error, Kind};
+use crate::host::{Change, Host};
+use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional};
+use crate::primitives::owned::Owned;
+use crate::progress::{Line, Verb};
+
+/// The SDKs' own waiters give up after 10 minutes (15 s x 40).
+const START_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// The tag by which the local cloud says where an instance's service really answers.
+const LOCAL_ADDRESS_TAG: &str = "ops-local:address";
+
+/// An instance of the stack.
+#[derive(Clone)]
+pub struct Instance(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    full_name: String,
+    id: String,
+    port: Option<u16>,
+    health: Option<String>,
+    running: Mutex<Option<Addresses>>,
+}
+
+/// What only a running instance has.
+#[derive(Clone)]
+struct Addresses {
+    public_ip: String,
+    private_ip: String,
+    /// Where its service answers: `host:port`.
+    address: String,
+}
+
+const ENSURE: Function = Function {
+    name: "ensure_instance",
+    doc: "The stack's instance of that name. Launches one where there is none; returns when the launch is accepted.\n\
+          Made with IMDSv2 required and an encrypted gp3 root volume. A stopped one is started.\n\
+          Throws `conflict` where a named key differs and EC2 cannot change it in place.\n\
+          EC2 `DescribeInstances`, `DescribeImages`, `RunInstances`, `StartInstances`; SSM `GetParameter` for the image.",
+    parameters: &["name: string"],
+    returns: "Instance",
+    keys: &[
+        optional("instance_type", Holds::String, "Size; `t3.micro` if not given"),
+        optional("image", Holds::String, "Machine image: an `ami-` id, or `al2023` (the newest Amazon Linux 2023), which is also the default"),
+        optional("key_pair", Holds::A("a key pair", |value| value.is::<KeyPair>()), "Who may log in by SSH"),
+        optional("security_groups", Holds::List, "Its security groups"),
+        optional("instance_profile", Holds::String, "Name of the IAM instance profile that the instance acts as"),
+        optional("service", Holds::Map, "What runs on it: `#{ name, image, port, env, health }`"),
+    ],
+};
+
+const WAIT: Function = Function {
+    name: "wait",
+    doc: "Waits until the instance runs. EC2 `DescribeInstances`.",
+    parameters: &[],
+    returns: "()",
+    keys: &[],
+};
+
+const WAIT_READY: Function = Function {
+    name: "wait_ready",
+    doc: "Waits until the service on the instance answers 200 on its `health` path, `minutes` at most.\n\
+          Throws `timeout` with the last answer.",
+    parameters: &["minutes: int"],
+    returns: "()",
+    keys: &[],
+};
+
+pub fn register(namespace: &mut Namespace) {
+    namespace
+        .handle::<Instance>("Instance")
+        .with_options(&ENSURE, ensure)
+        .property("name", "The name in EC2.", |_, it: &Instance| Ok(it.0.full_name.clone()))
+        .property("id", "The instance's id.", |_, it: &Instance| Ok(it.0.id.clone()))
+        .property("public_ip", "The public address. Waits until the instance runs.", |call, it: &Instance| {
+            Ok(it.addresses(call, "public_ip")?.public_ip)
+        })
+        .property("private_ip", "The private address. Waits until the instance runs.", |call, it: &Instance| {
+            Ok(it.addresses(call, "private_ip")?.private_ip)
+        })
+        .property("address", "Where its service answers, host:port. Waits until the instance runs.", |call, it: &Instance| {
+            Ok(it.addresses(call, "address")?.address)
+        })
+        .method0(&WAIT, |call, it: &Instance| it.addresses(call, "wait").map(drop))
+        .method1(&WAIT_READY, wait_ready)
+        .prints(|it: &Instance| format!("instance {}", it.0.full_name));
+}
+
+fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Error> {
+    let full_name = call.full_name(&name)?;
+    let service = options.map("service").map(|map| Service::read("ec2::ensure_instance", map)).transpose()?;
+    let found = find(call, &name)?;
+    let id = match found {
+        Some(found) => {
+            compare(&full_name, &found, options)?;
+            let id = found.instance_id().unwrap_or_default().to_owned();
+            let state = found.state().and_then(|state| state.name());
+            if matches!(state, Some(InstanceStateName::Stopped | InstanceStateName::Stopping)) {
+                start(call, &name, &id)?;
+            }
+            warn_of_other_service(call, &full_name, &id, service.as_ref())?;
+            id
+        }
+        None => launch(call, &name, options, service.as_ref())?,
+    };
+    let instance = Instance(Arc::new(Inner {
+        name,
+        full_name,
+        id,
+        port: service.as_ref().map(|service| service.port),
+        health: service.and_then(|service| service.health),
+        running: Mutex::new(None),
+    }));
+    let pending = instance.clone();
+    call.expect(move |host| pending.wait(host, "").map(drop));
+    Ok(instance)
+}
+
+/// The stack's instance of that name that is not gone or on its way out.
+fn find(host: &Host, name: &str) -> Result<Option<Description>, Error> {
+    let alive = aws_sdk_ec2::types::Filter::builder()
+        .name("instance-state-name")
+        .set_values(Some(["pending", "running", "stopping", "stopped"].map(str::to_owned).to_vec()))
+        .build();
+    let mut filters = of_name(host, name)?;
+    filters.push(alive);
+    let mut found = describe(host, filters)?;
+    if found.len() > 1 {
+        return Err(Error::new(Kind::Conflict, format!("there are {} instances `{name}` in this stack", found.len()))
+            .help("terminate all but one of them, then run this again"));
+    }
+    Ok(found.pop())
+}
+
+fn describe(host: &Host, filters: Vec<aws_sdk_ec2::types::Filter>) -> Result<Vec<Description>, Error> {
+    host.block(async {
+        let mut pages = host.aws()?.ec2.describe_instances().set_filters(Some(filters)).into_paginator().send();
+        let mut instances = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("ec2", "DescribeInstances", error))?;
+            instances.extend(page.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default()));
+        }
+        Ok(instances)
+    })
+}
+
+/// What is named and cannot be changed while the instance lives is refused, never silently ignored.
+fn compare(full_name: &str, found: &Description, options: &Options) -> Result<(), Error> {
+    let differs = |key: &str, is: &str, asked: &str| {
+        Err(Error::new(Kind::Conflict, format!("the instance {full_name} has {key} `{is}`, and `{asked}` is asked for"))
+            .key(key)
+            .help("EC2 cannot change it while the instance lives: ask for what it has, or terminate it and run this again"))
+    };
+    let instance_type = found.instance_type().map_or("", InstanceType::as_str);
+    if let Some(asked) = options.string("instance_type").filter(|asked| asked != instance_type) {
+        return differs("instance_type", instance_type, &asked);
+    }
+    if let Some(asked) = options.get("key_pair").and_then(|key| key.clone().try_cast::<KeyPair>())
+        && found.key_name() != Some(&asked.full_name)
+    {
+        return differs("key_pair", found.key_name().unwrap_or_default(), &asked.full_name);
+    }
+    Ok(())
+}
+
+/// An instance reads its user data once, at its launch: another service in the playbook does not reach it.
+fn warn_of_other_service(call: &Call, full_name: &str, id: &str, service: Option<&Service>) -> Result<(), Error> {
+    let Some(service) = service else { return Ok(()) };
+    let wanted = base64::engine::general_purpose::STANDARD.encode(service.user_data(&call.aws()?.region)?);
+    let found = call.block(async {
+        let request = call.aws()?.ec2.describe_instance_attribute().instance_id(id);
+        let answer = request.attribute(aws_sdk_ec2::types::InstanceAttributeName::UserData).send().await;
+        answer.map_err(|error| failure("ec2", "DescribeInstanceAttribute", error))
+    })?;
+    if found.user_data().and_then(|data| data.value()) != Some(&wanted) {
+        call.progress.line(
+            Line::Warning,
+            &format!("{full_name} was launched with another service: it keeps that one until it is terminated and made anew"),
+        );
+    }
+    Ok(())
+}
+
+fn start(call: &Call, name: &str, id: &str) -> Result<(), Error> {
+    call.wait(&format!("instance {name}"), START_LIMIT, || async {
+        let request = call.aws()?.ec2.describe_instances().instance_ids(id);
+        let answer = request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error))?;
+        let state = state(answer.reservations().iter().flat_map(|r| r.instances()).next());
+        Ok(if state == "stopping" { Err(state) } else { Ok(()) })
+    })?;
+    let change = Change { verb: Verb::Update, service: "ec2", operation: "StartInstances", name, detail: "started" };
+    call.change(change, |_| async {
+        let request = call.aws()?.ec2.start_instances().instance_ids(id);
+        request.send().await.map(drop).map_err(|error| failure("ec2", "StartInstances", error))
+    })
+}
+
+fn launch(call: &Call, name: &str, options: &Options, service: Option<&Service>) -> Result<String, Error> {
+    let instance_type = options.string("instance_type").unwrap_or_else(|| "t3.micro".to_owned());
+    let image = image(call, options.string("image").as_deref().unwrap_or("al2023"))?;
+    let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+    let root = BlockDeviceMapping::builder()
+        .device_name(image.root_device_name().unwrap_or("/dev/xvda"))
+        .ebs(EbsBlockDevice::builder().volume_type(VolumeType::Gp3).encrypted(true).delete_on_termination(true).build())
+        .build();
+    let metadata = InstanceMetadataOptionsRequest::builder()
+        .http_tokens(HttpTokensState::Required)
+        .http_endpoint(InstanceMetadataEndpointState::Enabled)
+        // A container's packet crosses one hop more than the instance's own.
+        .http_put_response_hop_limit(if service.is_some() { 2 } else { 1 })
+        .build();
+    let mut request = call
+        .aws()?
+        .ec2
+        .run_instances()
+        .min_count(1)
+        .max_count(1)
+        .image_id(image.image_id().unwrap_or_default())
+        .instance_type(InstanceType::from(instance_type.as_str()))
+        .set_security_group_ids(Some(groups.iter().map(|group| group.id.clone()).collect()).filter(|ids: &Vec<_>| !ids.is_empty()))
+        .block_device_mappings(root)
+        .metadata_options(metadata);
+    for kind in [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface] {
+        request = request.tag_specifications(tag_specification(call, kind, name)?);
+    }
+    if let Some(key) = options.get("key_pair").and_then(|key| key.clone().try_cast::<KeyPair>()) {
+        request = request.key_name(key.full_name);
+    }
+    if let Some(profile) = options.string("instance_profile") {
+        request = request.iam_instance_profile(IamInstanceProfileSpecification::builder().name(profile).build());
+    }
+    if let Some(service) = service {
+        let user_data = service.user_data(&call.aws()?.region)?;
+        request = request.user_data(base64::engine::general_purpose::STANDARD.encode(user_data));
+    }
+    let change = Change { verb: Verb::Create, service: "ec2", operation: "RunInstances", name, detail: &instance_type };
+    let launched = call.change(change, |token| {
+        let request = request.clone().client_token(token);
+        async { request.send().await.map_err(|error| failure("ec2", "RunInstances", error)) }
+    })?;
+    let id = launched.instances().first().and_then(Description::instance_id);
+    id.map(str::to_owned).ok_or_else(|| Error::internal("EC2 launched an instance and gave no id"))
+}
+
+/// Looks a machine image up: `al2023` through the public SSM parameter, an id as it is.
+fn image(call: &Call, image: &str) -> Result<Image, Error> {
+    let id = match image {
+        "al2023" => {
+            let path = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
+            let answer = call.block(async {
+                let request = call.aws()?.ssm.get_parameter().name(path);
+                request.send().await.map_err(|error| failure("ssm", "GetParameter", error))
+            })?;
+            answer.parameter().and_then(|parameter| parameter.value()).unwrap_or_default().to_owned()
+        }
+        id if id.starts_with("ami-") => id.to_owned(),
+        other => {
+            return Err(Error::invalid(format!("`{other}` is no machine image"))
+                .key("image")
+                .help("give an id such as `ami-0123456789abcdef0`, or `al2023`"));
+        }
+    };
+    let answer = call.block(async {
+        let request = call.aws()?.ec2.describe_images().image_ids(&id);
+        request.send().await.map_err(|error| failure("ec2", "DescribeImages", error))
+    })?;
+    let region = &call.aws()?.region;
+    answer.images.unwrap_or_default().pop().ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("there is no machine image {id} in {region}")).of("ec2", "DescribeImages")
+    })
+}
+
+fn state(instance: Option<&Description>) -> String {
+    instance
+        .and_then(|instance| instance.state())
+        .and_then(|state| state.name())
+        .map_or_else(|| "not visible yet".to_owned(), |name| name.as_str().to_owned())
+}
+
+impl Instance {
+    /// Its addresses; waits for them where they are not there yet. `reading` is the property that the script reads.
+    fn addresses(&self, call: &Call, reading: &str) -> Result<Addresses, Error> {
+        let what = if reading == "wait" { String::new() } else { format!(" ({} reads `{reading}`)", call.place()) };
+        self.wait(call, &what)
+    }
+
+    fn wait(&self, host: &Host, why: &str) -> Result<Addresses, Error> {
+        let known = || self.0.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(addresses) = known() {
+            return Ok(addresses);
+        }
+        let what = format!("instance {}{why}", self.0.name);
+        let addresses = host.wait(&what, START_LIMIT, || async {
+            let request = host.aws()?.ec2.describe_instances().instance_ids(&self.0.id);
+            let answer = match request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error)) {
+                // Right after the launch, EC2 may not know its own answer yet (EC2 API Reference, "Eventual consistency").
+                Err(error) if error.code == "InvalidInstanceID.NotFound" => return Ok(Err(state(None))),
+                other => other?,
+            };
+            let found = answer.reservations().iter().flat_map(|r| r.instances()).next();
+            let state = state(found);
+            match (state.as_str(), found) {
+                ("running", Some(found)) => Ok(Ok(self.read(found))),
+                ("shutting-down" | "terminated", Some(found)) => {
+                    let reason = found.state_reason().and_then(|reason| reason.message()).unwrap_or("no reason given");
+                    Err(Error::new(Kind::Unavailable, format!("the instance {} was terminated: {reason}", self.0.full_name))
+                        .of("ec2", "DescribeInstances"))
+                }
+                _ => Ok(Err(state)),
+            }
+        })?;
+        *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses.clone());
+        Ok(addresses)
+    }
+
+    fn read(&self, found: &Description) -> Addresses {
+        let private_ip = found.private_ip_address().unwrap_or_default().to_owned();
+        let public_ip = found.public_ip_address().unwrap_or_default().to_owned();
+        let local = found.tags().iter().find(|tag| tag.key() == Some(LOCAL_ADDRESS_TAG)).and_then(|tag| tag.value());
+        let address = match (local, self.0.port) {
+            (Some(address), _) => address.to_owned(),
+            (None, port) => {
+                let host = if public_ip.is_empty() { &private_ip } else { &public_ip };
+                port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+            }
+        };
+        Addresses { public_ip, private_ip, address }
+    }
+}
+
+fn wait_ready(call: &Call, it: &Instance, minutes: i64) -> Result<(), Error> {
+    let Some(path) = &it.0.health else {
+        return Err(Error::invalid(format!("{} has no service with a `health` path", it.0.full_name)));
+    };
+    let minutes = u64::try_from(minutes).map_err(|_| Error::invalid("wait_ready takes a number of minutes"))?;
+    let addresses = it.addresses(call, "wait")?;
+    let url = format!("http://{}{path}", addresses.address);
+    call.wait(&format!("{url}"), Duration::from_secs(minutes * 60), || async {
+        Ok(match http::get(&url).await {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            Ok(answer) => Err(format!("{} {}", answer.status, answer.text.lines().next().unwrap_or_default())),
+            Err(error) => Err(error.message.clone()),
+        })
+    })
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let alive = aws_sdk_ec2::types::Filter::builder()
+        .name("instance-state-name")
+        .set_values(Some(["pending", "running", "stopping", "stopped", "shutting-down"].map(str::to_owned).to_vec()))
+        .build();
+    let mut things = Vec::new();
+    for instance in describe(host, vec![of_stack(host)?, alive])? {
+        let (Some(id), Some(name)) = (instance.instance_id.clone(), name_tag(instance.tags())) else { continue };
+        let (name, waited) = (name.to_owned(), id.clone());
+        things.push(Owned {
+            key: format!("ec2:{name}"),
+            title: format!("instance {} ({id})", host.full_name(&name)?),
+            order: 10,
+            protected: false,
+            needs: Vec::new(),
+            delete: Arc::new(move |host| terminate(host, &name, &id)),
+            wait: Arc::new(move |host| wait_terminated(host, &waited)),
+        });
+    }
+    Ok(things)
+}
+
+fn terminate(host: &Host, name: &str, id: &str) -> Result<(), Error> {
+    let change = Change { verb: Verb::Delete, service: "ec2", operation: "TerminateInstances", name, detail: "instance" };
+    host.change(change, |_| async {
+        let request = host.aws()?.ec2.terminate_instances().instance_ids(id);
+        match request.send().await.map_err(|error| failure("ec2", "TerminateInstances", error)) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    })
+}
+
+fn wait_terminated(host: &Host, id: &str) -> Result<(), Error> {
+    host.wait(&format!("instance {id}"), START_LIMIT, || async {
+        let found = host.aws()?.ec2.describe_instances().filters(filter("instance-id", id)).send().await;
+        let found = found.map_err(|error| failure("ec2", "DescribeInstances", error))?;
+        let state = found.reservations().iter().flat_map(|r| r.instances()).next().map_or("terminated".to_owned(), |i| state(Some(i)));
+        Ok(if state == "terminated" { Ok(()) } else { Err(state) })
+    })
+}

@@ -1,0 +1,60 @@
+//! `ec2::` key pairs, security groups, instances, and what they stand on.
+
+mod instance;
+mod key_pair;
+mod network;
+mod security_group;
+mod service;
+
+use std::sync::Arc;
+
+use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
+
+pub use network::subnets;
+pub use security_group::{Rule, SecurityGroup, names as security_group_names};
+
+use crate::error::Error;
+use crate::host::{Host, NAME_TAG, STACK_TAG};
+use crate::primitives::declaration::Namespace;
+use crate::primitives::owned::Owned;
+
+pub fn namespace(host: &Arc<Host>) -> Namespace {
+    let mut namespace = Namespace::new("ec2", host);
+    key_pair::register(&mut namespace);
+    security_group::register(&mut namespace);
+    instance::register(&mut namespace);
+    namespace
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let mut things = instance::owned(host)?;
+    things.extend(security_group::owned(host)?);
+    things.extend(key_pair::owned(host)?);
+    Ok(things)
+}
+
+fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}
+
+/// The filter for everything of this stack.
+fn of_stack(host: &Host) -> Result<Filter, Error> {
+    Ok(filter(&format!("tag:{STACK_TAG}"), host.stack()?))
+}
+
+/// The filters for the thing of this stack with that name.
+fn of_name(host: &Host, name: &str) -> Result<Vec<Filter>, Error> {
+    host.full_name(name)?;
+    Ok(vec![of_stack(host)?, filter(&format!("tag:{NAME_TAG}"), name)])
+}
+
+/// The tags that a new thing of this stack gets in the request that makes it, so that no moment is without them.
+fn tag_specification(host: &Host, kind: ResourceType, name: &str) -> Result<TagSpecification, Error> {
+    let tags = host.tags(name)?.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+    Ok(TagSpecification::builder().resource_type(kind).set_tags(Some(tags.collect())).build())
+}
+
+/// The name inside the stack that a thing's tags give.
+fn name_tag(tags: &[Tag]) -> Option<&str> {
+    tags.iter().find(|tag| tag.key() == Some(NAME_TAG)).and_then(Tag::value)
+}

@@ -1,0 +1,321 @@
+//! Security groups and their rules. A rule is one call, so that one that exists already does not stop the others.
+
+use std::sync::Arc;
+
+use aws_sdk_ec2::types::{
+    IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup as Description, SecurityGroupRule, UserIdGroupPair,
+};
+use rhai::Dynamic;
+
+use super::{filter, name_tag, network, of_name, of_stack, tag_specification};
+use crate::clients::aws::failure;
+use crate::error::{Error, Kind};
+use crate::host::{Change, Host};
+use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional};
+use crate::primitives::owned::{Owned, at_once};
+use crate::progress::Verb;
+
+/// A security group of the stack.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecurityGroup {
+    pub id: String,
+    pub full_name: String,
+    pub vpc: String,
+}
+
+/// Traffic that is let in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub port: u16,
+    pub from: Source,
+}
+
+/// Where traffic comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Source {
+    Cidr(String),
+    Group(String),
+}
+
+impl Rule {
+    /// TCP to `port` from an address range in CIDR form or from a security group.
+    pub fn tcp(port: i64, from: &Dynamic) -> Result<Self, Error> {
+        let port = u16::try_from(port)
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| Error::invalid(format!("{port} is no TCP port: they go from 1 to 65535")))?;
+        if let Some(group) = from.clone().try_cast::<SecurityGroup>() {
+            return Ok(Rule { port, from: Source::Group(group.id) });
+        }
+        let Ok(text) = from.clone().into_string() else {
+            return Err(Error::invalid("tcp(port, from) takes an address range or a security group as `from`"));
+        };
+        Ok(Rule { port, from: Source::Cidr(cidr(&text)?) })
+    }
+
+    fn permission(&self) -> IpPermission {
+        let permission = IpPermission::builder().ip_protocol("tcp").from_port(self.port.into()).to_port(self.port.into());
+        match &self.from {
+            Source::Cidr(cidr) if cidr.contains(':') => permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build()),
+            Source::Cidr(cidr) => permission.ip_ranges(IpRange::builder().cidr_ip(cidr).build()),
+            Source::Group(id) => permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(id).build()),
+        }
+        .build()
+    }
+
+    fn is(&self, rule: &SecurityGroupRule) -> bool {
+        let port = Some(i32::from(self.port));
+        let source = match &self.from {
+            Source::Cidr(cidr) => rule.cidr_ipv4() == Some(cidr) || rule.cidr_ipv6() == Some(cidr),
+            Source::Group(id) => rule.referenced_group_info().and_then(|group| group.group_id()) == Some(id),
+        };
+        rule.ip_protocol() == Some("tcp") && rule.from_port() == port && rule.to_port() == port && source
+    }
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.from {
+            Source::Cidr(from) | Source::Group(from) => write!(f, "tcp {} from {from}", self.port),
+        }
+    }
+}
+
+/// Checks an address range and gives it the form in which EC2 keeps it: an address alone is a range of one.
+fn cidr(text: &str) -> Result<String, Error> {
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let parsed = address.parse::<std::net::IpAddr>().ok();
+    let widest = match parsed {
+        Some(std::net::IpAddr::V4(_)) => 32,
+        Some(std::net::IpAddr::V6(_)) => 128,
+        None => 0,
+    };
+    let bits = bits.map_or(Some(widest), |bits| bits.parse::<u8>().ok());
+    match (parsed, bits) {
+        (Some(address), Some(bits)) if bits <= widest => Ok(format!("{}/{bits}", network_address(address, bits))),
+        _ => Err(Error::invalid(format!("`{text}` is no address range")).help("write it like 203.0.113.7/32")),
+    }
+}
+
+/// `address` with all but its first `bits` bits zero: EC2 stores `10.1.2.3/8` as `10.0.0.0/8`.
+fn network_address(address: std::net::IpAddr, bits: u8) -> std::net::IpAddr {
+    match address {
+        std::net::IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+            std::net::Ipv4Addr::from_bits(v4.to_bits() & mask).into()
+        }
+        std::net::IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+            std::net::Ipv6Addr::from_bits(v6.to_bits() & mask).into()
+        }
+    }
+}
+
+const ENSURE: Function = Function {
+    name: "ensure_security_group",
+    doc: "The stack's security group of that name, in the default VPC. With `ingress`, its rules are exactly those: \
+          missing ones are added, others revoked.\n\
+          EC2 `DescribeSecurityGroups`, `CreateSecurityGroup`, `DescribeSecurityGroupRules`, `AuthorizeSecurityGroupIngress`, \
+          `RevokeSecurityGroupIngress`.",
+    parameters: &["name: string"],
+    returns: "SecurityGroup",
+    keys: &[
+        optional("description", Holds::String, "What it is for; cannot be changed later"),
+        optional("ingress", Holds::List, "The rules, such as `tcp(8080, my_ip())`"),
+    ],
+};
+
+pub fn register(namespace: &mut Namespace) {
+    namespace
+        .handle::<SecurityGroup>("SecurityGroup")
+        .with_options(&ENSURE, ensure)
+        .property("id", "The group's id.", |_, group: &SecurityGroup| Ok(group.id.clone()))
+        .property("name", "The name in EC2.", |_, group: &SecurityGroup| Ok(group.full_name.clone()))
+        .prints(|group: &SecurityGroup| format!("security group {}", group.full_name));
+}
+
+fn ensure(call: &Call, name: String, options: &Options) -> Result<SecurityGroup, Error> {
+    let full_name = call.full_name(&name)?;
+    let rules = match options.list("ingress") {
+        Some(_) => Some(options.handles::<Rule>("ingress", "rules, such as tcp(8080, my_ip())")?),
+        None => None,
+    };
+    let group = match find(call, &name)? {
+        Some(found) => SecurityGroup {
+            id: found.group_id.unwrap_or_default(),
+            full_name,
+            vpc: found.vpc_id.unwrap_or_default(),
+        },
+        None => create(call, &name, full_name, options)?,
+    };
+    if let Some(rules) = rules {
+        converge(call, &name, &group, &rules)?;
+    }
+    Ok(group)
+}
+
+fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Result<SecurityGroup, Error> {
+    let vpc = network::default_vpc(call)?;
+    let description = options.string("description").unwrap_or_else(|| format!("{name} of {}", call.stack().unwrap_or_default()));
+    let request = call
+        .aws()?
+        .ec2
+        .create_security_group()
+        .group_name(&full_name)
+        .description(description)
+        .vpc_id(&vpc)
+        .tag_specifications(tag_specification(call, ResourceType::SecurityGroup, name)?);
+    let change =
+        Change { verb: Verb::Create, service: "ec2", operation: "CreateSecurityGroup", name, detail: "security group" };
+    let made = call.change(change, |_| async {
+        request.clone().send().await.map_err(|error| {
+            let error = failure("ec2", "CreateSecurityGroup", error);
+            match error.code.as_str() {
+                "InvalidGroup.Duplicate" => error.help("a group of that name without the stack's tags is there: delete it, or name the stack otherwise"),
+                _ => error,
+            }
+        })
+    })?;
+    Ok(SecurityGroup { id: made.group_id.unwrap_or_default(), full_name, vpc })
+}
+
+fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> Result<(), Error> {
+    let present = rules_of(call, &group.id)?;
+    for rule in rules.iter().filter(|rule| !present.iter().any(|found| rule.is(found))) {
+        let detail = rule.to_string();
+        let change =
+            Change { verb: Verb::Create, service: "ec2", operation: "AuthorizeSecurityGroupIngress", name, detail: &detail };
+        call.change(change, |_| async {
+            let request = call.aws()?.ec2.authorize_security_group_ingress().group_id(&group.id).ip_permissions(rule.permission());
+            match request.send().await.map_err(|error| failure("ec2", "AuthorizeSecurityGroupIngress", error)) {
+                Err(error) if error.code == "InvalidPermission.Duplicate" => Ok(()),
+                other => other.map(drop),
+            }
+        })?;
+    }
+    for rule in present.iter().filter(|found| !rules.iter().any(|rule| rule.is(found))) {
+        revoke(call, name, rule)?;
+    }
+    Ok(())
+}
+
+/// Takes one inbound rule away.
+fn revoke(host: &Host, name: &str, rule: &SecurityGroupRule) -> Result<(), Error> {
+    let (Some(group), Some(id)) = (rule.group_id(), rule.security_group_rule_id()) else { return Ok(()) };
+    let source = rule
+        .cidr_ipv4()
+        .or(rule.cidr_ipv6())
+        .or(rule.referenced_group_info().and_then(|group| group.group_id()))
+        .unwrap_or("?");
+    let detail =
+        format!("{} {} from {source}", rule.ip_protocol().unwrap_or("?"), rule.from_port().unwrap_or_default());
+    let change =
+        Change { verb: Verb::Delete, service: "ec2", operation: "RevokeSecurityGroupIngress", name, detail: &detail };
+    host.change(change, |_| async {
+        let request = host.aws()?.ec2.revoke_security_group_ingress().group_id(group).security_group_rule_ids(id);
+        match request.send().await.map_err(|error| failure("ec2", "RevokeSecurityGroupIngress", error)) {
+            Err(error) if error.code == "InvalidSecurityGroupRuleId.NotFound" => Ok(()),
+            other => other.map(drop),
+        }
+    })
+}
+
+/// The inbound rules of a group.
+fn rules_of(host: &Host, group: &str) -> Result<Vec<SecurityGroupRule>, Error> {
+    host.block(async {
+        let mut pages =
+            host.aws()?.ec2.describe_security_group_rules().filters(filter("group-id", group)).into_paginator().send();
+        let mut rules = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("ec2", "DescribeSecurityGroupRules", error))?;
+            rules.extend(page.security_group_rules.unwrap_or_default());
+        }
+        rules.retain(|rule| rule.is_egress() == Some(false));
+        Ok(rules)
+    })
+}
+
+fn describe(host: &Host, filters: Vec<aws_sdk_ec2::types::Filter>) -> Result<Vec<Description>, Error> {
+    host.block(async {
+        let mut pages = host.aws()?.ec2.describe_security_groups().set_filters(Some(filters)).into_paginator().send();
+        let mut groups = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("ec2", "DescribeSecurityGroups", error))?;
+            groups.extend(page.security_groups.unwrap_or_default());
+        }
+        Ok(groups)
+    })
+}
+
+fn find(host: &Host, name: &str) -> Result<Option<Description>, Error> {
+    Ok(describe(host, of_name(host, name)?)?.pop())
+}
+
+/// The stack's groups, as id and name.
+pub fn names(host: &Host) -> Result<Vec<(String, String)>, Error> {
+    let groups = describe(host, vec![of_stack(host)?])?;
+    let pair = |group: &Description| Some((group.group_id()?.to_owned(), name_tag(group.tags())?.to_owned()));
+    Ok(groups.iter().filter_map(pair).collect())
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let mut things = Vec::new();
+    for group in describe(host, vec![of_stack(host)?])? {
+        let (Some(id), Some(name)) = (group.group_id.clone(), name_tag(group.tags())) else { continue };
+        let name = name.to_owned();
+        things.push(Owned {
+            key: format!("ec2:security_group/{name}"),
+            title: format!("security group {}", group.group_name().unwrap_or(&id)),
+            order: 30,
+            protected: false,
+            needs: Vec::new(),
+            delete: Arc::new(move |host| delete(host, &name, &id)),
+            wait: at_once(),
+        });
+    }
+    Ok(things)
+}
+
+/// Deletes a group, after the rules of the stack's other groups that name it: EC2 refuses to delete a group that is named.
+fn delete(host: &Host, name: &str, id: &str) -> Result<(), Error> {
+    for group in describe(host, vec![filter("ip-permission.group-id", id), of_stack(host)?])? {
+        let other = name_tag(group.tags()).unwrap_or_default().to_owned();
+        for rule in rules_of(host, group.group_id().unwrap_or_default())? {
+            if rule.referenced_group_info().and_then(|group| group.group_id()) == Some(id) {
+                revoke(host, &other, &rule)?;
+            }
+        }
+    }
+    let change = Change { verb: Verb::Delete, service: "ec2", operation: "DeleteSecurityGroup", name, detail: "security group" };
+    host.change(change, |_| async {
+        // The network interfaces of a terminated instance linger for a while (EC2 User Guide, "Delete a security group").
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15 * 60);
+        loop {
+            let answer = host.aws()?.ec2.delete_security_group().group_id(id).send().await;
+            match answer.map_err(|error| failure("ec2", "DeleteSecurityGroup", error)) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind == Kind::NotFound => return Ok(()),
+                Err(error) if error.code == "DependencyViolation" && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_range_takes_the_form_that_ec2_keeps() {
+        assert_eq!(cidr("203.0.113.7").unwrap(), "203.0.113.7/32");
+        assert_eq!(cidr("10.1.2.3/8").unwrap(), "10.0.0.0/8");
+        assert_eq!(cidr("0.0.0.0/0").unwrap(), "0.0.0.0/0");
+        assert_eq!(cidr("2001:db8::1/64").unwrap(), "2001:db8::/64");
+        for bad in ["", "here", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/", "::/129", "10.0.0"] {
+            assert!(cidr(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The service that an instance runs: one map that says what runs; here it becomes the instance's user data.
+//!
+//! The user data begins with the map itself in one comment line, `# ops-service: <base64 of JSON>`: the local cloud runs the
+//! service from it, and executes nothing else. The rest is the script that a real instance executes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rhai::{Dynamic, Map};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::primitives::declaration::{Holds, Key, Options, optional, required};
+use crate::primitives::local::secrets::StoredSecret;
+
+/// EC2 takes no more user data than this (EC2 User Guide, "Run commands on your Linux instance at launch").
+const USER_DATA_LIMIT: usize = 16 * 1024;
+
+const TEMPLATE: &str = include_str!("../../../../playbooks/templates/user_data.sh");
+
+/// The keys of the map `service`.
+pub const KEYS: &[Key] = &[
+    required("name", Holds::String, "The name of the container and its unit"),
+    required("image", Holds::String, "The container image, REF@digest; in the local cloud, the name of a known one"),
+    required("port", Holds::Int, "The TCP port that it listens on"),
+    optional("env", Holds::Map, "Its environment; a secret is passed on as a reference and resolved where the service starts"),
+    optional("health", Holds::String, "The path that answers 200 when it is ready, such as `/readyz`"),
+];
+
+/// What runs on an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    pub port: u16,
+    pub health: Option<String>,
+    name: String,
+    image: String,
+    env: Vec<(String, String)>,
+}
+
+impl Service {
+    /// Reads the map `service` of `function`.
+    pub fn read(function: &str, map: Map) -> Result<Self, Error> {
+        let options = Options::check(&format!("the service of {function}"), KEYS, map)?;
+        let port = options.int("port").and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+        let mut env = Vec::new();
+        for (key, value) in options.map("env").unwrap_or_default() {
+            env.push((key.to_string(), env_value(&key, value)?));
+        }
+        let name = options.string("name").unwrap_or_default();
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || !name.chars().all(plain) {
+            return Err(Error::invalid(format!("`{name}` cannot be the name of a service: use lower-case letters, digits and hyphens"))
+                .key("name"));
+        }
+        let image = options.string("image").unwrap_or_default();
+        if image.is_empty() || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Error::invalid(format!("`{image}` is no container image")).key("image"));
+        }
+        Ok(Service {
+            port: port.ok_or_else(|| Error::invalid("`port` is a TCP port from 1 to 65535").key("port"))?,
+            health: options.string("health"),
+            name,
+            image,
+            env,
+        })
+    }
+
+    /// The user data that runs it. Fails where it is longer than EC2 takes.
+    pub fn user_data(&self, region: &str) -> Result<String, Error> {
+        let map = json!({
+            "name": self.name,
+            "image": self.image,
+            "port": self.port,
+            "env": self.env.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect::<serde_json::Map<_, _>>(),
+        });
+        let (references, plain): (Vec<_>, Vec<_>) =
+            self.env.iter().partition(|(_, value)| value.starts_with(REFERENCE));
+        let references: Vec<_> =
+            references.iter().map(|(key, value)| json!({"key": key, "path": &value[REFERENCE.len()..]})).collect();
+        let plain: Vec<_> = plain.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+        let mut environment = minijinja::Environment::new();
+        environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+        let text = environment
+            .render_str(
+                TEMPLATE,
+                minijinja::Value::from_serialize(json!({
+                    "service": STANDARD.encode(map.to_string()),
+                    "name": self.name,
+                    "image": self.image,
+                    "port": self.port,
+                    "region": region,
+                    "plain": plain,
+                    "references": references,
+                })),
+            )
+            .map_err(|error| Error::internal(format!("playbooks/templates/user_data.sh: {error:#}")))?;
+        if text.len() > USER_DATA_LIMIT {
+            return Err(Error::invalid(format!(
+                "the user data of the service has {} bytes, and EC2 takes {USER_DATA_LIMIT}",
+                text.len()
+            ))
+            .key("service"));
+        }
+        Ok(text)
+    }
+}
+
+/// How a value of a service's environment begins that is looked up in SSM where the service starts.
+const REFERENCE: &str = "ssm:";
+
+fn env_value(key: &str, value: Dynamic) -> Result<String, Error> {
+    let name_is_plain = !key.is_empty()
+        && !key.starts_with(|c: char| c.is_ascii_digit())
+        && key.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    if !name_is_plain {
+        return Err(Error::invalid(format!("`{key}` cannot be the name of an environment variable")).key(key));
+    }
+    if let Some(secret) = value.clone().try_cast::<StoredSecret>() {
+        return Ok(secret.reference());
+    }
+    if value.is_string() || value.is_int() || value.is_bool() {
+        let text = value.to_string();
+        // An environment file has one line for each variable.
+        if text.contains(['\n', '\r', '\0']) {
+            return Err(Error::invalid(format!("the value of `{key}` has more than one line")).key(key));
+        }
+        return Ok(text);
+    }
+    Err(Error::invalid(format!("the value of `{key}` is a string, a whole number, true, false or a secret")).key(key))
+}

@@ -1,0 +1,16 @@
+//! AWS, in its own words: a file for each service.
+
+pub mod ec2;
+pub mod rds;
+pub mod sns;
+pub mod sqs;
+
+use super::owned::Owned;
+use crate::error::Error;
+use crate::host::Host;
+
+/// Lists what a stack owns in one service.
+type List = fn(&Host) -> Result<Vec<Owned>, Error>;
+
+/// Every service that can own something, for the clean-up.
+pub const OWNED: &[List] = &[ec2::owned, rds::owned, sns::owned, sqs::owned];

@@ -1,0 +1,422 @@
+//! `rds::` database instances: encrypted, not public, protected from deletion, in a subnet group of their own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_rds::types::{DbInstance, Tag};
+
+use super::ec2::{self, SecurityGroup};
+use crate::clients::aws::failure;
+use crate::error::{Error, Kind};
+use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
+use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional, required};
+use crate::primitives::local::secrets::StoredSecret;
+use crate::primitives::owned::{Owned, at_once};
+use crate::progress::Verb;
+use crate::secret::Secret;
+
+/// Twice what the original deployment took for its slowest database, about 20 minutes.
+const AVAILABLE_LIMIT: Duration = Duration::from_secs(40 * 60);
+
+/// A database instance of the stack.
+#[derive(Clone)]
+pub struct Instance(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    identifier: String,
+    master_username: String,
+    master_password: Secret,
+    db_name: String,
+    endpoint: Mutex<Option<Endpoint>>,
+}
+
+/// Where an available instance answers.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub host: String,
+    pub port: u16,
+}
+
+const ENSURE: Function = Function {
+    name: "ensure_instance",
+    doc: "The stack's database instance of that name. Creates one where there is none; returns when the request is accepted.\n\
+          Made encrypted, not public, with gp3 storage, deletion protection, 7 days of backups and tags copied to snapshots.\n\
+          Throws `conflict` where a named key differs and RDS cannot change it in place.\n\
+          RDS `DescribeDBInstances`, `CreateDBSubnetGroup`, `CreateDBInstance`, `ModifyDBInstance`.",
+    parameters: &["name: string"],
+    returns: "Instance",
+    keys: &[
+        required("master_password", Holds::A("a secret, such as secrets::ensure(\"database/master\")", |value| value.is::<StoredSecret>()), "The password of the master user"),
+        optional("master_username", Holds::String, "The master user; `dbadmin` if not given"),
+        optional("engine", Holds::String, "The engine; `postgres` if not given"),
+        optional("engine_version", Holds::String, "A major version, such as `17`; the service's default if not given"),
+        optional("instance_class", Holds::String, "Size; `db.t3.micro` if not given"),
+        optional("allocated_storage_gib", Holds::Int, "Storage in GiB; 20 if not given"),
+        optional("db_name", Holds::String, "The database to make in it; `music` if not given"),
+        optional("security_groups", Holds::List, "Its security groups"),
+        optional("backup_retention_days", Holds::Int, "How long automatic backups stay; 7 if not given"),
+    ],
+};
+
+const WAIT: Function = Function {
+    name: "wait",
+    doc: "Waits until the instance is available. RDS `DescribeDBInstances`.",
+    parameters: &[],
+    returns: "()",
+    keys: &[],
+};
+
+pub fn namespace(host: &Arc<Host>) -> Namespace {
+    let mut namespace = Namespace::new("rds", host);
+    namespace
+        .handle::<Instance>("Instance")
+        .with_options(&ENSURE, ensure)
+        .property("name", "The instance's identifier.", |_, db: &Instance| Ok(db.0.identifier.clone()))
+        .property("endpoint", "Its host name. Waits until the instance is available.", |call, db: &Instance| {
+            Ok(db.endpoint_for(call, "endpoint")?.host)
+        })
+        .property("port", "Its port. Waits until the instance is available.", |call, db: &Instance| {
+            Ok(i64::from(db.endpoint_for(call, "port")?.port))
+        })
+        .property("username", "The master user.", |_, db: &Instance| Ok(db.0.master_username.clone()))
+        .property("db_name", "The database in it.", |_, db: &Instance| Ok(db.0.db_name.clone()))
+        .method0(&WAIT, |call, db: &Instance| db.wait(call, "").map(drop))
+        .prints(|db: &Instance| format!("database {}", db.0.identifier));
+    namespace
+}
+
+impl Instance {
+    /// The master user's name and password.
+    pub fn master(&self) -> (&str, &Secret) {
+        (&self.0.master_username, &self.0.master_password)
+    }
+
+    pub fn db_name(&self) -> &str {
+        &self.0.db_name
+    }
+
+    /// Where it answers; waits until it is available. `reading` is what the script asks for.
+    pub fn endpoint_for(&self, call: &Call, reading: &str) -> Result<Endpoint, Error> {
+        self.wait(call, &format!(" ({} reads `{reading}`)", call.place()))
+    }
+
+    fn wait(&self, host: &Host, why: &str) -> Result<Endpoint, Error> {
+        if let Some(endpoint) = self.0.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(endpoint);
+        }
+        let identifier = &self.0.identifier;
+        let endpoint = host.wait(&format!("database {}{why}", self.0.name), AVAILABLE_LIMIT, || async {
+            let found = describe(host, identifier).await?;
+            let Some(found) = found else {
+                return Err(Error::new(Kind::NotFound, format!("the database {identifier} is gone")).of("rds", "DescribeDBInstances"));
+            };
+            let status = found.db_instance_status().unwrap_or("unknown").to_owned();
+            match (status.as_str(), found.endpoint()) {
+                // `failed`, `storage-full`, `incompatible-parameters` ..: it will not come up by waiting.
+                ("failed" | "storage-full" | "restore-error", _) => {
+                    Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}")).of("rds", "DescribeDBInstances"))
+                }
+                (status, _) if status.starts_with("incompatible-") => {
+                    Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}")).of("rds", "DescribeDBInstances"))
+                }
+                // Its endpoint is there before it can be used.
+                ("available", Some(endpoint)) => Ok(Ok(Endpoint {
+                    host: endpoint.address().unwrap_or_default().to_owned(),
+                    port: endpoint.port().and_then(|port| u16::try_from(port).ok()).unwrap_or(5432),
+                })),
+                _ => Ok(Err(status)),
+            }
+        })?;
+        *self.0.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
+        Ok(endpoint)
+    }
+}
+
+/// The instance of that identifier, if there is one.
+async fn describe(host: &Host, identifier: &str) -> Result<Option<DbInstance>, Error> {
+    let answer = host.aws()?.rds.describe_db_instances().db_instance_identifier(identifier).send().await;
+    match answer.map_err(|error| failure("rds", "DescribeDBInstances", error)) {
+        Ok(answer) => Ok(answer.db_instances.unwrap_or_default().pop()),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Error> {
+    let identifier = call.full_name(&name)?;
+    // One that is being deleted is gone before one of the same name can be made.
+    let found = call.wait(&format!("database {name}"), AVAILABLE_LIMIT, || async {
+        let found = describe(call, &identifier).await?;
+        Ok(match found.as_ref().and_then(|found| found.db_instance_status()) {
+            Some("deleting") => Err("deleting".to_owned()),
+            _ => Ok(found),
+        })
+    })?;
+    let secret = options.get("master_password").and_then(|value| value.clone().try_cast::<StoredSecret>());
+    let master_password = secret.map(|secret| secret.value).ok_or_else(|| Error::internal("a required key is missing"))?;
+    let mut instance = Inner {
+        name,
+        identifier,
+        master_username: options.string("master_username").unwrap_or_else(|| "dbadmin".to_owned()),
+        master_password,
+        db_name: options.string("db_name").unwrap_or_else(|| "music".to_owned()),
+        endpoint: Mutex::new(None),
+    };
+    match found {
+        Some(found) => {
+            if !found.tag_list().iter().any(|tag| tag.key() == Some(STACK_TAG) && tag.value() == call.stack().ok()) {
+                return Err(Error::new(Kind::Conflict, format!("the database {} does not belong to this stack", instance.identifier))
+                    .help("name the stack otherwise, or tag the database with the stack's tags to adopt it"));
+            }
+            compare(&instance.identifier, &found, options)?;
+            found.master_username().unwrap_or_default().clone_into(&mut instance.master_username);
+            if let Some(db_name) = found.db_name() {
+                db_name.clone_into(&mut instance.db_name);
+            }
+        }
+        None => create(call, &instance, options)?,
+    }
+    let instance = Instance(Arc::new(instance));
+    let pending = instance.clone();
+    call.expect(move |host| pending.wait(host, "").map(drop));
+    Ok(instance)
+}
+
+/// What is named and cannot be changed in place is refused, never silently ignored.
+fn compare(identifier: &str, found: &DbInstance, options: &Options) -> Result<(), Error> {
+    let differs = |key: &str, is: String, asked: String| {
+        Err(Error::new(Kind::Conflict, format!("the database {identifier} has {key} `{is}`, and `{asked}` is asked for"))
+            .key(key)
+            .help("this version of ops does not change it in place: ask for what it has, or change it in the console first"))
+    };
+    let named = [
+        ("engine", found.engine()),
+        ("instance_class", found.db_instance_class()),
+        ("master_username", found.master_username()),
+        ("db_name", found.db_name()),
+    ];
+    for (key, is) in named {
+        if let Some(asked) = options.string(key)
+            && is != Some(&asked)
+        {
+            return differs(key, is.unwrap_or_default().to_owned(), asked);
+        }
+    }
+    if let (Some(asked), Some(is)) = (options.string("engine_version"), found.engine_version())
+        && is != asked
+        && !is.starts_with(&format!("{asked}."))
+    {
+        return differs("engine_version", is.to_owned(), asked);
+    }
+    if let (Some(asked), Some(is)) = (options.int("allocated_storage_gib"), found.allocated_storage())
+        && asked != i64::from(is)
+    {
+        return differs("allocated_storage_gib", is.to_string(), asked.to_string());
+    }
+    Ok(())
+}
+
+fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error> {
+    let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+    let subnet_group = match groups.first() {
+        Some(group) => Some(ensure_subnet_group(call, instance, &group.vpc)?),
+        None => None,
+    };
+    let class = options.string("instance_class").unwrap_or_else(|| "db.t3.micro".to_owned());
+    let request = call
+        .aws()?
+        .rds
+        .create_db_instance()
+        .db_instance_identifier(&instance.identifier)
+        .engine(options.string("engine").unwrap_or_else(|| "postgres".to_owned()))
+        .set_engine_version(options.string("engine_version"))
+        .db_instance_class(&class)
+        .allocated_storage(options.int_in("allocated_storage_gib", 20..=65536)?.unwrap_or(20))
+        .storage_type("gp3")
+        .storage_encrypted(true)
+        .publicly_accessible(false)
+        .deletion_protection(true)
+        .copy_tags_to_snapshot(true)
+        .auto_minor_version_upgrade(true)
+        .backup_retention_period(options.int_in("backup_retention_days", 0..=35)?.unwrap_or(7))
+        .db_name(&instance.db_name)
+        .master_username(&instance.master_username)
+        .master_user_password(instance.master_password.expose())
+        .set_db_subnet_group_name(subnet_group)
+        .set_vpc_security_group_ids(Some(groups.into_iter().map(|group| group.id).collect()))
+        .set_tags(Some(tags(call, &instance.name)?));
+    let change =
+        Change { verb: Verb::Create, service: "rds", operation: "CreateDBInstance", name: &instance.name, detail: &class };
+    call.change(change, |_| async {
+        match request.clone().send().await.map_err(|error| failure("rds", "CreateDBInstance", error)) {
+            // The identifier is the token: a run that was killed after this call finds its own instance.
+            Err(error) if error.code == "DBInstanceAlreadyExists" => Ok(()),
+            other => other.map(drop),
+        }
+    })
+}
+
+fn tags(host: &Host, name: &str) -> Result<Vec<Tag>, Error> {
+    Ok(host.tags(name)?.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect())
+}
+
+/// The group of one subnet for each zone that the instance may be placed in.
+fn ensure_subnet_group(call: &Call, instance: &Inner, vpc: &str) -> Result<String, Error> {
+    let found = call.block(async {
+        let request = call.aws()?.rds.describe_db_subnet_groups().db_subnet_group_name(&instance.identifier);
+        match request.send().await.map_err(|error| failure("rds", "DescribeDBSubnetGroups", error)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    })?;
+    if !found {
+        let subnets = ec2::subnets(call, vpc)?.into_values().collect();
+        let request = call
+            .aws()?
+            .rds
+            .create_db_subnet_group()
+            .db_subnet_group_name(&instance.identifier)
+            .db_subnet_group_description(format!("{} of {}", instance.name, call.stack()?))
+            .set_subnet_ids(Some(subnets))
+            .set_tags(Some(tags(call, &instance.name)?));
+        let change = Change {
+            verb: Verb::Create,
+            service: "rds",
+            operation: "CreateDBSubnetGroup",
+            name: &instance.name,
+            detail: "subnet group",
+        };
+        call.change(change, |_| async {
+            request.clone().send().await.map(drop).map_err(|error| failure("rds", "CreateDBSubnetGroup", error))
+        })?;
+    }
+    Ok(instance.identifier.clone())
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let stack = host.stack()?.to_owned();
+    let (instances, groups) = host.block(async {
+        let mut instances = Vec::new();
+        let mut pages = host.aws()?.rds.describe_db_instances().into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("rds", "DescribeDBInstances", error))?;
+            instances.extend(page.db_instances.unwrap_or_default());
+        }
+        let mut groups = Vec::new();
+        let mut pages = host.aws()?.rds.describe_db_subnet_groups().into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("rds", "DescribeDBSubnetGroups", error))?;
+            for group in page.db_subnet_groups.unwrap_or_default() {
+                // Unlike an instance, a subnet group does not bring its tags along.
+                let Some(arn) = group.db_subnet_group_arn() else { continue };
+                let request = host.aws()?.rds.list_tags_for_resource().resource_name(arn);
+                let tags = request.send().await.map_err(|error| failure("rds", "ListTagsForResource", error))?;
+                groups.push((group.db_subnet_group_name.unwrap_or_default(), tags.tag_list.unwrap_or_default()));
+            }
+        }
+        Ok((instances, groups))
+    })?;
+    let name_in = |tags: &[Tag]| {
+        let value = |key| tags.iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value());
+        if value(STACK_TAG) == Some(stack.as_str()) { value(NAME_TAG).map(str::to_owned) } else { None }
+    };
+    let group_names = ec2_group_names(host, &instances)?;
+    let mut things = Vec::new();
+    for instance in instances {
+        let Some(name) = name_in(instance.tag_list()) else { continue };
+        let identifier = instance.db_instance_identifier.unwrap_or_default();
+        let mut needs = vec![format!("rds:subnet_group/{name}")];
+        for group in instance.vpc_security_groups.unwrap_or_default() {
+            if let Some((_, group)) = group_names.iter().find(|(id, _)| Some(id.as_str()) == group.vpc_security_group_id()) {
+                needs.push(format!("ec2:security_group/{group}"));
+            }
+        }
+        let protected = instance.deletion_protection.unwrap_or(false);
+        let deleting = instance.db_instance_status.as_deref() == Some("deleting");
+        let waited = identifier.clone();
+        things.push(Owned {
+            key: format!("rds:{name}"),
+            title: format!("database {identifier}"),
+            order: 10,
+            protected: !deleting,
+            needs,
+            delete: Arc::new(move |host| if deleting { Ok(()) } else { delete(host, &name, &identifier, protected) }),
+            wait: Arc::new(move |host| wait_deleted(host, &waited)),
+        });
+    }
+    for (full_name, tags) in groups {
+        let Some(name) = name_in(&tags) else { continue };
+        things.push(Owned {
+            key: format!("rds:subnet_group/{name}"),
+            title: format!("database subnet group {full_name}"),
+            order: 20,
+            protected: false,
+            needs: Vec::new(),
+            delete: Arc::new(move |host| delete_subnet_group(host, &name, &full_name)),
+            wait: at_once(),
+        });
+    }
+    Ok(things)
+}
+
+/// The stack's security groups by id, so that an instance can name the ones it needs.
+fn ec2_group_names(host: &Host, instances: &[DbInstance]) -> Result<Vec<(String, String)>, Error> {
+    if instances.is_empty() { Ok(Vec::new()) } else { ec2::security_group_names(host) }
+}
+
+fn delete(host: &Host, name: &str, identifier: &str, protected: bool) -> Result<(), Error> {
+    if protected {
+        let change = Change {
+            verb: Verb::Update,
+            service: "rds",
+            operation: "ModifyDBInstance",
+            name,
+            detail: "deletion protection off",
+        };
+        host.change(change, |_| async {
+            let request = host.aws()?.rds.modify_db_instance().db_instance_identifier(identifier);
+            let request = request.deletion_protection(false).apply_immediately(true);
+            request.send().await.map(drop).map_err(|error| failure("rds", "ModifyDBInstance", error))
+        })?;
+    }
+    let snapshot = format!("{identifier}-final-{}", jiff::Timestamp::now().strftime("%Y%m%d%H%M%S"));
+    let detail = if host.destroys_data() { "database, without a final snapshot".to_owned() } else { format!("database; its data stays in the snapshot {snapshot}") };
+    let change =
+        Change { verb: Verb::Delete, service: "rds", operation: "DeleteDBInstance", name, detail: &detail };
+    host.change(change, |_| async {
+        let request = host.aws()?.rds.delete_db_instance().db_instance_identifier(identifier);
+        let request = if host.destroys_data() {
+            request.skip_final_snapshot(true)
+        } else {
+            request.skip_final_snapshot(false).final_db_snapshot_identifier(&snapshot)
+        };
+        match request.send().await.map_err(|error| failure("rds", "DeleteDBInstance", error)) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    })
+}
+
+fn wait_deleted(host: &Host, identifier: &str) -> Result<(), Error> {
+    host.wait(&format!("database {identifier}"), AVAILABLE_LIMIT, || async {
+        let found = describe(host, identifier).await?;
+        Ok(match found {
+            None => Ok(()),
+            Some(found) => Err(found.db_instance_status.unwrap_or_default()),
+        })
+    })
+}
+
+fn delete_subnet_group(host: &Host, name: &str, full_name: &str) -> Result<(), Error> {
+    let change =
+        Change { verb: Verb::Delete, service: "rds", operation: "DeleteDBSubnetGroup", name, detail: "subnet group" };
+    host.change(change, |_| async {
+        let request = host.aws()?.rds.delete_db_subnet_group().db_subnet_group_name(full_name);
+        match request.send().await.map_err(|error| failure("rds", "DeleteDBSubnetGroup", error)) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    })
+}

@@ -1,0 +1,178 @@
+//! `sns::` topics, their subscriptions, and messages to them.
+
+use std::sync::Arc;
+
+use crate::clients::aws::failure;
+use crate::error::{Error, Kind};
+use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
+use crate::primitives::declaration::{Call, Function, Namespace, Options};
+use crate::primitives::owned::{Owned, at_once};
+use crate::progress::{Line, Verb};
+
+/// A topic of the stack.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Topic {
+    pub arn: String,
+    name: String,
+}
+
+const ENSURE_TOPIC: Function = Function {
+    name: "ensure_topic",
+    doc: "The stack's topic of that name. SNS `GetTopicAttributes`, `CreateTopic`.",
+    parameters: &["name: string"],
+    returns: "Topic",
+    keys: &[],
+};
+
+const ENSURE_SUBSCRIPTION: Function = Function {
+    name: "ensure_subscription",
+    doc: "Subscribes an address to the topic, once: also one that has not been confirmed yet is left alone.\n\
+          SNS `ListSubscriptionsByTopic`, `Subscribe`.",
+    parameters: &["protocol: string", "endpoint: string"],
+    returns: "()",
+    keys: &[],
+};
+
+const PUBLISH: Function = Function {
+    name: "publish",
+    doc: "Sends a message to everybody who subscribed. An effect, not a change: it is done each time. SNS `Publish`.",
+    parameters: &["subject: string", "message: string"],
+    returns: "()",
+    keys: &[],
+};
+
+pub fn namespace(host: &Arc<Host>) -> Namespace {
+    let mut namespace = Namespace::new("sns", host);
+    namespace
+        .handle::<Topic>("Topic")
+        .with_options(&ENSURE_TOPIC, ensure_topic)
+        .property("arn", "The topic's ARN.", |_, topic: &Topic| Ok(topic.arn.clone()))
+        .method2(&ENSURE_SUBSCRIPTION, |call, topic: &Topic, protocol: String, endpoint: String| {
+            ensure_subscription(call, topic, &protocol, &endpoint)
+        })
+        .method2(&PUBLISH, publish)
+        .prints(|topic: &Topic| format!("topic {}", topic.name));
+    namespace
+}
+
+fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> {
+    let full_name = call.full_name(&name)?;
+    // The ARN is known before the topic is: asking for it costs no change.
+    let arn = call.arn("sns", &full_name)?;
+    let found = call.block(async {
+        match call.aws()?.sns.get_topic_attributes().topic_arn(&arn).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match failure("sns", "GetTopicAttributes", error) {
+                error if error.kind == Kind::NotFound => Ok(false),
+                error => Err(error),
+            },
+        }
+    })?;
+    if !found {
+        let tag = |(key, value)| {
+            let tag = aws_sdk_sns::types::Tag::builder().key(key).value(value).build();
+            tag.map_err(|error| Error::internal(error.to_string()))
+        };
+        let tags = call.tags(&name)?.into_iter().map(tag).collect::<Result<Vec<_>, _>>()?;
+        let request = call.aws()?.sns.create_topic().name(&full_name).set_tags(Some(tags));
+        let change = Change { verb: Verb::Create, service: "sns", operation: "CreateTopic", name: &name, detail: "topic" };
+        call.change(change, |_| async {
+            request.clone().send().await.map(drop).map_err(|error| failure("sns", "CreateTopic", error))
+        })?;
+    }
+    Ok(Topic { arn, name })
+}
+
+/// Subscribes `endpoint` unless it is subscribed or waits for its confirmation.
+pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint: &str) -> Result<(), Error> {
+    let found = call.block(async {
+        let mut pages = call.aws()?.sns.list_subscriptions_by_topic().topic_arn(&topic.arn).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error))?;
+            let same = |known: &aws_sdk_sns::types::Subscription| {
+                known.protocol() == Some(protocol) && known.endpoint() == Some(endpoint)
+            };
+            if page.subscriptions().iter().any(same) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })?;
+    if found {
+        return Ok(());
+    }
+    let detail = format!("{protocol} subscription");
+    let change = Change { verb: Verb::Create, service: "sns", operation: "Subscribe", name: &topic.name, detail: &detail };
+    call.change(change, |_| async {
+        let request = call.aws()?.sns.subscribe().topic_arn(&topic.arn).protocol(protocol).endpoint(endpoint);
+        request.send().await.map(drop).map_err(|error| failure("sns", "Subscribe", error))
+    })?;
+    if protocol == "email" {
+        call.progress.line(Line::Info, &format!("    {endpoint} has to confirm the subscription: see its inbox"));
+    }
+    Ok(())
+}
+
+fn publish(call: &Call, topic: &Topic, subject: String, message: String) -> Result<(), Error> {
+    call.block(async {
+        let request = call.aws()?.sns.publish().topic_arn(&topic.arn).subject(subject).message(message);
+        request.send().await.map(drop).map_err(|error| failure("sns", "Publish", error))
+    })?;
+    call.progress.effect();
+    Ok(())
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let stack = host.stack()?.to_owned();
+    // Names of a stack begin with its own: the others need not be asked for their tags.
+    let mine = host.arn("sns", &format!("{stack}-"))?;
+    let found = host.block(async {
+        let mut topics = Vec::new();
+        let mut pages = host.aws()?.sns.list_topics().into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("sns", "ListTopics", error))?;
+            for arn in page.topics().iter().filter_map(|topic| topic.topic_arn()).filter(|arn| arn.starts_with(&mine)) {
+                let request = host.aws()?.sns.list_tags_for_resource().resource_arn(arn);
+                let tags = request.send().await.map_err(|error| failure("sns", "ListTagsForResource", error))?;
+                let value = |key| tags.tags().iter().find(|tag| tag.key() == key).map(|tag| tag.value().to_owned());
+                if value(STACK_TAG).as_ref() == Some(&stack)
+                    && let Some(name) = value(NAME_TAG)
+                {
+                    topics.push((arn.to_owned(), name));
+                }
+            }
+        }
+        Ok(topics)
+    })?;
+    let owned = |(arn, name): (String, String)| Owned {
+        key: format!("sns:{name}"),
+        title: format!("topic {stack}-{name}"),
+        order: 20,
+        protected: false,
+        needs: Vec::new(),
+        delete: Arc::new(move |host| delete(host, &name, &arn)),
+        wait: at_once(),
+    };
+    Ok(found.into_iter().map(owned).collect())
+}
+
+fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
+    let change = Change { verb: Verb::Delete, service: "sns", operation: "DeleteTopic", name, detail: "topic and its subscriptions" };
+    host.change(change, |_| async {
+        // Deleting a topic leaves its subscriptions listed for days (SNS Developer Guide): end them first.
+        let mut pages = host.aws()?.sns.list_subscriptions_by_topic().topic_arn(arn).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = match page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error)) {
+                Err(error) if error.kind == Kind::NotFound => return Ok(()),
+                other => other?,
+            };
+            let confirmed = page.subscriptions().iter().filter_map(|known| known.subscription_arn());
+            for subscription in confirmed.filter(|known| known.starts_with("arn:")) {
+                let request = host.aws()?.sns.unsubscribe().subscription_arn(subscription);
+                request.send().await.map_err(|error| failure("sns", "Unsubscribe", error))?;
+            }
+        }
+        let request = host.aws()?.sns.delete_topic().topic_arn(arn);
+        request.send().await.map(drop).map_err(|error| failure("sns", "DeleteTopic", error))
+    })
+}

@@ -1,0 +1,224 @@
+//! `sqs::` queues: encrypted, with their policy from the first moment, and subscribed to a topic.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use serde_json::{Value, json};
+
+use super::sns::{self, Topic};
+use crate::clients::aws::failure;
+use crate::error::{Error, Kind};
+use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
+use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional};
+use crate::primitives::owned::{Owned, at_once};
+use crate::progress::Verb;
+
+/// A queue's name is blocked for 60 s after its deletion (SQS API Reference, `DeleteQueue`); a little more is waited.
+const NAME_BLOCKED: Duration = Duration::from_secs(75);
+
+/// A queue of the stack.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Queue {
+    url: String,
+    arn: String,
+    name: String,
+}
+
+const ENSURE_QUEUE: Function = Function {
+    name: "ensure_queue",
+    doc: "The stack's queue of that name, encrypted. Attributes that are named and differ are repaired.\n\
+          With `subscribe_to` a topic, its policy lets that topic send, from the moment it is made, and it is subscribed to it.\n\
+          A name that was just deleted is blocked for 60 s: waits for it.\n\
+          SQS `GetQueueUrl`, `GetQueueAttributes`, `CreateQueue`, `SetQueueAttributes`; SNS `Subscribe`.",
+    parameters: &["name: string"],
+    returns: "Queue",
+    keys: &[
+        optional("retention_s", Holds::Int, "How long a message is kept, in seconds: 60 to 1209600"),
+        optional("visibility_timeout_s", Holds::Int, "How long a received message is hidden from others, in seconds: 0 to 43200"),
+        optional("receive_wait_s", Holds::Int, "How long a receive waits for a message, in seconds: 0 to 20"),
+        optional("subscribe_to", Holds::A("a topic", |value| value.is::<Topic>()), "The topic whose messages it gets"),
+    ],
+};
+
+pub fn namespace(host: &Arc<Host>) -> Namespace {
+    let mut namespace = Namespace::new("sqs", host);
+    namespace
+        .handle::<Queue>("Queue")
+        .with_options(&ENSURE_QUEUE, ensure_queue)
+        .property("url", "The queue's URL.", |_, queue: &Queue| Ok(queue.url.clone()))
+        .property("arn", "The queue's ARN.", |_, queue: &Queue| Ok(queue.arn.clone()))
+        .prints(|queue: &Queue| format!("queue {}", queue.name));
+    namespace
+}
+
+fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, Error> {
+    let full_name = call.full_name(&name)?;
+    let arn = call.arn("sqs", &full_name)?;
+    let topic = options.get("subscribe_to").and_then(|topic| topic.clone().try_cast::<Topic>());
+    let mut wanted: Vec<(QueueAttributeName, String)> = Vec::new();
+    let ranges = [
+        ("retention_s", 60..=1_209_600, QueueAttributeName::MessageRetentionPeriod),
+        ("visibility_timeout_s", 0..=43_200, QueueAttributeName::VisibilityTimeout),
+        ("receive_wait_s", 0..=20, QueueAttributeName::ReceiveMessageWaitTimeSeconds),
+    ];
+    for (key, range, attribute) in ranges {
+        if let Some(value) = options.int_in(key, range)? {
+            wanted.push((attribute, value.to_string()));
+        }
+    }
+    if let Some(topic) = &topic {
+        wanted.push((QueueAttributeName::Policy, policy(&arn, &topic.arn, &call.aws()?.identity.account).to_string()));
+    }
+    let found = call.block(async {
+        match call.aws()?.sqs.get_queue_url().queue_name(&full_name).send().await {
+            Ok(answer) => Ok(answer.queue_url),
+            Err(error) => match failure("sqs", "GetQueueUrl", error) {
+                error if error.kind == Kind::NotFound => Ok(None),
+                error => Err(error),
+            },
+        }
+    })?;
+    let url = match found {
+        Some(url) => {
+            repair(call, &name, &url, &wanted)?;
+            url
+        }
+        None => create(call, &name, &full_name, wanted)?,
+    };
+    if let Some(topic) = &topic {
+        sns::ensure_subscription(call, topic, "sqs", &arn)?;
+    }
+    Ok(Queue { url, arn, name })
+}
+
+/// Who may send: the topic, and nobody without TLS.
+fn policy(queue: &str, topic: &str, account: &str) -> Value {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "topic",
+                "Effect": "Allow",
+                "Principal": { "Service": "sns.amazonaws.com" },
+                "Action": "sqs:SendMessage",
+                "Resource": queue,
+                "Condition": {
+                    "ArnEquals": { "aws:SourceArn": topic },
+                    "StringEquals": { "aws:SourceAccount": account },
+                },
+            },
+            {
+                "Sid": "tls",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "sqs:*",
+                "Resource": queue,
+                "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+            },
+        ],
+    })
+}
+
+fn create(call: &Call, name: &str, full_name: &str, wanted: Vec<(QueueAttributeName, String)>) -> Result<String, Error> {
+    let mut attributes: HashMap<_, _> = wanted.into_iter().collect();
+    attributes.insert(QueueAttributeName::SqsManagedSseEnabled, "true".to_owned());
+    let request = call
+        .aws()?
+        .sqs
+        .create_queue()
+        .queue_name(full_name)
+        .set_attributes(Some(attributes))
+        .set_tags(Some(call.tags(name)?.into_iter().collect()));
+    let change = Change { verb: Verb::Create, service: "sqs", operation: "CreateQueue", name, detail: "queue" };
+    let made = call.change(change, |_| async {
+        let deadline = tokio::time::Instant::now() + NAME_BLOCKED;
+        let mut line = None;
+        loop {
+            match request.clone().send().await.map_err(|error| failure("sqs", "CreateQueue", error)) {
+                Err(error) if error.code.ends_with("QueueDeletedRecently") && tokio::time::Instant::now() < deadline => {
+                    let left = deadline.duration_since(tokio::time::Instant::now()).as_secs();
+                    line.get_or_insert_with(|| call.progress.wait(&format!("queue {name}")))
+                        .status(&format!("its name is blocked after a deletion, at most {left} s more"));
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                other => return other,
+            }
+        }
+    })?;
+    made.queue_url.ok_or_else(|| Error::internal("SQS made a queue and gave no URL"))
+}
+
+/// Sets what is named and differs.
+fn repair(call: &Call, name: &str, url: &str, wanted: &[(QueueAttributeName, String)]) -> Result<(), Error> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let found = call.block(async {
+        let request = call.aws()?.sqs.get_queue_attributes().queue_url(url);
+        let request = request.set_attribute_names(Some(wanted.iter().map(|(attribute, _)| attribute.clone()).collect()));
+        request.send().await.map_err(|error| failure("sqs", "GetQueueAttributes", error))
+    })?;
+    let is = |attribute: &QueueAttributeName| found.attributes().and_then(|all| all.get(attribute));
+    let differing: HashMap<_, _> = wanted
+        .iter()
+        .filter(|(attribute, value)| match attribute {
+            // The service may give a policy back in another order.
+            QueueAttributeName::Policy => is(attribute).and_then(|text| serde_json::from_str::<Value>(text).ok()) != serde_json::from_str(value).ok(),
+            _ => is(attribute) != Some(value),
+        })
+        .cloned()
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let detail = differing.keys().map(QueueAttributeName::as_str).collect::<Vec<_>>().join(", ");
+    let change = Change { verb: Verb::Update, service: "sqs", operation: "SetQueueAttributes", name, detail: &detail };
+    call.change(change, |_| async {
+        let request = call.aws()?.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(differing.clone()));
+        request.send().await.map(drop).map_err(|error| failure("sqs", "SetQueueAttributes", error))
+    })
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let stack = host.stack()?.to_owned();
+    let found = host.block(async {
+        let mut queues = Vec::new();
+        let mut pages = host.aws()?.sqs.list_queues().queue_name_prefix(format!("{stack}-")).max_results(1000).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("sqs", "ListQueues", error))?;
+            for url in page.queue_urls() {
+                let tags = host.aws()?.sqs.list_queue_tags().queue_url(url).send().await;
+                let tags = tags.map_err(|error| failure("sqs", "ListQueueTags", error))?;
+                let value = |key: &str| tags.tags().and_then(|tags| tags.get(key)).cloned();
+                if value(STACK_TAG).as_ref() == Some(&stack)
+                    && let Some(name) = value(NAME_TAG)
+                {
+                    queues.push((url.clone(), name));
+                }
+            }
+        }
+        Ok(queues)
+    })?;
+    let owned = |(url, name): (String, String)| Owned {
+        key: format!("sqs:{name}"),
+        title: format!("queue {stack}-{name}"),
+        order: 20,
+        protected: false,
+        needs: Vec::new(),
+        delete: Arc::new(move |host| delete(host, &name, &url)),
+        wait: at_once(),
+    };
+    Ok(found.into_iter().map(owned).collect())
+}
+
+fn delete(host: &Host, name: &str, url: &str) -> Result<(), Error> {
+    let change = Change { verb: Verb::Delete, service: "sqs", operation: "DeleteQueue", name, detail: "queue" };
+    host.change(change, |_| async {
+        match host.aws()?.sqs.delete_queue().queue_url(url).send().await.map_err(|error| failure("sqs", "DeleteQueue", error)) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    })
+}

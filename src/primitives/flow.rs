@@ -1,0 +1,249 @@
+//! The global words: parameters, the stack, steps, results, and what a run owns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
+
+use super::aws::ec2::Rule;
+use super::declaration::{Call, Function, Holds, Namespace, Options, optional};
+use super::local::state::json;
+use super::owned::Inventory;
+use crate::clients::http;
+use crate::error::{Error, Kind};
+use crate::host::{Host, World};
+use crate::progress::Line;
+
+/// The values of a playbook's parameters, read before it runs.
+pub type Parameters = BTreeMap<String, Dynamic>;
+
+const FLAG: Function = Function {
+    name: "flag",
+    doc: "Declares a flag of the playbook, and says whether it was given. Its arguments are literals.",
+    parameters: &["name: string", "help: string"],
+    returns: "bool",
+    keys: &[],
+};
+
+const OPTION: Function = Function {
+    name: "option",
+    doc: "Declares an option of the playbook with a default, and gives its value.",
+    parameters: &["name: string", "default: ?", "help: string"],
+    returns: "?",
+    keys: &[],
+};
+
+const CHOICE: Function = Function {
+    name: "choice",
+    doc: "Declares an option that takes one of a list of values, the first if it is not given.",
+    parameters: &["name: string", "values: list", "help: string"],
+    returns: "?",
+    keys: &[],
+};
+
+const REQUIRED: Function = Function {
+    name: "required",
+    doc: "Declares an option that has to be given.",
+    parameters: &["name: string", "help: string"],
+    returns: "string",
+    keys: &[],
+};
+
+const STACK: Function = Function {
+    name: "stack",
+    doc: "Names the stack: what the playbook makes after it is named `<stack>-<name>` and carries its tags.",
+    parameters: &["name: string"],
+    returns: "()",
+    keys: &[],
+};
+
+const STEP: Function = Function {
+    name: "step",
+    doc: "Runs a part of the playbook under a title, and gives what it gives. The recap shows how long it took.",
+    parameters: &["title: string", "body: closure"],
+    returns: "?",
+    keys: &[],
+};
+
+const SAY: Function = Function {
+    name: "say",
+    doc: "Prints a line for whoever watches the run, on stderr.",
+    parameters: &["text: string"],
+    returns: "()",
+    keys: &[],
+};
+
+const OUTPUT: Function = Function {
+    name: "output",
+    doc: "The playbook's result: printed on stdout at the end, as lines or with --json as JSON.",
+    parameters: &["values: map"],
+    returns: "()",
+    keys: &[],
+};
+
+const ATTEMPT: Function = Function {
+    name: "attempt",
+    doc: "Runs something that may fail: `#{ ok, value, error }`. An interruption is not caught.",
+    parameters: &["body: closure"],
+    returns: "map",
+    keys: &[],
+};
+
+const MY_IP: Function = Function {
+    name: "my_ip",
+    doc: "This machine's address as AWS sees it, as a range of one: `203.0.113.7/32`. Asks checkip.amazonaws.com; in the local cloud it is \
+          the loopback range.",
+    parameters: &[],
+    returns: "string",
+    keys: &[],
+};
+
+const TCP: Function = Function {
+    name: "tcp",
+    doc: "A rule that lets TCP in to a port, from an address range or a security group.",
+    parameters: &["port: int", "from: ?"],
+    returns: "Rule",
+    keys: &[],
+};
+
+const IS_LOCAL: Function = Function {
+    name: "is_local",
+    doc: "Whether the run is against the local cloud, for demonstration values.",
+    parameters: &[],
+    returns: "bool",
+    keys: &[],
+};
+
+const CHANGES: Function = Function {
+    name: "changes",
+    doc: "How many resources the run has changed so far.",
+    parameters: &[],
+    returns: "int",
+    keys: &[],
+};
+
+const OWNED: Function = Function {
+    name: "owned",
+    doc: "Everything that carries the stack's tag, in the order in which it can be deleted.",
+    parameters: &[],
+    returns: "Inventory",
+    keys: &[],
+};
+
+const KEEP: Function = Function {
+    name: "keep",
+    doc: "The inventory without one thing, such as `rds:db`, and without what that thing needs.",
+    parameters: &["key: string"],
+    returns: "Inventory",
+    keys: &[],
+};
+
+const DELETE: Function = Function {
+    name: "delete",
+    doc: "Deletes everything in the inventory, after consent: a list is shown, and what is protected needs the stack's name as well.\n\
+          A database leaves a final snapshot, unless --destroy-data names the stack.\n\
+          Throws `refused` where consent is missing; nothing was deleted then.",
+    parameters: &[],
+    returns: "()",
+    keys: &[optional("to_keep", Holds::String, "The flag of this playbook that keeps what is protected, for the message")],
+};
+
+/// The global words; `parameters` are what the command line, the environment and `ops.toml` gave.
+pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
+    let mut namespace = Namespace::new("", host);
+    let parameters = Arc::new(parameters);
+    let read = move |name: &str| -> Result<Dynamic, Error> {
+        let value = parameters.get(name).cloned();
+        value.ok_or_else(|| Error::internal(format!("the parameter `{name}` was not read before the run")))
+    };
+    let (flag, option, choice, required) = (read.clone(), read.clone(), read.clone(), read);
+    namespace
+        .parameter2(&FLAG, move |name, _: String| flag(&name))
+        .parameter3(&OPTION, move |name, _: Dynamic, _: String| option(&name))
+        .parameter3(&CHOICE, move |name, _: Array, _: String| choice(&name))
+        .parameter2(&REQUIRED, move |name, _: String| required(&name))
+        .function1(&STACK, |call, name: String| call.set_stack(&name))
+        .callback2(&STEP, step)
+        .callback1(&ATTEMPT, attempt)
+        .function1(&SAY, |call, text: String| {
+            call.progress.line(Line::Info, &text);
+            Ok(())
+        })
+        .function1(&OUTPUT, output)
+        .function0(&MY_IP, my_ip)
+        .function0(&IS_LOCAL, |call| Ok(matches!(call.world, World::Local { .. })))
+        .function0(&CHANGES, |call| Ok(i64::from(call.progress.changes())))
+        .handle::<Rule>("Rule")
+        .function2(&TCP, |_, port: i64, from: Dynamic| Rule::tcp(port, &from))
+        .prints(|rule: &Rule| rule.to_string())
+        .handle::<Inventory>("Inventory")
+        .function0(&OWNED, |call| Inventory::take(call))
+        .method1(&KEEP, |_, it: &Inventory, key: String| Ok(it.keep(&key)))
+        .method0(&DELETE, |call, it: &Inventory| it.delete(call, ""))
+        .method_options(&DELETE, |call, it: &Inventory, options: &Options| {
+            it.delete(call, &options.string("to_keep").unwrap_or_default())
+        })
+        .property("keys", "How a playbook names the things in it.", |_, it: &Inventory| {
+            Ok(it.things.iter().map(|thing| thing.key.clone().into()).collect::<Array>())
+        })
+        .prints(|it: &Inventory| format!("{} things", it.things.len()));
+    namespace
+}
+
+fn step(call: &Call, title: String, body: FnPtr) -> Result<Dynamic, Box<EvalAltResult>> {
+    call.progress.line(Line::Step, &title);
+    let started = Instant::now();
+    let value = body.call_within_context(call.context, ());
+    call.progress.step_took(&title, started.elapsed());
+    value
+}
+
+fn attempt(call: &Call, body: FnPtr) -> Result<Map, Box<EvalAltResult>> {
+    let mut outcome = Map::new();
+    match body.call_within_context::<Dynamic>(call.context, ()) {
+        Ok(value) => {
+            outcome.insert("ok".into(), true.into());
+            outcome.insert("value".into(), value);
+            outcome.insert("error".into(), Dynamic::UNIT);
+        }
+        Err(error) => {
+            // What `try` cannot catch either: an interruption, an exhausted limit.
+            if !error.is_catchable() {
+                return Err(error);
+            }
+            let error = match error.unwrap_inner() {
+                EvalAltResult::ErrorRuntime(value, _) => value.clone(),
+                other => Dynamic::from(Error::new(Kind::Invalid, other.to_string())),
+            };
+            outcome.insert("ok".into(), false.into());
+            outcome.insert("value".into(), Dynamic::UNIT);
+            outcome.insert("error".into(), error);
+        }
+    }
+    Ok(outcome)
+}
+
+fn output(call: &Call, values: Map) -> Result<(), Error> {
+    let mut converted = serde_json::Map::new();
+    for (key, value) in values {
+        let value = json(&value)
+            .map_err(|what| Error::invalid(format!("`{key}` holds {what}, which cannot be printed")).key(key.as_str()))?;
+        converted.insert(key.to_string(), value);
+    }
+    call.set_output(converted.into());
+    Ok(())
+}
+
+fn my_ip(call: &Call) -> Result<String, Error> {
+    if matches!(call.world, World::Local { .. }) {
+        return Ok("127.0.0.0/8".to_owned());
+    }
+    let answer = call.block(http::get("https://checkip.amazonaws.com/"))?;
+    match answer.text.trim().parse::<std::net::IpAddr>() {
+        Ok(std::net::IpAddr::V4(address)) => Ok(format!("{address}/32")),
+        Ok(std::net::IpAddr::V6(address)) => Ok(format!("{address}/128")),
+        Err(_) => Err(Error::new(Kind::Unavailable, "checkip.amazonaws.com did not answer with an address")
+            .help("give the address range yourself, like 203.0.113.7/32")),
+    }
+}

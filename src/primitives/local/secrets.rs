@@ -1,0 +1,307 @@
+//! `secrets::` a stack's secrets, kept as SSM SecureStrings under `/ops/<stack>/`, made once and never printed.
+
+use std::sync::Arc;
+
+use aws_sdk_ssm::types::{ParameterType, Tag};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rhai::{Dynamic, Map};
+
+use crate::clients::aws::failure;
+use crate::error::{Error, Kind};
+use crate::host::{Change, Host, World};
+use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional, required};
+use crate::primitives::owned::{Owned, at_once};
+use crate::progress::Verb;
+use crate::secret::Secret;
+use crate::state::write_atomically;
+
+/// A secret that is kept under a name.
+#[derive(Clone)]
+pub struct StoredSecret {
+    path: String,
+    pub value: Secret,
+}
+
+impl StoredSecret {
+    /// What stands for it where it may not stand itself: in the environment of a service.
+    pub fn reference(&self) -> String {
+        reference(&self.path)
+    }
+}
+
+/// A server's certificate and its key, and the authority that signed it.
+#[derive(Clone)]
+pub struct Certificate {
+    authority: String,
+    certificate: StoredSecret,
+    key: StoredSecret,
+}
+
+const ENSURE: Function = Function {
+    name: "ensure",
+    doc: "The stack's secret of that name; makes one of 32 random letters and digits where there is none.\n\
+          SSM `GetParameter`, `PutParameter`.",
+    parameters: &["name: string"],
+    returns: "Secret",
+    keys: &[optional("local", Holds::String, "A fixed text that is used in the local cloud, for demonstrations only")],
+};
+
+const SET: Function = Function {
+    name: "set",
+    doc: "Keeps a text under a name, and replaces another one. SSM `GetParameter`, `PutParameter`.",
+    parameters: &["name: string", "text: string"],
+    returns: "Secret",
+    keys: &[],
+};
+
+const REFERENCE: Function = Function {
+    name: "reference",
+    doc: "What stands for a secret in the `env` of a service, whether it is there yet or not: whoever starts the service looks it up.",
+    parameters: &["name: string"],
+    returns: "string",
+    keys: &[],
+};
+
+const ENSURE_CERTIFICATE: Function = Function {
+    name: "ensure_certificate",
+    doc: "A certificate of the stack's own authority, with its key. Made for ten years where there is none; kept as \
+          `<name>/tls_certificate` and `<name>/tls_key`, the authority as `authority/certificate` and `authority/key`.\n\
+          SSM `GetParameter`, `PutParameter`.",
+    parameters: &["name: string"],
+    returns: "Certificate",
+    keys: &[required("hostname", Holds::String, "The name that clients verify, such as `music-app.ops.internal`")],
+};
+
+const PASSFILE: Function = Function {
+    name: "passfile",
+    doc: "Writes a password file (mode 0600, as libpq reads it) for users of a database, and returns its path.",
+    parameters: &["database: string", "passwords: map"],
+    returns: "string",
+    keys: &[],
+};
+
+pub fn namespace(host: &Arc<Host>) -> Namespace {
+    let mut namespace = Namespace::new("secrets", host);
+    namespace
+        .handle::<StoredSecret>("Secret")
+        .handle::<Secret>("Password")
+        .handle::<Certificate>("Certificate")
+        .with_options(&ENSURE, ensure)
+        .function2(&SET, set)
+        .function1(&REFERENCE, |call, name: String| Ok(reference(&path(call, &name)?)))
+        .with_options(&ENSURE_CERTIFICATE, ensure_certificate)
+        .function2(&PASSFILE, passfile)
+        .property("reference", "What stands for it in the `env` of a service.", |_, secret: &StoredSecret| Ok(secret.reference()))
+        .property("authority", "The certificate of the authority, in PEM: what clients verify with.", |_, it: &Certificate| {
+            Ok(it.authority.clone())
+        })
+        .property("certificate", "The certificate, as a secret.", |_, it: &Certificate| Ok(it.certificate.clone()))
+        .property("key", "The private key, as a secret.", |_, it: &Certificate| Ok(it.key.clone()))
+        .prints(|_: &StoredSecret| "[redacted]".to_owned())
+        .prints(|_: &Secret| "[redacted]".to_owned())
+        .prints(|_: &Certificate| "certificate".to_owned());
+    namespace
+}
+
+fn reference(path: &str) -> String {
+    format!("ssm:{path}")
+}
+
+/// `/ops/<stack>/<name>`
+fn path(host: &Host, name: &str) -> Result<String, Error> {
+    let part = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@'))
+    };
+    if !name.split('/').all(part) {
+        return Err(Error::invalid(format!("`{name}` cannot be the name of a secret"))
+            .help("use letters, digits, `_`, `-`, `.` and `/` between parts: `database/master`"));
+    }
+    // SSM parameter names have no `@`.
+    Ok(format!("/ops/{}/{}", host.stack()?, name.replace('@', "_at_")))
+}
+
+fn find(host: &Host, path: &str) -> Result<Option<Secret>, Error> {
+    host.block(async {
+        match host.aws()?.ssm.get_parameter().name(path).with_decryption(true).send().await {
+            Ok(answer) => Ok(answer.parameter.and_then(|parameter| parameter.value).map(Secret::new)),
+            Err(error) => match failure("ssm", "GetParameter", error) {
+                error if error.kind == Kind::NotFound => Ok(None),
+                error => Err(error),
+            },
+        }
+    })
+}
+
+fn put(host: &Host, name: &str, path: &str, value: &Secret, replace: bool) -> Result<(), Error> {
+    let request = host.aws()?.ssm.put_parameter().name(path).value(value.expose()).r#type(ParameterType::SecureString);
+    let request = if replace {
+        request.overwrite(true)
+    } else {
+        let tag = |(key, value)| Tag::builder().key(key).value(value).build().map_err(|error| Error::internal(error.to_string()));
+        let mut tags = host.tags("secrets")?;
+        // A parameter's name in the stack has characters that no other name has.
+        tags.retain(|(key, _)| key == crate::host::STACK_TAG || key == "Application");
+        request.set_tags(Some(tags.into_iter().map(tag).collect::<Result<_, _>>()?))
+    };
+    let verb = if replace { Verb::Update } else { Verb::Create };
+    let change = Change { verb, service: "ssm", operation: "PutParameter", name, detail: "secret" };
+    host.change(change, |_| async {
+        request.clone().send().await.map(drop).map_err(|error| failure("ssm", "PutParameter", error))
+    })
+}
+
+/// The secret of that name, made by `make` where there is none.
+fn ensure_with(host: &Host, name: &str, make: impl FnOnce() -> Secret) -> Result<StoredSecret, Error> {
+    let path = path(host, name)?;
+    let value = match find(host, &path)? {
+        Some(value) => value,
+        None => {
+            let value = make();
+            put(host, name, &path, &value, false)?;
+            value
+        }
+    };
+    Ok(StoredSecret { path, value })
+}
+
+fn ensure(call: &Call, name: String, options: &Options) -> Result<StoredSecret, Error> {
+    let fixed = options.string("local").filter(|_| matches!(call.world, World::Local { .. }));
+    ensure_with(call, &name, || fixed.map_or_else(Secret::generate, Secret::new))
+}
+
+fn set(call: &Call, name: String, text: String) -> Result<StoredSecret, Error> {
+    let path = path(call, &name)?;
+    let value = Secret::new(text);
+    match find(call, &path)? {
+        Some(found) if found.expose() == value.expose() => {}
+        found => put(call, &name, &path, &value, found.is_some())?,
+    }
+    Ok(StoredSecret { path, value })
+}
+
+fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Certificate, Error> {
+    let hostname = options.string("hostname").unwrap_or_default();
+    let failed = |error: rcgen::Error| Error::invalid(format!("cannot make a certificate for `{hostname}`: {error}")).key("hostname");
+    let names = ["authority/certificate", "authority/key", &format!("{name}/tls_certificate"), &format!("{name}/tls_key")].map(str::to_owned);
+    let mut found = Vec::new();
+    for name in &names {
+        found.push(find(call, &path(call, name)?)?);
+    }
+    // Only whole pairs count: one half may be all that a killed run has left.
+    let authority = match (&found[0], &found[1]) {
+        (Some(certificate), Some(key)) => (unescape(certificate), unescape(key)),
+        _ => {
+            let key = KeyPair::generate().map_err(failed)?;
+            let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+            params.distinguished_name.push(DnType::CommonName, format!("{} authority", call.stack()?));
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            ten_years(&mut params);
+            let certificate = params.self_signed(&key).map_err(failed)?;
+            let pair = (certificate.pem(), key.serialize_pem());
+            set(call, names[1].clone(), escape(&pair.1))?;
+            set(call, names[0].clone(), escape(&pair.0))?;
+            (found[2], found[3]) = (None, None);
+            pair
+        }
+    };
+    if found[2].is_none() || found[3].is_none() {
+        let issuer_key = KeyPair::from_pem(&authority.1).map_err(failed)?;
+        let issuer = Issuer::from_ca_cert_pem(&authority.0, issuer_key).map_err(failed)?;
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = CertificateParams::new(vec![hostname.clone()]).map_err(failed)?;
+        params.distinguished_name.push(DnType::CommonName, hostname.clone());
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
+        ten_years(&mut params);
+        let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
+        set(call, names[3].clone(), escape(&key.serialize_pem()))?;
+        set(call, names[2].clone(), escape(&certificate.pem()))?;
+    }
+    let stored = |name: &String| -> Result<StoredSecret, Error> {
+        let path = path(call, name)?;
+        let value = find(call, &path)?.ok_or_else(|| Error::internal(format!("{path} was written and is not there")))?;
+        Ok(StoredSecret { path, value })
+    };
+    Ok(Certificate { authority: authority.0, certificate: stored(&names[2])?, key: stored(&names[3])? })
+}
+
+fn ten_years(params: &mut CertificateParams) {
+    // A day back, for a clock that is a little slow.
+    let now = std::time::SystemTime::now();
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    params.not_before = (now - day).into();
+    params.not_after = (now + day * 3650).into();
+}
+
+/// PEM in one line, `\n` for its line ends: an environment file has one line for each variable.
+fn escape(pem: &str) -> String {
+    pem.trim_end().replace("\r\n", "\n").replace('\n', "\\n")
+}
+
+fn unescape(secret: &Secret) -> String {
+    secret.expose().replace("\\n", "\n") + "\n"
+}
+
+fn passfile(call: &Call, database: String, passwords: Map) -> Result<String, Error> {
+    let path = match &call.world {
+        World::Local { folder } => folder.join("pgpass"),
+        World::Aws => {
+            let scope = format!("{}-{}-{}", call.aws()?.identity.account, call.aws()?.region, call.stack()?);
+            call.project.folder.join(format!("pgpass-{scope}"))
+        }
+    };
+    let field = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
+    let mut lines = String::new();
+    for (user, password) in passwords {
+        let password = Dynamic::try_cast::<StoredSecret>(password)
+            .ok_or_else(|| Error::invalid(format!("the password of `{user}` is no secret")).key(user.as_str()))?;
+        lines += &format!("*:*:{}:{}:{}\n", field(&database), field(&user), field(password.value.expose()));
+    }
+    if std::fs::read_to_string(&path).ok().as_deref() != Some(&lines) {
+        write_atomically(&path, lines.as_bytes())
+            .map_err(|source| Error::io(format_args!("write {}", path.display()), &source))?;
+    }
+    // Readers take it relative to the state file.
+    let folder = call.project.state.parent().unwrap_or(&call.project.root);
+    Ok(path.strip_prefix(folder).unwrap_or(&path).display().to_string())
+}
+
+/// All secrets of the stack, as one thing.
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let prefix = format!("/ops/{}/", host.stack()?);
+    let names = host.block(async {
+        let mut names = Vec::new();
+        let mut pages = host.aws()?.ssm.get_parameters_by_path().path(&prefix).recursive(true).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("ssm", "GetParametersByPath", error))?;
+            names.extend(page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name));
+        }
+        Ok(names)
+    })?;
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Owned {
+        key: "secrets:all".to_owned(),
+        title: format!("{} secrets under {prefix}", names.len()),
+        order: 50,
+        protected: false,
+        needs: Vec::new(),
+        delete: Arc::new(move |host| delete(host, &names)),
+        wait: at_once(),
+    }])
+}
+
+fn delete(host: &Host, names: &[String]) -> Result<(), Error> {
+    let detail = format!("{} secrets", names.len());
+    let change = Change { verb: Verb::Delete, service: "ssm", operation: "DeleteParameters", name: "secrets", detail: &detail };
+    host.change(change, |_| async {
+        // SSM deletes ten at a time.
+        for ten in names.chunks(10) {
+            let request = host.aws()?.ssm.delete_parameters().set_names(Some(ten.to_vec()));
+            request.send().await.map_err(|error| failure("ssm", "DeleteParameters", error))?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,31 @@
+//! What a playbook's author sees. A file is a namespace of the same name; `flow.rs` holds the global words.
+
+pub mod declaration;
+pub mod owned;
+
+mod aws;
+mod database;
+mod flow;
+mod local;
+
+use std::sync::Arc;
+
+use declaration::Namespace;
+
+use crate::host::Host;
+
+/// The version of every namespace that a playbook can name, and the global words (an empty name).
+pub fn namespaces(host: &Arc<Host>, parameters: flow::Parameters) -> Vec<Namespace> {
+    vec![
+        flow::namespace(host, parameters),
+        aws::ec2::namespace(host),
+        aws::rds::namespace(host),
+        aws::sns::namespace(host),
+        aws::sqs::namespace(host),
+        database::postgres::namespace(host),
+        local::secrets::namespace(host),
+        local::state::namespace(host),
+    ]
+}
+
+pub use flow::Parameters;

@@ -1,0 +1,123 @@
+//! What a stack owns: found by its tags, listed in the order in which it can be deleted.
+//!
+//! Only what carries the stack's tag is ever listed, and so only that is ever deleted.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::host::Host;
+
+/// One resource of a stack.
+#[derive(Clone)]
+pub struct Owned {
+    /// How a playbook names it: `rds:db`, `ec2:security_group/app`.
+    pub key: String,
+    /// How a person reads it: `RDS instance music-app-db`.
+    pub title: String,
+    /// What has to go first has the smaller number; equal numbers go side by side.
+    pub order: u8,
+    /// Not deleted unless the stack's name is given as consent.
+    pub protected: bool,
+    /// Keys of what this thing cannot be without.
+    pub needs: Vec<String>,
+    pub delete: Action,
+    /// Waits until it is gone.
+    pub wait: Action,
+}
+
+/// What to do with a resource; it holds the resource's id.
+pub type Action = Arc<dyn Fn(&Host) -> Result<(), Error> + Send + Sync>;
+
+/// An action of nothing: for what is gone as soon as the call returns.
+pub fn at_once() -> Action {
+    Arc::new(|_| Ok(()))
+}
+
+/// The resources of a stack, less what is kept.
+#[derive(Clone)]
+pub struct Inventory {
+    pub things: Vec<Owned>,
+}
+
+impl Inventory {
+    /// Everything that carries the stack's tag, in deletion order.
+    pub fn take(host: &Host) -> Result<Self, Error> {
+        let mut things = Vec::new();
+        for list in super::aws::OWNED {
+            things.extend(list(host)?);
+        }
+        things.extend(super::local::secrets::owned(host)?);
+        things.sort_by(|a, b| a.order.cmp(&b.order).then_with(|| a.key.cmp(&b.key)));
+        // A database cannot be read without its secrets.
+        let secrets: Vec<String> = keys(&things, "secrets:").collect();
+        for database in things.iter_mut().filter(|thing| thing.key.starts_with("rds:") && !thing.key.contains('/')) {
+            database.needs.extend(secrets.iter().cloned());
+        }
+        Ok(Inventory { things })
+    }
+
+    /// The inventory without `key` and all that it needs. Fails where there is no such thing, unless the stack is empty of it anyway.
+    pub fn keep(&self, key: &str) -> Self {
+        let mut kept: BTreeSet<&str> = BTreeSet::from([key]);
+        loop {
+            let before = kept.len();
+            for thing in &self.things {
+                if kept.contains(thing.key.as_str()) {
+                    kept.extend(thing.needs.iter().map(String::as_str));
+                }
+            }
+            if kept.len() == before {
+                break;
+            }
+        }
+        Inventory { things: self.things.iter().filter(|thing| !kept.contains(thing.key.as_str())).cloned().collect() }
+    }
+
+    /// Deletes everything in it, after consent. Goes on past a failure, and fails at the end with all of them.
+    pub fn delete(&self, host: &Host, to_keep: &str) -> Result<(), Error> {
+        if self.things.is_empty() {
+            return Ok(());
+        }
+        let titles: Vec<String> = self.things.iter().map(|thing| thing.title.clone()).collect();
+        let protected: Vec<String> =
+            self.things.iter().filter(|thing| thing.protected).map(|thing| thing.title.clone()).collect();
+        host.agree_to_delete(&titles, &protected, to_keep)?;
+
+        let mut failures: Vec<Error> = Vec::new();
+        for stage in self.things.chunk_by(|a, b| a.order == b.order) {
+            let mut started = Vec::new();
+            for thing in stage {
+                match (thing.delete)(host) {
+                    Ok(()) => started.push(thing),
+                    Err(error) => failures.push(stop_if_interrupted(error)?),
+                }
+            }
+            for thing in started {
+                if let Err(error) = (thing.wait)(host) {
+                    failures.push(stop_if_interrupted(error)?);
+                }
+            }
+        }
+        match failures.len() {
+            0 => Ok(()),
+            1 => Err(failures.remove(0)),
+            count => {
+                let first = failures.remove(0);
+                let mut all = Error::new(first.kind, format!("{count} things could not be deleted: {first}"));
+                for other in failures {
+                    all = all.help(format!("also: {other}"));
+                }
+                Err(all)
+            }
+        }
+    }
+}
+
+fn keys<'a>(things: &'a [Owned], prefix: &'a str) -> impl Iterator<Item = String> + 'a {
+    things.iter().filter(move |thing| thing.key.starts_with(prefix)).map(|thing| thing.key.clone())
+}
+
+fn stop_if_interrupted(error: Error) -> Result<Error, Error> {
+    if error.kind == crate::error::Kind::Interrupted { Err(error) } else { Ok(error) }
+}

@@ -1,0 +1,305 @@
+//! What a person sees of a run, on stderr: steps, changes, waits, the recap. Results go to stdout.
+//!
+//! On a terminal a wait is a line that is rewritten in place; elsewhere every line stays as it is printed. Every line
+//! passes through [`secret::mask`].
+
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::secret;
+
+/// Without a terminal, a wait says again that it still waits after this long.
+const REMINDER: Duration = Duration::from_secs(30);
+
+/// How lines begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogStyle {
+    /// A sign and the text
+    #[default]
+    Plain,
+    /// `[STEP]`, `[SUCCESS]`, `[WAIT]` .. before the text, for grep
+    Tagged,
+}
+
+/// The kind of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    Info,
+    Step,
+    Success,
+    Warning,
+    Error,
+    Wait,
+}
+
+impl Line {
+    fn tag(self) -> &'static str {
+        match self {
+            Line::Info => "[INFO]",
+            Line::Step => "[STEP]",
+            Line::Success => "[SUCCESS]",
+            Line::Warning => "[WARNING]",
+            Line::Error => "[ERROR]",
+            Line::Wait => "[WAIT]",
+        }
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Line::Info | Line::Error => "",
+            Line::Step => "==> ",
+            Line::Success => "  + ",
+            Line::Warning => "warning: ",
+            Line::Wait => "  . ",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Line::Info => Style::new(),
+            Line::Step => Style::new().bold(),
+            Line::Success => AnsiColor::Green.on_default(),
+            Line::Warning => AnsiColor::Yellow.on_default(),
+            Line::Error => AnsiColor::Red.on_default(),
+            Line::Wait => Style::new().dimmed(),
+        }
+    }
+}
+
+/// Counts of what a run did, and how long its steps took.
+#[derive(Debug, Default)]
+struct Recap {
+    created: u32,
+    updated: u32,
+    deleted: u32,
+    effects: u32,
+    steps: Vec<(String, Duration)>,
+}
+
+/// What a change does to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Create,
+    Update,
+    Delete,
+}
+
+impl Verb {
+    fn sign(self) -> char {
+        match self {
+            Verb::Create => '+',
+            Verb::Update => '~',
+            Verb::Delete => '-',
+        }
+    }
+}
+
+/// Where a run's lines go.
+#[derive(Debug)]
+pub struct Progress {
+    style: LogStyle,
+    terminal: bool,
+    colour: bool,
+    started: Instant,
+    bar: Mutex<Option<ProgressBar>>,
+    recap: Mutex<Recap>,
+}
+
+impl Progress {
+    pub fn new(style: LogStyle) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Progress {
+            style,
+            terminal,
+            colour,
+            started: Instant::now(),
+            bar: Mutex::new(None),
+            recap: Mutex::new(Recap::default()),
+        }
+    }
+
+    /// Whether a person can be asked.
+    pub fn interactive(&self) -> bool {
+        self.terminal && std::io::stdin().is_terminal()
+    }
+
+    /// Whether errors may be drawn in colour.
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
+    pub fn line(&self, kind: Line, text: &str) {
+        let text = secret::mask(text);
+        let (sign, style) = match self.style {
+            LogStyle::Tagged => (format!("{} ", kind.tag()), kind.style()),
+            LogStyle::Plain => (kind.sign().to_owned(), kind.style()),
+        };
+        let line = if self.colour {
+            format!("{}{sign}{text}{}\n", style.render(), style.render_reset())
+        } else {
+            format!("{sign}{text}\n")
+        };
+        self.print(&line);
+    }
+
+    /// A resource was changed: one line, and one more in the recap.
+    pub fn changed(&self, verb: Verb, text: &str) {
+        let mut recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match verb {
+            Verb::Create => recap.created += 1,
+            Verb::Update => recap.updated += 1,
+            Verb::Delete => recap.deleted += 1,
+        }
+        drop(recap);
+        match self.style {
+            LogStyle::Tagged => self.line(Line::Success, text),
+            LogStyle::Plain => {
+                let style = match verb {
+                    Verb::Create => AnsiColor::Green.on_default(),
+                    Verb::Update => AnsiColor::Yellow.on_default(),
+                    Verb::Delete => AnsiColor::Red.on_default(),
+                };
+                let text = secret::mask(text);
+                let sign = verb.sign();
+                self.print(&if self.colour {
+                    format!("  {}{sign} {text}{}\n", style.render(), style.render_reset())
+                } else {
+                    format!("  {sign} {text}\n")
+                });
+            }
+        }
+    }
+
+    /// Something was done that is no resource: SQL, a message.
+    pub fn effect(&self) {
+        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).effects += 1;
+    }
+
+    pub fn step_took(&self, title: &str, took: Duration) {
+        let mut recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        recap.steps.push((title.to_owned(), took));
+    }
+
+    /// Resources changed so far.
+    pub fn changes(&self) -> u32 {
+        let recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        recap.created + recap.updated + recap.deleted
+    }
+
+    /// Begins to wait for `what`; the line ends when the value is dropped.
+    pub fn wait(&self, what: &str) -> Wait<'_> {
+        let what = secret::mask(what);
+        if self.terminal {
+            let bar = ProgressBar::new_spinner();
+            bar.set_style(
+                ProgressStyle::with_template("  {spinner} {msg} ({elapsed})")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
+            bar.set_message(what.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bar);
+        }
+        Wait { progress: self, what, status: String::new(), started: Instant::now(), said: None }
+    }
+
+    /// The last lines: what was changed, and the time of each step.
+    pub fn recap(&self) {
+        let recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let changes = recap.created + recap.updated + recap.deleted;
+        let mut text = match changes {
+            0 => "0 changes".to_owned(),
+            _ => format!(
+                "{changes} change{}: {} created, {} updated, {} deleted",
+                if changes == 1 { "" } else { "s" },
+                recap.created,
+                recap.updated,
+                recap.deleted
+            ),
+        };
+        if recap.effects > 0 {
+            text += &format!(" · {} effect{}", recap.effects, if recap.effects == 1 { "" } else { "s" });
+        }
+        text += &format!(" · {}", seconds(self.started.elapsed()));
+        if !recap.steps.is_empty() {
+            let steps: Vec<_> =
+                recap.steps.iter().map(|(title, took)| format!("{title} {}", seconds(*took))).collect();
+            text += &format!(" ({})", steps.join(", "));
+        }
+        drop(recap);
+        self.line(Line::Step, &text);
+    }
+
+    fn print(&self, text: &str) {
+        let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let write = || {
+            // Nobody is left to tell when stderr is closed.
+            _ = std::io::stderr().lock().write_all(text.as_bytes());
+        };
+        match &*bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// A wait that is under way.
+#[derive(Debug)]
+pub struct Wait<'a> {
+    progress: &'a Progress,
+    what: String,
+    status: String,
+    started: Instant,
+    said: Option<Instant>,
+}
+
+impl Wait<'_> {
+    /// The service's own word for how far it is.
+    pub fn status(&mut self, status: &str) {
+        if self.progress.terminal {
+            let bar = self.progress.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(bar) = &*bar {
+                bar.set_message(format!("{}: {}", self.what, secret::mask(status)));
+            }
+        } else if status != self.status || self.said.is_none_or(|said| said.elapsed() > REMINDER) {
+            self.said = Some(Instant::now());
+            self.progress.line(Line::Wait, &format!("{}: {status} ({})", self.what, seconds(self.started.elapsed())));
+        }
+        status.clone_into(&mut self.status);
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let bar = self.progress.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A duration as people say it: `0.8 s`, `12 s`, `3 min 5 s`.
+pub fn seconds(duration: Duration) -> String {
+    let whole = duration.as_secs();
+    match whole {
+        0..=9 => format!("{:.1} s", duration.as_secs_f64()),
+        10..=59 => format!("{whole} s"),
+        _ => format!("{} min {} s", whole / 60, whole % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        assert_eq!(seconds(Duration::from_millis(840)), "0.8 s");
+        assert_eq!(seconds(Duration::from_secs(12)), "12 s");
+        assert_eq!(seconds(Duration::from_secs(185)), "3 min 5 s");
+    }
+}

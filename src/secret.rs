@@ -1,0 +1,86 @@
+//! A secret is a type: it prints as `[redacted]`, and its text is reached only through [`Secret::expose`],
+//! at the place where it is spent.
+//!
+//! Whatever was once a secret in this process is also masked by the writers of screens and files
+//! ([`mask`]), for the case that a script builds a text out of what a service gave back.
+
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+/// Texts shorter than this are not masked in output: masking `a` would eat every word.
+const SHORTEST_MASKED: usize = 6;
+
+static KNOWN: RwLock<Vec<Arc<str>>> = RwLock::new(Vec::new());
+
+/// A password, a key or a token.
+#[derive(Clone)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Takes `text` into custody.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        if text.len() >= SHORTEST_MASKED {
+            let mut known = KNOWN.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if !known.contains(&text) {
+                known.push(text.clone());
+            }
+        }
+        Secret(text)
+    }
+
+    /// 32 random letters and digits: about 190 bits, and safe in every URL, password file and shell.
+    pub fn generate() -> Self {
+        use rand::RngExt;
+        let text: String = rand::rng().sample_iter(rand::distr::Alphanumeric).take(32).map(char::from).collect();
+        Secret::new(text)
+    }
+
+    /// The text itself. Only to be handed to the service that it is meant for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// `text` with every secret this process has held replaced by `[redacted]`.
+pub fn mask(text: &str) -> String {
+    let known = KNOWN.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut masked = text.to_owned();
+    for secret in known.iter() {
+        if masked.contains(&**secret) {
+            masked = masked.replace(&**secret, "[redacted]");
+        }
+    }
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_never_prints() {
+        let secret = Secret::new("correct horse");
+        assert_eq!(format!("{secret} {secret:?}"), "[redacted] [redacted]");
+        assert_eq!(mask("the password is correct horse!"), "the password is [redacted]!");
+    }
+
+    #[test]
+    fn generated_secrets_differ_and_are_long() {
+        let (one, two) = (Secret::generate(), Secret::generate());
+        assert_ne!(one.expose(), two.expose());
+        assert_eq!(one.expose().len(), 32);
+    }
+}
