@@ -1,1 +1,44 @@
+//! A local cloud: a strict AWS control plane on a loopback endpoint with a real data plane behind it. PostgreSQL runs
+//! behind an RDS instance, a child process behind an EC2 instance, and SNS delivers into SQS.
+//!
+//! A request enters through `endpoint` (service and region come from its signature's scope) and reaches the file of
+//! its service: `ec2`, `rds`, `sns`, `sqs`, `ssm`, `sts`. These change the one state in `cloud`, which is saved
+//! before the answer leaves. The data plane watches that state and makes it real: `postgres` and `database` behind
+//! RDS, `service` and `machine` behind EC2. `supervisor` starts and stops it all; `folder` says what lies where.
+//! Adding a service is adding its file and one line in `endpoint`.
 
+mod calls;
+mod cloud;
+mod database;
+mod ec2;
+mod endpoint;
+mod error;
+mod folder;
+mod machine;
+pub mod postgres;
+mod process;
+mod query;
+mod rds;
+mod select;
+mod service;
+mod status;
+mod supervisor;
+mod time;
+mod xml;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+pub use error::Error;
+pub use folder::{Running, reset, running};
+pub use supervisor::serve;
+
+/// What a local cloud is made from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Everything it keeps lies here (mode 0700), apart from root's databases: see [`reset`].
+    pub folder: PathBuf,
+    /// The command that stands for a container image, by the image's name without registry, tag and digest.
+    pub images: BTreeMap<String, Vec<OsString>>,
+}

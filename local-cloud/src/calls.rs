@@ -1,0 +1,42 @@
+//! Counts the calls that came over the wire since the start, so that "a second run changes nothing" can be asserted
+//! where nobody can talk it round.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::time::Time;
+
+/// The list is for people and tests; the counts go on beyond it.
+const KEPT: usize = 2000;
+
+#[derive(Default)]
+pub(crate) struct Calls {
+    log: Mutex<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    mutating: u64,
+    reads: u64,
+    calls: VecDeque<Value>,
+}
+
+impl Calls {
+    pub(crate) fn record(&self, service: &str, operation: &str, mutating: bool) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        *(if mutating { &mut log.mutating } else { &mut log.reads }) += 1;
+        if log.calls.len() == KEPT {
+            log.calls.pop_front();
+        }
+        log.calls.push_back(json!({
+            "service": service, "operation": operation, "mutating": mutating, "time": Time::now().to_string(),
+        }));
+    }
+
+    pub(crate) fn report(&self) -> Value {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        json!({ "mutating": log.mutating, "reads": log.reads, "calls": log.calls })
+    }
+}

@@ -1,0 +1,169 @@
+//! The state of the local cloud: every resource of every region behind one lock, saved before a change is answered.
+//! A change that fails, or that cannot be saved, leaves nothing behind. Whoever makes a resource real (a database, an
+//! instance) waits on [`Cloud::changed`] and acts on what the state says then.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, watch};
+
+use crate::calls::Calls;
+use crate::folder::Folder;
+use crate::query::AwsError;
+use crate::time::Time;
+use crate::{Error, Settings, ec2, rds};
+
+/// The account that owns everything; no AWS account has this number.
+pub(crate) const ACCOUNT: &str = "000000000000";
+pub(crate) const DEFAULT_REGION: &str = "us-east-1";
+const STATE_FILE: &str = "state.json";
+const STATE_VERSION: u32 = 1;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    version: u32,
+    /// The endpoint's port is chosen once, so that what a user exported stays right after a restart.
+    pub(crate) port: Option<u16>,
+    pub(crate) regions: BTreeMap<String, Region>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Region {
+    pub(crate) ec2: ec2::State,
+    #[serde(default)]
+    pub(crate) rds: rds::State,
+}
+
+impl Region {
+    fn new(name: &str) -> Region {
+        Region { ec2: ec2::State::new(name), rds: rds::State::default() }
+    }
+}
+
+pub(crate) struct Cloud {
+    pub(crate) settings: Settings,
+    pub(crate) folder: Folder,
+    pub(crate) endpoint: String,
+    pub(crate) started_at: Time,
+    pub(crate) calls: Calls,
+    state: Mutex<State>,
+    changed: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Cloud {
+    pub(crate) fn load(folder: &Folder) -> Result<State, Error> {
+        let Some(text) = folder.read(STATE_FILE)? else {
+            return Ok(State { version: STATE_VERSION, port: None, regions: BTreeMap::new() });
+        };
+        let broken = |reason: String| Error::State { path: folder.join(STATE_FILE), reason };
+        let state: State = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        if state.version != STATE_VERSION {
+            return Err(broken(format!("its version is {}, expected {STATE_VERSION}", state.version)));
+        }
+        Ok(state)
+    }
+
+    pub(crate) fn new(settings: Settings, folder: Folder, endpoint: String, state: State) -> Arc<Cloud> {
+        Arc::new(Cloud {
+            settings,
+            folder,
+            endpoint,
+            started_at: Time::now(),
+            calls: Calls::default(),
+            state: Mutex::new(state),
+            changed: watch::Sender::new(0),
+            stopping: watch::Sender::new(false),
+        })
+    }
+
+    pub(crate) async fn read<T>(&self, region: &str, look: impl FnOnce(&Region) -> T) -> T {
+        let state = self.state.lock().await;
+        match state.regions.get(region) {
+            Some(region) => look(region),
+            None => look(&Region::new(region)),
+        }
+    }
+
+    pub(crate) async fn read_all<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&*self.state.lock().await)
+    }
+
+    /// Runs a change as one transaction: refused or unsaved, it has not happened.
+    pub(crate) async fn change<T>(
+        &self,
+        region: &str,
+        change: impl FnOnce(&mut Region) -> Result<T, AwsError>,
+    ) -> Result<T, AwsError> {
+        let mut state = self.state.lock().await;
+        let before = state.regions.get(region).cloned();
+        let mut after = before.clone().unwrap_or_else(|| Region::new(region));
+        let value = change(&mut after)?;
+        state.regions.insert(region.to_string(), after);
+        if let Err(error) = self.save(&state).await {
+            match before {
+                Some(before) => state.regions.insert(region.to_string(), before),
+                None => state.regions.remove(region),
+            };
+            eprintln!("local cloud: {error}");
+            return Err(AwsError::with_status(500, "InternalFailure", error.to_string()));
+        }
+        drop(state);
+        self.changed.send_modify(|count| *count += 1);
+        Ok(value)
+    }
+
+    /// A change that the data plane reports; it has happened already, so it cannot be refused.
+    pub(crate) async fn record(&self, region: &str, change: impl FnOnce(&mut Region)) {
+        let recorded = self.change(region, |region| {
+            change(region);
+            Ok(())
+        });
+        if let Err(error) = recorded.await {
+            eprintln!("local cloud: a change of the data plane is not saved: {error}");
+        }
+    }
+
+    pub(crate) async fn save(&self, state: &State) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(state).map_err(|error| Error::State {
+            path: self.folder.join(STATE_FILE),
+            reason: error.to_string(),
+        })?;
+        tokio::task::block_in_place(|| self.folder.write(STATE_FILE, &text))
+    }
+
+    pub(crate) async fn save_now(&self) -> Result<(), Error> {
+        let state = self.state.lock().await;
+        self.save(&state).await
+    }
+
+    /// The value of a parameter of SSM, decrypted.
+    pub(crate) async fn parameter(&self, _region: &str, _name: &str) -> Option<String> {
+        None
+    }
+
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Returns when the local cloud has been asked to stop.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives in self, so waiting cannot fail.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// An identifier as EC2 makes them: a prefix and 17 hexadecimal digits.
+pub(crate) fn fresh_id(prefix: &str) -> String {
+    format!("{prefix}-0{:016x}", rand::random::<u64>())
+}

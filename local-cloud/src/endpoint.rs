@@ -1,0 +1,167 @@
+//! The HTTP endpoint: loopback only, one port for every service. The signature's scope says which service and region a request is
+//! for; signatures are not verified, since whoever can reach this port is this machine's user. `/_local/..` is for `ops` and for tests.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use crate::cloud::Cloud;
+use crate::query::{self, Access, AwsError, Envelope, Form, Service};
+use crate::{ec2, rds};
+
+/// Larger than any request of these services may be (1 MiB for SQS).
+const BODY_LIMIT: usize = 4 * 1024 * 1024;
+
+const QUERY_SERVICES: &[&Service] = &[&ec2::SERVICE, &rds::SERVICE];
+
+pub(crate) fn services() -> Vec<&'static str> {
+    QUERY_SERVICES.iter().map(|service| service.name).collect()
+}
+
+pub(crate) async fn serve(cloud: Arc<Cloud>, listener: TcpListener) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, usually: wait for connections to end.
+                eprintln!("local cloud: cannot accept a connection: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let cloud = cloud.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| respond(cloud.clone(), request));
+            // A client that goes away in the middle is its own affair.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+async fn respond(cloud: Arc<Cloud>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    let (parts, body) = request.into_parts();
+    let request_id = request_id();
+    // A web page can make a browser send requests here, under a foreign name or with its origin.
+    if parts.headers.contains_key(ORIGIN) || !is_loopback(&parts.headers) {
+        return Ok(reply(
+            403,
+            "text/plain",
+            "only programs of this machine may call the local cloud\n",
+            &request_id,
+        ));
+    }
+    if let Some(route) = parts.uri.path().strip_prefix("/_local/") {
+        return Ok(local(&cloud, &parts.method, route, &request_id).await);
+    }
+    let body = match Limited::new(body, BODY_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => {
+            let error = AwsError::with_status(
+                413,
+                "RequestEntityTooLarge",
+                "the request is larger than 4 MiB or was cut off",
+            );
+            return Ok(xml_failure(Envelope::Query, &error, &request_id));
+        }
+    };
+    Ok(dispatch(&cloud, &parts.headers, &body, &request_id).await)
+}
+
+fn is_loopback(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    matches!(name, "127.0.0.1" | "localhost")
+}
+
+async fn dispatch(cloud: &Arc<Cloud>, headers: &HeaderMap, body: &Bytes, request_id: &str) -> Reply {
+    let Some((region, service)) = scope(headers) else {
+        let error = AwsError::with_status(
+            403,
+            "MissingAuthenticationToken",
+            "Request is missing Authentication Token",
+        );
+        return xml_failure(Envelope::Query, &error, request_id);
+    };
+    let Some(service) = QUERY_SERVICES.iter().find(|known| known.name == service) else {
+        let error =
+            AwsError::new("InvalidAction", format!("The local cloud does not have the service {service}"));
+        return xml_failure(Envelope::Query, &error, request_id);
+    };
+    let form = Form::parse(body);
+    let action = form.get("Action").unwrap_or_default();
+    let Some(operation) = service.operation(action) else {
+        cloud.calls.record(service.name, action, false);
+        let message =
+            format!("The action {action} is not valid: the local cloud does not have it in {}", service.name);
+        return reply(
+            400,
+            XML,
+            service.failure(&AwsError::new("InvalidAction", message), request_id),
+            request_id,
+        );
+    };
+    cloud.calls.record(service.name, action, operation.1 == Access::Change);
+    match service.answer(cloud, &region, operation, &form).await {
+        Ok(xml) => reply(200, XML, service.success(action, xml, request_id), request_id),
+        Err(error) => reply(error.status, XML, service.failure(&error, request_id), request_id),
+    }
+}
+
+const XML: &str = "text/xml;charset=UTF-8";
+
+/// `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...`
+fn scope(headers: &HeaderMap) -> Option<(String, String)> {
+    let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let credential = authorization.split("Credential=").nth(1)?.split(',').next()?;
+    let mut parts = credential.trim().rsplit('/');
+    let (last, service, region) = (parts.next()?, parts.next()?, parts.next()?);
+    (last == "aws4_request").then(|| (region.to_string(), service.to_string()))
+}
+
+fn xml_failure(envelope: Envelope, error: &AwsError, request_id: &str) -> Reply {
+    reply(error.status, XML, query::failure(envelope, "", error, request_id), request_id)
+}
+
+pub(crate) fn reply(status: u16, content_type: &str, body: impl Into<Bytes>, request_id: &str) -> Reply {
+    let mut reply = Response::new(Full::new(body.into()));
+    *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in [("content-type", content_type), ("x-amzn-requestid", request_id)] {
+        if let Ok(value) = value.parse() {
+            reply.headers_mut().insert(name, value);
+        }
+    }
+    reply
+}
+
+fn request_id() -> String {
+    let hex = format!("{:032x}", rand::random::<u128>());
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+async fn local(cloud: &Cloud, method: &Method, route: &str, request_id: &str) -> Reply {
+    let value = match (method, route) {
+        (&Method::GET, "pid") => return reply(200, "text/plain", std::process::id().to_string(), request_id),
+        (&Method::GET, "status") => cloud.status().await,
+        (&Method::GET, "calls") => cloud.calls.report(),
+        (&Method::POST, "shutdown") => {
+            cloud.stop();
+            json!({ "stopping": true })
+        }
+        _ => return reply(404, "text/plain", "known: GET status, GET calls, POST shutdown\n", request_id),
+    };
+    reply(200, "application/json", value.to_string(), request_id)
+}
