@@ -1,1 +1,54 @@
+//! A query server: any PostgreSQL client logs in as an application user and works under the grants of that user's tier.
+//!
+//! The way of a connection: `listener` tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
+//! (`scram`, `accounts`), `backend` logs in to the database as the tier's role, `relay` passes the bytes on while `ledger` keeps
+//! what was asked and not yet answered, and `audit` writes down what came of it. `readiness` says whether to serve at all.
+//! `config` documents every environment variable.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod accounts;
+mod audit;
+mod backend;
+mod cancel;
+mod config;
+mod http;
+mod identity;
+mod ledger;
+mod listener;
+mod log;
+mod login;
+mod readiness;
+mod relay;
+mod scram;
+mod server;
+mod session;
+mod stream;
+mod tier;
+mod tls;
+mod wire;
+
+use std::process::ExitCode;
+
+/// Runs the server that the environment describes until SIGTERM or Ctrl-C.
+///
+/// Answers 0 after a drain, 1 when serving failed, and 2 when the environment does not describe a server; each problem is one
+/// line on stderr.
+pub fn main_from_environment() -> ExitCode {
+    let config = match config::Config::read(|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(problems) => {
+            for problem in problems {
+                eprintln!("app-server: {problem}");
+            }
+            return ExitCode::from(2);
+        }
+    };
+    match server::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("app-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

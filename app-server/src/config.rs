@@ -1,0 +1,335 @@
+//! What the server is told, and the one place that documents it: environment variables, read once at start.
+//!
+//! | Variable | Meaning | Default |
+//! |---|---|---|
+//! | `LISTEN` | address and port to serve on | `127.0.0.1:8080` |
+//! | `DATABASE_URL` | `postgres://host:port/database?sslmode=disable\|require\|verify-full`, without user and password | required |
+//! | `DATABASE_CA` | PEM certificates that signed the database's certificate | required for `verify-full` |
+//! | `APP_AUTH_PASSWORD` | password of the role `app_auth` | required |
+//! | `TIER_FREE_PASSWORD`, `TIER_PREMIUM_PASSWORD`, `TIER_ADMIN_PASSWORD` | passwords of the tiers' roles | required |
+//! | `IDENTITY_KEY` | base64 of 32 bytes or more, the text given to `private.set_identity_key` | required |
+//! | `TLS_CERTIFICATE`, `TLS_KEY` | PEM certificate chain and key of this server | required off loopback |
+//! | `INSECURE` | `1` accepts clear-text logins off loopback | unset |
+//! | `AUDIT_FILE` | file that audit records are appended to | stdout |
+//! | `IDLE_TIMEOUT_S` | seconds after which an idle session ends | `300` |
+//! | `DRAIN_TIMEOUT_S` | seconds that a shutdown waits for sessions that are busy | `60` |
+//!
+//! PEM values hold real newlines or the two characters `\n`. `sslmode` is `disable` for a loopback host and `verify-full` for any other
+//! unless the URL names it; `require` encrypts without checking whom it talks to.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+/// A value that is never shown.
+#[derive(Clone)]
+pub(crate) struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    pub(crate) fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Secret<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("[redacted]")
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) database: DatabaseAddress,
+    pub(crate) passwords: Passwords,
+    pub(crate) identity_key: Secret<Vec<u8>>,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) insecure: bool,
+    pub(crate) audit_file: Option<PathBuf>,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct DatabaseAddress {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) database: String,
+    pub(crate) ssl_mode: SslMode,
+    pub(crate) ca_pem: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SslMode {
+    Disable,
+    Require,
+    VerifyFull,
+}
+
+#[derive(Debug)]
+pub(crate) struct Passwords {
+    pub(crate) app_auth: Secret<String>,
+    pub(crate) free: Secret<String>,
+    pub(crate) premium: Secret<String>,
+    pub(crate) admin: Secret<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    pub(crate) chain_pem: String,
+    pub(crate) key_pem: Secret<String>,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum ConfigError {
+    #[error("{name} is not set: expected {expected}")]
+    Missing { name: &'static str, expected: &'static str },
+    #[error("{name} is not usable: expected {expected}")]
+    Invalid { name: &'static str, expected: &'static str },
+}
+
+const URL_FORM: &str =
+    "`postgres://host:port/database?sslmode=disable|require|verify-full` without user and password";
+
+impl Config {
+    /// Reads all variables and answers either a configuration or everything that is wrong with them.
+    pub(crate) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
+        let mut reader = Reader { variable, problems: Vec::new() };
+        let config = reader.config();
+        match config {
+            Some(config) if reader.problems.is_empty() => Ok(config),
+            _ => Err(reader.problems),
+        }
+    }
+}
+
+struct Reader<F> {
+    variable: F,
+    problems: Vec<ConfigError>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    /// Every field is read before the first missing one ends it, so that all problems are told at once.
+    fn config(&mut self) -> Option<Config> {
+        let listen = self.listen();
+        let database = self.database();
+        let app_auth = self.required("APP_AUTH_PASSWORD", "the password of the database role `app_auth`");
+        let free = self.required("TIER_FREE_PASSWORD", "the password of the database role `tier_free`");
+        let premium =
+            self.required("TIER_PREMIUM_PASSWORD", "the password of the database role `tier_premium`");
+        let admin = self.required("TIER_ADMIN_PASSWORD", "the password of the database role `tier_admin`");
+        let identity_key = self.identity_key();
+        let insecure = self.insecure();
+        let certificate = self.certificate();
+        let idle_timeout = self.seconds("IDLE_TIMEOUT_S", 300);
+        let drain_timeout = self.seconds("DRAIN_TIMEOUT_S", 60);
+        let listen = listen?;
+        if certificate.is_none() && !insecure && !listen.ip().is_loopback() && self.problems.is_empty() {
+            self.problems.push(ConfigError::Missing {
+                name: "TLS_CERTIFICATE",
+                expected: "a PEM certificate, because LISTEN is not a loopback address (INSECURE=1 serves clear text)",
+            });
+        }
+        Some(Config {
+            listen,
+            database: database?,
+            passwords: Passwords {
+                app_auth: Secret::new(app_auth?),
+                free: Secret::new(free?),
+                premium: Secret::new(premium?),
+                admin: Secret::new(admin?),
+            },
+            identity_key: identity_key?,
+            certificate,
+            insecure,
+            audit_file: self.optional("AUDIT_FILE").map(PathBuf::from),
+            idle_timeout,
+            drain_timeout,
+        })
+    }
+
+    fn optional(&self, name: &str) -> Option<String> {
+        (self.variable)(name).filter(|value| !value.is_empty())
+    }
+
+    fn required(&mut self, name: &'static str, expected: &'static str) -> Option<String> {
+        let value = self.optional(name);
+        if value.is_none() {
+            self.problems.push(ConfigError::Missing { name, expected });
+        }
+        value
+    }
+
+    fn invalid<T>(&mut self, name: &'static str, expected: &'static str) -> Option<T> {
+        self.problems.push(ConfigError::Invalid { name, expected });
+        None
+    }
+
+    fn pem(&self, name: &str) -> Option<String> {
+        self.optional(name).map(|value| value.replace("\\n", "\n"))
+    }
+
+    fn listen(&mut self) -> Option<SocketAddr> {
+        let text = self.optional("LISTEN").unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                self.invalid("LISTEN", "an address and port such as `127.0.0.1:8080` or `0.0.0.0:8080`")
+            }
+        }
+    }
+
+    fn database(&mut self) -> Option<DatabaseAddress> {
+        let url = self.required("DATABASE_URL", URL_FORM)?;
+        let ca_pem = self.pem("DATABASE_CA");
+        let Some(database) = parse_database_url(&url, ca_pem) else {
+            return self.invalid("DATABASE_URL", URL_FORM);
+        };
+        if database.ssl_mode == SslMode::VerifyFull && database.ca_pem.is_none() {
+            self.problems.push(ConfigError::Missing {
+                name: "DATABASE_CA",
+                expected: "the PEM certificates that signed the database's certificate, for sslmode=verify-full",
+            });
+        }
+        Some(database)
+    }
+
+    fn identity_key(&mut self) -> Option<Secret<Vec<u8>>> {
+        let expected = "base64 of 32 bytes or more, the same text as given to private.set_identity_key";
+        let text = self.required("IDENTITY_KEY", expected)?;
+        match BASE64.decode(text.trim()) {
+            Ok(key) if key.len() >= 32 => Some(Secret::new(key)),
+            _ => self.invalid("IDENTITY_KEY", expected),
+        }
+    }
+
+    fn insecure(&mut self) -> bool {
+        match self.optional("INSECURE").as_deref() {
+            None | Some("0") => false,
+            Some("1") => true,
+            Some(_) => self.invalid("INSECURE", "`1` or nothing").unwrap_or(false),
+        }
+    }
+
+    fn seconds(&mut self, name: &'static str, default: u64) -> Duration {
+        let seconds = match self.optional(name).map(|text| text.parse()) {
+            None => default,
+            Some(Ok(seconds @ 1..=86_400)) => seconds,
+            Some(_) => self.invalid(name, "a whole number of seconds, 1 to 86400").unwrap_or(default),
+        };
+        Duration::from_secs(seconds)
+    }
+
+    fn certificate(&mut self) -> Option<Certificate> {
+        match (self.pem("TLS_CERTIFICATE"), self.pem("TLS_KEY")) {
+            (Some(chain_pem), Some(key_pem)) => {
+                Some(Certificate { chain_pem, key_pem: Secret::new(key_pem) })
+            }
+            (None, None) => None,
+            (Some(_), None) => {
+                self.problems.push(ConfigError::Missing {
+                    name: "TLS_KEY",
+                    expected: "the PEM key of TLS_CERTIFICATE",
+                });
+                None
+            }
+            (None, Some(_)) => {
+                let expected = "the PEM certificate that TLS_KEY belongs to";
+                self.problems.push(ConfigError::Missing { name: "TLS_CERTIFICATE", expected });
+                None
+            }
+        }
+    }
+}
+
+fn parse_database_url(url: &str, ca_pem: Option<String>) -> Option<DatabaseAddress> {
+    let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"))?;
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = rest.split_once('/')?;
+    if authority.contains('@') || database.is_empty() || database.contains('/') {
+        return None;
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        // An IPv6 address stands in brackets.
+        Some(bracketed) => {
+            let (host, port) = bracketed.split_once(']')?;
+            (host, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+        }
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() {
+        return None;
+    }
+    let port = port.map_or(Ok(5432), str::parse).ok()?;
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let mut ssl_mode = if loopback { SslMode::Disable } else { SslMode::VerifyFull };
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        ssl_mode = match pair {
+            "sslmode=disable" => SslMode::Disable,
+            "sslmode=require" => SslMode::Require,
+            "sslmode=verify-full" => SslMode::VerifyFull,
+            _ => return None,
+        };
+    }
+    Some(DatabaseAddress { host: host.to_owned(), port, database: database.to_owned(), ssl_mode, ca_pem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(changes: &[(&str, &str)]) -> Result<Config, Vec<ConfigError>> {
+        let complete = [
+            ("DATABASE_URL", "postgres://127.0.0.1:5432/music"),
+            ("APP_AUTH_PASSWORD", "a"),
+            ("TIER_FREE_PASSWORD", "f"),
+            ("TIER_PREMIUM_PASSWORD", "p"),
+            ("TIER_ADMIN_PASSWORD", "m"),
+            ("IDENTITY_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+        ];
+        Config::read(|name| {
+            changes
+                .iter()
+                .chain(&complete)
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn a_loopback_database_needs_no_tls_and_any_other_is_verified() {
+        assert_eq!(read(&[]).unwrap().database.ssl_mode, SslMode::Disable);
+        let problems = read(&[("DATABASE_URL", "postgres://db.example.com/music")]).unwrap_err();
+        assert!(problems[0].to_string().starts_with("DATABASE_CA is not set"), "{problems:?}");
+        let config =
+            read(&[("DATABASE_URL", "postgres://[2001:db8::1]:5433/music?sslmode=require")]).unwrap();
+        assert_eq!((config.database.host.as_str(), config.database.port), ("2001:db8::1", 5433));
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_and_no_value_is_shown() {
+        let problems =
+            Config::read(|name| (name == "IDENTITY_KEY").then(|| "short-secret".to_owned())).unwrap_err();
+        assert_eq!(problems.len(), 6);
+        assert!(!problems.iter().any(|problem| problem.to_string().contains("short-secret")));
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_refused() {
+        assert!(read(&[("DATABASE_URL", "postgres://owner:hidden@127.0.0.1/music")]).is_err());
+    }
+
+    #[test]
+    fn off_loopback_a_certificate_is_required_unless_insecure() {
+        assert!(read(&[("LISTEN", "0.0.0.0:8080")]).is_err());
+        assert!(read(&[("LISTEN", "0.0.0.0:8080"), ("INSECURE", "1")]).is_ok());
+    }
+}

@@ -1,0 +1,51 @@
+//! The few HTTP requests answered on the same port: `/healthz` (the process runs) and `/readyz` (it can serve), for balancers.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use crate::session::Services;
+use crate::stream::Stream;
+
+/// A balancer's request is a few hundred bytes.
+const REQUEST_LIMIT: usize = 8 * 1024;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Answers one request whose first byte has been read, and closes.
+pub(crate) async fn serve(mut stream: Stream, first: u8, services: &Services) -> io::Result<()> {
+    let Ok(request) = timeout(REQUEST_TIMEOUT, read_head(&mut stream, first)).await else {
+        return Ok(());
+    };
+    let head = request?;
+    let mut words = head.split(|byte| *byte == b' ');
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let (status, body) = match (method, path) {
+        (b"GET" | b"HEAD", b"/healthz") => ("200 OK", "ok\n".to_owned()),
+        (b"GET" | b"HEAD", b"/readyz") => match services.ready().await {
+            Ok(()) => ("200 OK", "ready\n".to_owned()),
+            Err(reason) => ("503 Service Unavailable", format!("{reason}\n")),
+        },
+        (b"GET" | b"HEAD", _) => ("404 Not Found", "there is /healthz and /readyz\n".to_owned()),
+        _ => ("405 Method Not Allowed", "only GET and HEAD\n".to_owned()),
+    };
+    let shown = if method == b"HEAD" { "" } else { &body };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{shown}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+async fn read_head(stream: &mut Stream, first: u8) -> io::Result<Vec<u8>> {
+    let mut head = vec![first];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        if head.len() > REQUEST_LIMIT || stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+    Ok(head)
+}

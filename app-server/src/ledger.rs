@@ -1,0 +1,281 @@
+//! What a client has asked and the database has not yet answered. Both directions of a relay report their messages here; what
+//! comes out is who is idle, which statements ended how, and which answers are not meant for the client.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::audit::Statement;
+use crate::wire::take_text;
+
+/// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
+const SQL_LIMIT: usize = 16 * 1024;
+
+#[derive(Debug)]
+enum Asked {
+    /// A simple query: any number of results, then ReadyForQuery.
+    Query {
+        sql: Arc<str>,
+        at: Instant,
+    },
+    Parse {
+        sql: Arc<str>,
+        at: Instant,
+    },
+    Execute {
+        sql: Arc<str>,
+        at: Instant,
+    },
+    Sync,
+    /// A batch of the server's own: its answers end with ReadyForQuery and are not for the client.
+    Own,
+}
+
+pub(crate) struct Ledger {
+    asked: VecDeque<Asked>,
+    statements: HashMap<Vec<u8>, Arc<str>>,
+    portals: HashMap<Vec<u8>, Arc<str>>,
+    /// The transaction status of the last ReadyForQuery.
+    transaction_status: u8,
+    /// Between CopyInResponse and CopyDone the database ignores Sync.
+    copying_in: bool,
+    /// Extended-protocol messages were sent and no Sync has ended them.
+    batch_open: bool,
+    /// Answers were taken in and have not been passed on.
+    pub(crate) undelivered: bool,
+    pub(crate) last_activity: Instant,
+    /// DISCARD ALL or RESET took the session's identity away.
+    identity_lost: bool,
+}
+
+/// What to do with a message of the database.
+pub(crate) enum Answer {
+    Pass,
+    /// It answers a question of the server's own.
+    Swallow,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self {
+            asked: VecDeque::new(),
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            transaction_status: b'I',
+            copying_in: false,
+            batch_open: false,
+            undelivered: false,
+            last_activity: Instant::now(),
+            identity_lost: false,
+        }
+    }
+
+    /// Nothing is under way, no transaction is open, and the client has all its answers.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.transaction_status == b'I' && !self.is_busy()
+    }
+
+    /// A statement is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.asked.is_empty() || self.batch_open || self.undelivered
+    }
+
+    /// Whether the next message starts a batch while the session has no identity; asks once.
+    pub(crate) fn take_identity_lost(&mut self) -> bool {
+        let restore = self.identity_lost && self.is_idle();
+        if restore {
+            self.identity_lost = false;
+        }
+        restore
+    }
+
+    /// Notes a batch of the server's own, whose answers the client must not see.
+    pub(crate) fn own_batch(&mut self) {
+        self.asked.push_back(Asked::Own);
+    }
+
+    /// Notes a message of the client. `body` is without kind and length.
+    pub(crate) fn client_message(&mut self, kind: u8, body: &[u8]) {
+        let at = Instant::now();
+        self.last_activity = at;
+        match kind {
+            b'Q' => {
+                let sql = sql_text(&mut { body });
+                self.asked.push_back(Asked::Query { sql, at });
+                self.batch_open = false;
+            }
+            b'P' => {
+                let rest = &mut { body };
+                let name = take_text(rest).unwrap_or_default().to_vec();
+                let sql = sql_text(rest);
+                self.statements.insert(name, Arc::clone(&sql));
+                self.asked.push_back(Asked::Parse { sql, at });
+                self.batch_open = true;
+            }
+            b'B' => {
+                let rest = &mut { body };
+                let portal = take_text(rest).unwrap_or_default().to_vec();
+                let statement = take_text(rest).unwrap_or_default();
+                let sql = self.statements.get(statement).cloned().unwrap_or_else(|| "".into());
+                self.portals.insert(portal, sql);
+                self.batch_open = true;
+            }
+            b'E' => {
+                let portal = take_text(&mut { body }).unwrap_or_default();
+                let sql = self.portals.get(portal).cloned().unwrap_or_else(|| "".into());
+                self.asked.push_back(Asked::Execute { sql, at });
+                self.batch_open = true;
+            }
+            b'C' => {
+                if let Some((what, name)) = body.split_first() {
+                    let name = take_text(&mut { name }).unwrap_or_default();
+                    let map = if *what == b'S' { &mut self.statements } else { &mut self.portals };
+                    map.remove(name);
+                }
+                self.batch_open = true;
+            }
+            b'D' | b'H' => self.batch_open = true,
+            b'S' if !self.copying_in => {
+                self.asked.push_back(Asked::Sync);
+                self.batch_open = false;
+            }
+            b'c' | b'f' => self.copying_in = false,
+            _ => {}
+        }
+    }
+
+    /// The next message of the database answers a question of the server's own.
+    pub(crate) fn answers_own(&self) -> bool {
+        matches!(self.asked.front(), Some(Asked::Own))
+    }
+
+    /// Notes that rows are coming.
+    pub(crate) fn row(&mut self) {
+        self.undelivered = true;
+    }
+
+    /// Notes a message of the database, and adds the statement it ends, if it does, to `ended`.
+    pub(crate) fn database_message(&mut self, kind: u8, body: &[u8], ended: &mut Vec<Statement>) -> Answer {
+        self.last_activity = Instant::now();
+        if self.answers_own() && !matches!(kind, b'A' | b'S' | b'N') {
+            if kind == b'Z' {
+                self.asked.pop_front();
+            }
+            return Answer::Swallow;
+        }
+        self.undelivered = true;
+        match kind {
+            b'1' => {
+                self.drop_stale_syncs();
+                if matches!(self.asked.front(), Some(Asked::Parse { .. })) {
+                    self.asked.pop_front();
+                }
+            }
+            b'C' => self.command_complete(body, ended),
+            // EmptyQueryResponse and PortalSuspended end an Execute that has nothing more to record.
+            b'I' | b's' => {
+                self.drop_stale_syncs();
+                if matches!(self.asked.front(), Some(Asked::Execute { .. })) {
+                    self.asked.pop_front();
+                }
+            }
+            b'G' => {
+                self.copying_in = true;
+                // A Sync sent ahead of the copy data is one that the database ignores.
+                if let Some(place) = self.asked.iter().position(|asked| matches!(asked, Asked::Sync)) {
+                    self.asked.remove(place);
+                }
+            }
+            b'E' => self.error(body, ended),
+            b'Z' => {
+                self.copying_in = false;
+                self.transaction_status = body.first().copied().unwrap_or(b'I');
+                while let Some(asked) = self.asked.pop_front() {
+                    if matches!(asked, Asked::Query { .. } | Asked::Sync) {
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Answer::Pass
+    }
+
+    /// What is still unanswered when the session ends.
+    pub(crate) fn abandoned(&mut self) -> Vec<Statement> {
+        let statement = |asked| match asked {
+            Asked::Query { sql, at } | Asked::Execute { sql, at } => {
+                Some(Statement { sql, tag: None, rows: None, duration: at.elapsed(), sqlstate: None })
+            }
+            _ => None,
+        };
+        self.asked.drain(..).filter_map(statement).collect()
+    }
+
+    fn drop_stale_syncs(&mut self) {
+        while matches!(self.asked.front(), Some(Asked::Sync)) {
+            self.asked.pop_front();
+        }
+    }
+
+    fn command_complete(&mut self, body: &[u8], ended: &mut Vec<Statement>) {
+        self.drop_stale_syncs();
+        self.copying_in = false;
+        let tag = String::from_utf8_lossy(take_text(&mut { body }).unwrap_or_default()).into_owned();
+        if tag == "DISCARD ALL" || tag == "RESET" {
+            self.identity_lost = true;
+        }
+        if tag == "DISCARD ALL" || tag == "DEALLOCATE ALL" {
+            self.statements.clear();
+        }
+        let (sql, at) = match self.asked.front() {
+            // A query may hold several statements: it stays until ReadyForQuery.
+            Some(Asked::Query { sql, at }) => (Arc::clone(sql), *at),
+            Some(Asked::Execute { sql, at }) => {
+                let found = (Arc::clone(sql), *at);
+                self.asked.pop_front();
+                found
+            }
+            _ => return,
+        };
+        let rows = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
+        let sqlstate = Some("00000".to_owned());
+        ended.push(Statement { sql, tag: Some(tag), rows, duration: at.elapsed(), sqlstate });
+    }
+
+    fn error(&mut self, body: &[u8], ended: &mut Vec<Statement>) {
+        self.drop_stale_syncs();
+        self.copying_in = false;
+        let code = error_field(body, b'C').map(|code| String::from_utf8_lossy(code).into_owned());
+        let sqlstate = Some(code.unwrap_or_else(|| "XX000".to_owned()));
+        if let Some(Asked::Query { sql, at } | Asked::Parse { sql, at } | Asked::Execute { sql, at }) =
+            self.asked.front()
+        {
+            let sql = Arc::clone(sql);
+            ended.push(Statement { sql, tag: None, rows: None, duration: at.elapsed(), sqlstate });
+        }
+        // After an error the database skips to the next Sync; a simple query's error is followed by its ReadyForQuery.
+        while matches!(self.asked.front(), Some(Asked::Parse { .. } | Asked::Execute { .. })) {
+            self.asked.pop_front();
+        }
+    }
+}
+
+/// The value of one field of an ErrorResponse.
+pub(crate) fn error_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut rest = body;
+    while let Some((kind, fields)) = rest.split_first() {
+        rest = fields;
+        let value = take_text(&mut rest)?;
+        if *kind == wanted {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn sql_text(body: &mut &[u8]) -> Arc<str> {
+    let sql = take_text(body).unwrap_or_default();
+    let shown = String::from_utf8_lossy(&sql[..sql.len().min(SQL_LIMIT)]);
+    if sql.len() > SQL_LIMIT { format!("{shown} .. ({} bytes)", sql.len()).into() } else { shown.into() }
+}

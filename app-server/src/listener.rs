@@ -1,0 +1,78 @@
+//! Accepts connections and tells by the first byte what each one speaks: 0x16 TLS, a letter HTTP, 0x00 PostgreSQL. One that leaves
+//! without a byte is a balancer's probe: it is not worth a line.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::log;
+use crate::session::{self, LOGIN_TIMEOUT, Services};
+use crate::stream::Stream;
+
+/// The first byte of a TLS record that carries a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Serves until `alive` has no sender left. Each connection holds one, so that it is seen to end.
+pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, alive: mpsc::WeakSender<()>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                let Some(alive) = alive.upgrade() else { return };
+                let services = Arc::clone(&services);
+                tokio::spawn(async move {
+                    connection(socket, peer, services).await;
+                    drop(alive);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: the next accept would fail at once, so wait for some to be freed.
+                log::error("accept_failed", json!({ "error": error.to_string() }));
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(socket: TcpStream, peer: SocketAddr, services: Arc<Services>) {
+    let served = async {
+        socket.set_nodelay(true)?;
+        let mut first = [0];
+        let Ok(peeked) = timeout(LOGIN_TIMEOUT, socket.peek(&mut first)).await else {
+            return Ok(());
+        };
+        if peeked? == 0 {
+            return Ok(());
+        }
+        let mut stream = match (first[0], services.acceptor()) {
+            (TLS_HANDSHAKE, Some(acceptor)) => match timeout(LOGIN_TIMEOUT, acceptor.accept(socket)).await {
+                Ok(accepted) => Stream::Tls(Box::new(accepted?.into())),
+                Err(_) => return Ok(()),
+            },
+            _ => Stream::Clear(socket),
+        };
+        let Ok(first) = timeout(LOGIN_TIMEOUT, stream.read_u8()).await else {
+            return Ok(());
+        };
+        match first? {
+            letter if letter.is_ascii_alphabetic() => crate::http::serve(stream, letter, &services).await,
+            0 => session::serve(stream, peer, services).await,
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "neither PostgreSQL, TLS nor HTTP")),
+        }
+    };
+    let served: io::Result<()> = served.await;
+    if let Err(error) = served
+        && !matches!(
+            error.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
+    {
+        log::info("connection_failed", json!({ "client": peer.to_string(), "error": error.to_string() }));
+    }
+}

@@ -1,0 +1,404 @@
+//! Passes bytes between a client and its database session. Message headers are scanned in the read buffer and whole buffers are
+//! written; only the short messages that the ledger needs are looked into, and no row is.
+//!
+//! Both directions run in one task, each with its own buffer, so that a client that sends a long pipeline and a database that
+//! answers it never wait for each other.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::{Buf as _, BufMut as _, BytesMut};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Notify;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+
+use crate::audit::{Actor, Statement};
+use crate::backend::Backend;
+use crate::ledger::{Answer, Ledger, error_field};
+use crate::log;
+use crate::session::Services;
+use crate::stream::Stream;
+use crate::tier::Tier;
+use crate::wire::{ErrorResponse, put_message, put_text};
+
+/// One read; PostgreSQL writes results in pieces of 8 KiB, and the kernel collects several when it is ahead of us.
+const READ_SIZE: usize = 32 * 1024;
+/// The longest message accepted from a client. PostgreSQL's own limit is 1 GiB, which is one client's memory here.
+const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The parties of a relay.
+pub(crate) struct Relay<'a> {
+    pub(crate) services: &'a Services,
+    pub(crate) actor: &'a Actor,
+    pub(crate) tier: Tier,
+    /// The value of `app.identity`, for when the client resets its session.
+    pub(crate) identity: &'a str,
+}
+
+/// Why a relay ended.
+enum End {
+    ClientLeft,
+    DatabaseLeft,
+    /// This server ends it and says why.
+    Closed(ErrorResponse),
+}
+
+struct Shared<'a> {
+    relay: Relay<'a>,
+    ledger: Mutex<Ledger>,
+    /// Answers were delivered: a shutdown looks again whether the session is idle.
+    delivered: Notify,
+}
+
+impl Shared<'_> {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.relay.services.draining.borrow().is_some()
+    }
+
+    fn record(&self, statement: &Statement) -> Result<(), ErrorResponse> {
+        self.relay.services.audit.statement(self.relay.actor, statement).map_err(|error| {
+            log::error("audit_failed", json!({ "error": error.to_string() }));
+            ErrorResponse::fatal("58030", "the audit trail cannot be written, so nothing is answered")
+        })
+    }
+}
+
+pub(crate) async fn run(relay: Relay<'_>, client: Stream, backend: Backend) -> io::Result<()> {
+    let services = relay.services;
+    let key = backend.key();
+    let shared = Shared { relay, ledger: Mutex::new(Ledger::new()), delivered: Notify::new() };
+    let (mut client_reader, mut client_writer) = tokio::io::split(client);
+    let (mut database_reader, mut database_writer) = tokio::io::split(backend.stream);
+    let end = tokio::select! {
+        end = from_client(&shared, &mut client_reader, &mut database_writer) => end,
+        end = from_database(&shared, &mut database_reader, &mut client_writer, backend.received) => end,
+        answer = watch(&shared) => End::Closed(answer),
+    };
+    let was_busy = shared.ledger().is_busy();
+    let answer = match end {
+        End::ClientLeft => None,
+        End::DatabaseLeft => Some(ErrorResponse::fatal("08006", "the database closed the connection")),
+        End::Closed(answer) => Some(answer),
+    };
+    if let Some(answer) = answer {
+        let mut out = BytesMut::new();
+        answer.encode(&mut out);
+        // The client may be gone already; there is nobody else to tell.
+        let _ = client_writer.write_all(&out).await;
+    }
+    let _ = client_writer.shutdown().await;
+    // PostgreSQL does not look at the connection while it works: what nobody waits for any more is stopped.
+    if was_busy
+        && let Some(key) = key
+        && let Err(error) = services.database.cancel(key).await
+    {
+        log::warning("cancel_failed", json!({ "error": error.to_string() }));
+    }
+    let mut goodbye = BytesMut::new();
+    put_message(&mut goodbye, b'X', |_| {});
+    let _ = database_writer.write_all(&goodbye).await;
+    let _ = database_writer.shutdown().await;
+    let abandoned = shared.ledger().abandoned();
+    for statement in abandoned {
+        // Logged inside; the session is over.
+        let _ = shared.record(&statement);
+    }
+    Ok(())
+}
+
+/// Ends the session when it was idle for too long, or when the server shuts down; never in the middle of a transaction, unless
+/// the shutdown has waited long enough.
+async fn watch(shared: &Shared<'_>) -> ErrorResponse {
+    let services = shared.relay.services;
+    let mut draining = services.draining.clone();
+    loop {
+        let (idle, last_activity) = {
+            let ledger = shared.ledger();
+            (ledger.is_idle(), ledger.last_activity)
+        };
+        let drain_began = *draining.borrow_and_update();
+        let shutting_down =
+            || ErrorResponse::fatal("57P01", "the server is shutting down").with_hint("connect again");
+        if drain_began.is_some_and(|began| idle || began.elapsed() >= services.drain_timeout) {
+            return shutting_down();
+        }
+        if idle && last_activity.elapsed() >= services.idle_timeout {
+            let seconds = services.idle_timeout.as_secs();
+            return ErrorResponse::fatal(
+                "57P05",
+                format!("the session was idle for {seconds} s and has expired"),
+            )
+            .with_hint("connect again");
+        }
+        let idle_at =
+            if idle { last_activity + services.idle_timeout } else { Instant::now() + services.idle_timeout };
+        let wake_at = drain_began.map_or(idle_at, |began| idle_at.min(began + services.drain_timeout));
+        tokio::select! {
+            () = sleep_until(TokioInstant::from_std(wake_at)) => {}
+            () = shared.delivered.notified() => {}
+            // The sender lives as long as the process.
+            _ = draining.changed() => {}
+        }
+    }
+}
+
+/// Kind and whole length of the message that starts at `at`, once its header is there.
+fn header(buffer: &[u8], at: usize) -> Option<(u8, usize)> {
+    let header = buffer.get(at..at + 5)?;
+    let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
+    Some((header[0], length + 1))
+}
+
+/// What is to be written of a read buffer: mostly all of it as it is, sometimes with messages left out or put in.
+#[derive(Default)]
+struct Outgoing {
+    changed: BytesMut,
+    /// Up to here the buffer is in `changed`, or is left out.
+    taken: usize,
+}
+
+impl Outgoing {
+    fn replace(&mut self, buffer: &[u8], from: usize, to: usize, replacement: &[u8]) {
+        self.changed.extend_from_slice(&buffer[self.taken..from]);
+        self.changed.extend_from_slice(replacement);
+        self.taken = to;
+    }
+
+    async fn write(
+        mut self,
+        buffer: &[u8],
+        end: usize,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        if self.taken == 0 && self.changed.is_empty() {
+            writer.write_all(&buffer[..end]).await?;
+        } else {
+            self.changed.extend_from_slice(&buffer[self.taken..end]);
+            writer.write_all(&self.changed).await?;
+        }
+        writer.flush().await
+    }
+}
+
+/// How far a read buffer may be written, and what else was found in it.
+struct Scanned {
+    outgoing: Outgoing,
+    end_at: usize,
+    end: Option<End>,
+}
+
+async fn from_client(
+    shared: &Shared<'_>,
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+) -> End {
+    let mut buffer = BytesMut::with_capacity(READ_SIZE);
+    // What is still to come of a message that is passed on unseen.
+    let mut passing = 0;
+    loop {
+        buffer.reserve(READ_SIZE);
+        match reader.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return End::ClientLeft,
+            Ok(_) => {}
+        }
+        let scanned = scan_client(shared, &buffer, &mut passing);
+        if scanned.outgoing.write(&buffer, scanned.end_at, writer).await.is_err() {
+            return End::DatabaseLeft;
+        }
+        buffer.advance(scanned.end_at);
+        if let Some(end) = scanned.end {
+            return end;
+        }
+    }
+}
+
+fn scan_client(shared: &Shared<'_>, buffer: &[u8], passing: &mut usize) -> Scanned {
+    let mut scanned = Scanned { outgoing: Outgoing::default(), end_at: 0, end: None };
+    let mut ledger = shared.ledger();
+    loop {
+        let at = pass_on(buffer, &mut scanned.end_at, passing);
+        let Some((kind, length)) = header(buffer, at) else { break };
+        if !(5..=MESSAGE_LIMIT).contains(&length) {
+            scanned.end = Some(End::Closed(too_long(length)));
+            break;
+        }
+        if kind == b'd' {
+            *passing = length;
+            continue;
+        }
+        let Some(message) = buffer.get(at..at + length) else { break };
+        if kind == b'X' {
+            scanned.end = Some(End::ClientLeft);
+            break;
+        }
+        if ledger.take_identity_lost() {
+            ledger.own_batch();
+            scanned.outgoing.replace(buffer, at, at, &identity_batch(shared.relay.identity));
+        }
+        if kind == b'F' {
+            ledger.client_message(b'Q', b"(function call)\0");
+            scanned.outgoing.replace(buffer, at, at + length, &function_call_refusal());
+        } else {
+            ledger.client_message(kind, &message[5..]);
+        }
+        scanned.end_at += length;
+    }
+    scanned
+}
+
+/// Skips what is left of a message that is passed on unseen, and answers where the next one starts.
+fn pass_on(buffer: &[u8], end_at: &mut usize, passing: &mut usize) -> usize {
+    let step = (*passing).min(buffer.len() - *end_at);
+    *end_at += step;
+    *passing -= step;
+    *end_at
+}
+
+fn too_long(length: usize) -> ErrorResponse {
+    ErrorResponse::fatal(
+        "08P01",
+        format!("a message of {length} bytes: at most {MESSAGE_LIMIT} are accepted"),
+    )
+    .with_hint("send bulk data with COPY, which is a row per message")
+}
+
+/// FunctionCall runs a function without a statement that could be read; PostgreSQL itself calls it obsolete. The database is made to
+/// refuse it, so that the refusal comes in its turn and ends a transaction as any error does.
+fn function_call_refusal() -> BytesMut {
+    let mut out = BytesMut::new();
+    put_message(&mut out, b'Q', |body| {
+        put_text(
+            body,
+            "do $$ begin raise exception using errcode = '0A000', message = 'the FunctionCall message is not served', \
+             hint = 'call the function in a SELECT'; end $$",
+        );
+    });
+    out
+}
+
+/// Sets `app.identity` again, in the extended protocol and under names of its own: the client's unnamed statement stays.
+fn identity_batch(identity: &str) -> BytesMut {
+    const NAME: &str = "app_identity";
+    let mut out = BytesMut::new();
+    put_message(&mut out, b'P', |body| {
+        put_text(body, NAME);
+        put_text(body, "select pg_catalog.set_config('app.identity', $1, false)");
+        body.put_u16(0);
+    });
+    put_message(&mut out, b'B', |body| {
+        put_text(body, NAME);
+        put_text(body, NAME);
+        body.put_u16(0);
+        body.put_u16(1);
+        body.put_u32(u32::try_from(identity.len()).expect("an identity is some eighty bytes"));
+        body.extend_from_slice(identity.as_bytes());
+        body.put_u16(0);
+    });
+    put_message(&mut out, b'E', |body| {
+        put_text(body, NAME);
+        body.put_u32(0);
+    });
+    put_message(&mut out, b'C', |body| {
+        body.put_u8(b'S');
+        put_text(body, NAME);
+    });
+    put_message(&mut out, b'S', |_| {});
+    out
+}
+
+async fn from_database(
+    shared: &Shared<'_>,
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+    received: BytesMut,
+) -> End {
+    let mut buffer = received;
+    let mut passing = 0;
+    let mut ended = Vec::new();
+    loop {
+        let scanned = scan_database(shared, &buffer, &mut passing, &mut ended);
+        // Recorded first: what a client has heard of is in the audit.
+        for statement in ended.drain(..) {
+            if let Err(answer) = shared.record(&statement) {
+                return End::Closed(answer);
+            }
+        }
+        if scanned.end_at > 0 {
+            if scanned.outgoing.write(&buffer, scanned.end_at, writer).await.is_err() {
+                return End::ClientLeft;
+            }
+            buffer.advance(scanned.end_at);
+            shared.ledger().undelivered = false;
+            if shared.is_draining() {
+                shared.delivered.notify_one();
+            }
+        }
+        if let Some(end) = scanned.end {
+            return end;
+        }
+        buffer.reserve(READ_SIZE);
+        match reader.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return End::DatabaseLeft,
+            Ok(_) => {}
+        }
+    }
+}
+
+fn scan_database(
+    shared: &Shared<'_>,
+    buffer: &[u8],
+    passing: &mut usize,
+    ended: &mut Vec<Statement>,
+) -> Scanned {
+    let mut scanned = Scanned { outgoing: Outgoing::default(), end_at: 0, end: None };
+    let mut ledger = shared.ledger();
+    loop {
+        let at = pass_on(buffer, &mut scanned.end_at, passing);
+        let Some((kind, length)) = header(buffer, at) else { break };
+        if length < 5 {
+            let answer = ErrorResponse::fatal("08006", "the database sent a malformed message");
+            scanned.end = Some(End::Closed(answer));
+            break;
+        }
+        if matches!(kind, b'D' | b'd') && !ledger.answers_own() {
+            ledger.row();
+            *passing = length;
+            continue;
+        }
+        let Some(message) = buffer.get(at..at + length) else { break };
+        let body = &message[5..];
+        match ledger.database_message(kind, body, ended) {
+            Answer::Swallow => scanned.outgoing.replace(buffer, at, at + length, &[]),
+            Answer::Pass if kind == b'E' => {
+                if let Some(explained) = explain_denial(body, shared.relay.tier) {
+                    scanned.outgoing.replace(buffer, at, at + length, &explained);
+                }
+            }
+            Answer::Pass => {}
+        }
+        scanned.end_at += length;
+    }
+    scanned
+}
+
+/// The same error with a HINT that names the tier and what it may do, if it is a denial without one.
+fn explain_denial(body: &[u8], tier: Tier) -> Option<BytesMut> {
+    if error_field(body, b'C') != Some(b"42501") || error_field(body, b'H').is_some() {
+        return None;
+    }
+    let fields = body.strip_suffix(&[0])?;
+    let mut out = BytesMut::new();
+    put_message(&mut out, b'E', |body| {
+        body.extend_from_slice(fields);
+        body.put_u8(b'H');
+        put_text(body, tier.hint());
+        body.put_u8(0);
+    });
+    Some(out)
+}

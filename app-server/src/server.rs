@@ -1,0 +1,129 @@
+//! Puts the parts together, and takes them apart on SIGTERM: readiness fails first, idle sessions end, busy ones get time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{interval, timeout};
+
+use crate::accounts::Accounts;
+use crate::audit::Audit;
+use crate::backend::Database;
+use crate::cancel::Registry;
+use crate::config::Config;
+use crate::identity::IdentityKey;
+use crate::readiness::Readiness;
+use crate::session::Services;
+use crate::tls::{self, DatabaseTls, TlsError};
+use crate::{listener, log};
+
+/// On top of the drain's own limit: for the last goodbyes.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServerError {
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot open the audit file {path}: {source}")]
+    Audit { path: String, source: io::Error },
+    #[error("cannot write the audit trail to disk: {0}")]
+    AuditSync(io::Error),
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+pub(crate) fn run(config: Config) -> Result<(), ServerError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Runtime)?;
+    let result = runtime.block_on(serve(config));
+    // A session that outlived the drain must not hold up the exit.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: Config) -> Result<(), ServerError> {
+    let acceptor = config.certificate.as_ref().map(tls::acceptor).transpose()?;
+    let database_tls = DatabaseTls::new(&config.database)?;
+    let audit = Audit::open(config.audit_file.as_deref()).map_err(|source| ServerError::Audit {
+        path: config.audit_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        source,
+    })?;
+    let audit = Arc::new(audit);
+    let listen_error = |source| ServerError::Listen { address: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+    let address = listener.local_addr().map_err(listen_error)?;
+    let (drain, draining) = watch::channel(None);
+    let services = Arc::new(Services {
+        database: Arc::new(Database::new(&config.database, database_tls, config.passwords)),
+        accounts: Accounts::new(),
+        identity_key: IdentityKey::new(config.identity_key),
+        readiness: Readiness::new(draining.clone()),
+        cancels: Arc::new(Registry::default()),
+        audit: Arc::clone(&audit),
+        acceptor,
+        insecure: config.insecure,
+        draining,
+        drain_timeout: config.drain_timeout,
+        idle_timeout: config.idle_timeout,
+    });
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
+    log::info("listening", json!({ "address": address.to_string(), "tls": services.acceptor.is_some() }));
+
+    tokio::spawn(sync_audit(Arc::clone(&audit)));
+    tokio::spawn(announce_readiness(Arc::clone(&services)));
+    let (alive, mut all_gone) = mpsc::channel(1);
+    // Goes on during the drain: a balancer has to hear the 503.
+    tokio::spawn(listener::serve(listener, services, alive.downgrade()));
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    log::info("draining", json!({ "at_most_s": config.drain_timeout.as_secs() }));
+    drain.send_replace(Some(Instant::now()));
+    drop(alive);
+    let sessions_end = all_gone.recv();
+    tokio::select! {
+        ended = timeout(config.drain_timeout + GOODBYE, sessions_end) => {
+            let level = if ended.is_ok() { "info" } else { "warning" };
+            log::line(level, "stopped", json!({ "all_sessions_ended": ended.is_ok() }));
+        }
+        // Asked twice: leave now.
+        _ = terminate.recv() => log::warning("stopped", json!({ "all_sessions_ended": false })),
+        _ = interrupt.recv() => log::warning("stopped", json!({ "all_sessions_ended": false })),
+    }
+    audit.sync().map_err(ServerError::AuditSync)
+}
+
+async fn sync_audit(audit: Arc<Audit>) {
+    let mut every_second = interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        let audit = Arc::clone(&audit);
+        let synced = tokio::task::spawn_blocking(move || audit.sync()).await;
+        if let Ok(Err(error)) = synced {
+            log::error("audit_sync_failed", json!({ "error": error.to_string() }));
+        }
+    }
+}
+
+/// Looks for the database until it is there, so that the log says when, whether or not anybody asks.
+async fn announce_readiness(services: Arc<Services>) {
+    let mut every_two_seconds = interval(Duration::from_secs(2));
+    loop {
+        every_two_seconds.tick().await;
+        if services.ready().await.is_ok() {
+            return;
+        }
+    }
+}

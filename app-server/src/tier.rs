@@ -1,0 +1,81 @@
+//! The three tiers: which role each one is in the database, what its sessions are pinned to, and how it is told what it may do.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Free,
+    Premium,
+    Admin,
+}
+
+impl Tier {
+    pub(crate) const ALL: [Self; 3] = [Self::Free, Self::Premium, Self::Admin];
+
+    /// The tier of a value of `app_user.account_type`.
+    pub(crate) fn from_account_type(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.name() == code)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Premium => "premium",
+            Self::Admin => "admin",
+        }
+    }
+
+    pub(crate) fn role(self) -> &'static str {
+        match self {
+            Self::Free => "tier_free",
+            Self::Premium => "tier_premium",
+            Self::Admin => "tier_admin",
+        }
+    }
+
+    /// Settings given in the start-up packet: they win over `ALTER ROLE .. SET`, and are what RESET ALL and DISCARD ALL return to.
+    pub(crate) fn pinned_settings(self) -> [(&'static str, &'static str); 7] {
+        [
+            ("search_path", "public"),
+            ("row_security", "on"),
+            ("standard_conforming_strings", "on"),
+            ("default_transaction_isolation", "read committed"),
+            ("default_transaction_read_only", if self == Self::Free { "on" } else { "off" }),
+            ("idle_in_transaction_session_timeout", "300000"),
+            // Premium and free share the database: a statement that takes longer is a mistake there.
+            (
+                "statement_timeout",
+                match self {
+                    Self::Free => "15000",
+                    Self::Premium => "30000",
+                    Self::Admin => "0",
+                },
+            ),
+        ]
+    }
+
+    /// The role settings that migrations make, as `pg_db_role_setting.setconfig` shows them. Anything else was put there by
+    /// somebody who shares the role.
+    pub(crate) fn declared_role_settings(self) -> &'static [&'static str] {
+        match self {
+            Self::Free => {
+                &["default_transaction_read_only=on", "track_activities=off", "temp_file_limit=256MB"]
+            }
+            Self::Premium => &["track_activities=off", "temp_file_limit=1GB"],
+            Self::Admin => &["track_activities=off"],
+        }
+    }
+
+    /// What a person of this tier may do, told with every refusal.
+    pub(crate) fn hint(self) -> &'static str {
+        match self {
+            Self::Free => {
+                "your account is `free`: it may SELECT the catalogue and its own rows, and run `select record_play(content_id)`"
+            }
+            Self::Premium => {
+                "your account is `premium`: it may SELECT, and INSERT or UPDATE contents and its own playlists, preferences and plays"
+            }
+            Self::Admin => {
+                "your account is `admin`: it may SELECT, INSERT, UPDATE and DELETE everything but credentials, CREATE tables, and DROP those that an admin created"
+            }
+        }
+    }
+}
