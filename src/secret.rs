@@ -29,10 +29,10 @@ impl Secret {
         Secret(text)
     }
 
-    /// 32 random letters and digits: about 190 bits, and safe in every URL, password file and shell.
-    pub fn generate() -> Self {
+    /// Random letters and digits, about 6 bits each, and safe in every URL, password file and shell.
+    pub fn generate(length: usize) -> Self {
         use rand::RngExt;
-        let text: String = rand::rng().sample_iter(rand::distr::Alphanumeric).take(32).map(char::from).collect();
+        let text: String = rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect();
         Secret::new(text)
     }
 
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn generated_secrets_differ_and_are_long() {
-        let (one, two) = (Secret::generate(), Secret::generate());
+        let (one, two) = (Secret::generate(32), Secret::generate(32));
         assert_ne!(one.expose(), two.expose());
         assert_eq!(one.expose().len(), 32);
     }

@@ -3,10 +3,10 @@
 pub mod declaration;
 pub mod owned;
 
-mod aws;
-mod database;
-mod flow;
-mod local;
+pub mod aws;
+pub mod database;
+pub mod flow;
+pub mod local;
 
 use std::sync::Arc;
 

@@ -39,11 +39,14 @@ pub struct Certificate {
 
 const ENSURE: Function = Function {
     name: "ensure",
-    doc: "The stack's secret of that name; makes one of 32 random letters and digits where there is none.\n\
+    doc: "The stack's secret of that name; makes one of random letters and digits where there is none.\n\
           SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string"],
     returns: "Secret",
-    keys: &[optional("local", Holds::String, "A fixed text that is used in the local cloud, for demonstrations only")],
+    keys: &[
+        optional("length", Holds::Int, "How many letters and digits, 32 to 256; 32 if not given"),
+        optional("local", Holds::String, "A fixed text that is used in the local cloud, for demonstrations only"),
+    ],
 };
 
 const SET: Function = Function {
@@ -166,7 +169,9 @@ fn ensure_with(host: &Host, name: &str, make: impl FnOnce() -> Secret) -> Result
 
 fn ensure(call: &Call, name: String, options: &Options) -> Result<StoredSecret, Error> {
     let fixed = options.string("local").filter(|_| matches!(call.world, World::Local { .. }));
-    ensure_with(call, &name, || fixed.map_or_else(Secret::generate, Secret::new))
+    let length = options.int_in("length", 32..=256)?.unwrap_or(32);
+    let length = usize::try_from(length).map_err(|error| Error::internal(error.to_string()))?;
+    ensure_with(call, &name, || fixed.map_or_else(|| Secret::generate(length), Secret::new))
 }
 
 fn set(call: &Call, name: String, text: String) -> Result<StoredSecret, Error> {

@@ -1,10 +1,10 @@
 //! `ec2::` key pairs, security groups, instances, and what they stand on.
 
-mod instance;
-mod key_pair;
-mod network;
-mod security_group;
-mod service;
+pub mod instance;
+pub mod key_pair;
+pub mod network;
+pub mod security_group;
+pub mod service;
 
 use std::sync::Arc;
 

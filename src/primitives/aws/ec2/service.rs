@@ -82,7 +82,7 @@ impl Service {
         let text = environment
             .render_str(
                 TEMPLATE,
-                minijinja::Value::from_serialize(json!({
+                minijinja::Value::from(minijinja::value::Serde(json!({
                     "service": STANDARD.encode(map.to_string()),
                     "name": self.name,
                     "image": self.image,
@@ -90,7 +90,7 @@ impl Service {
                     "region": region,
                     "plain": plain,
                     "references": references,
-                })),
+                }))),
             )
             .map_err(|error| Error::internal(format!("playbooks/templates/user_data.sh: {error:#}")))?;
         if text.len() > USER_DATA_LIMIT {
