@@ -171,7 +171,7 @@ fn refused(path: &str) -> Option<String> {
 mod tests {
     use std::fs;
 
-    use rhai::{Engine, EvalAltResult, INT};
+    use rhai::{Engine, EvalAltResult, INT, Position};
     use tempfile::TempDir;
 
     use super::{Modules, Sources};
@@ -229,6 +229,18 @@ mod tests {
         in module 'playbooks/b.rhai' (line 1, position 8)
         in module 'playbooks/a.rhai' (line 1, position 8)
         ");
+    }
+
+    #[test]
+    fn what_ends_a_run_in_a_module_ends_the_run() {
+        let (_folder, mut engine, _) = engine(&[("root/a.rhai", "stop();")]);
+        engine.register_fn("stop", || -> Result<(), Box<EvalAltResult>> {
+            Err(Box::new(EvalAltResult::ErrorTerminated(130.into(), Position::NONE)))
+        });
+        // The optimizer drops a `try` that holds nothing but imports, hence the `print`.
+        let error =
+            engine.run("try { import \"a\" as a; print(1); } catch {}").expect_err("the end of the run");
+        assert!(matches!(*error, EvalAltResult::ErrorTerminated(..)), "{error}");
     }
 
     #[test]
