@@ -3,13 +3,15 @@
 //! A value comes from the command line, else the environment (`OPS_PARAM_KEEP_DB`), else `[params]` in `ops.toml`, else
 //! the default. Every value is checked against its declaration, and an error names where the value came from.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod declare;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use rhai::{AST, ASTNode, Dynamic, Expr, FnCallExpr, ParseError, Position, Stmt};
+use rhai::{Dynamic, ParseError, Position};
 use toml_edit::Value;
 
 use crate::playbook::Playbook;
@@ -112,11 +114,13 @@ enum Kind {
 }
 
 impl Declarations {
-    /// Reads the declarations of a playbook. `host_flags` are names that it may not take.
-    pub(crate) fn read(playbook: &Playbook, host_flags: &[&str]) -> Result<Self, Error> {
+    /// Reads the declarations of a playbook; nothing is run. `host_flags` are the long flags of `ops run` itself, without
+    /// the dashes, which a playbook may not take.
+    pub fn read(playbook: &Playbook, host_flags: &[&str]) -> Result<Self, Error> {
         let ast = sources::parse(playbook.text())
             .map_err(|error| Error::Syntax { name: playbook.source().to_owned(), error })?;
-        let declared = declarations(&ast, host_flags).map_err(|(position, problem)| {
+        let declared = declare::declarations(&ast, host_flags).map_err(|wrong| {
+            let (position, problem) = *wrong;
             let name = playbook.source().to_owned();
             Error::Declaration(Box::new(Misdeclared { name, position, problem }))
         })?;
@@ -130,8 +134,8 @@ impl Declarations {
             .no_binary_name(true)
             .disable_version_flag(true)
             .args(self.declared.iter().map(Declaration::arg));
-        if let Some(summary) = self.about.lines().next() {
-            command = command.about(summary.to_owned()).long_about(self.about.clone());
+        if !self.about.is_empty() {
+            command = command.about(self.about.clone());
         }
         if let Some(Declaration { name, .. }) = self.declared.first() {
             command = command.after_help(format!(
@@ -173,7 +177,11 @@ impl Declarations {
 
 impl Declaration {
     fn arg(&self) -> Arg {
-        let arg = Arg::new(self.name.clone()).long(self.name.clone()).help(self.help.clone());
+        let help = match self.default {
+            Some(_) => self.help.clone(),
+            None => format!("{} [required]", self.help),
+        };
+        let arg = Arg::new(self.name.clone()).long(self.name.clone()).help(help);
         let arg = match &self.kind {
             Kind::Flag => return arg.action(ArgAction::SetTrue),
             Kind::Choice(allowed) => {
@@ -214,13 +222,13 @@ impl Declaration {
             // clap has checked it already with the same rule.
             return self
                 .kind
-                .from_text(text)
+                .parse(text)
                 .map(Some)
                 .ok_or_else(|| misfit(format!("--{}", self.name), format!("`{text}`")));
         }
         let variable = variable(&self.name);
         if let Some(text) = environment(&variable) {
-            let value = self.kind.from_text(&text);
+            let value = self.kind.parse(&text);
             return value.map(Some).ok_or_else(|| misfit(variable, format!("`{text}`")));
         }
         // TOML writers are used to both spellings, and one that is silently ignored helps nobody.
@@ -234,14 +242,14 @@ impl Declaration {
                     format!("`{}`", value.to_string().trim()),
                 )
             };
-            return self.kind.from_toml(value).map(Some).ok_or_else(given);
+            return self.kind.convert(value).map(Some).ok_or_else(given);
         }
         Ok(self.default.clone())
     }
 }
 
 impl Kind {
-    fn from_text(&self, text: &str) -> Option<Dynamic> {
+    fn parse(&self, text: &str) -> Option<Dynamic> {
         match self {
             Self::Flag | Self::Boolean => match text {
                 "true" | "1" | "yes" | "on" => Some(true.into()),
@@ -255,16 +263,16 @@ impl Kind {
         }
     }
 
-    fn from_toml(&self, value: &Value) -> Option<Dynamic> {
+    fn convert(&self, value: &Value) -> Option<Dynamic> {
         match (self, value) {
             (Self::Flag | Self::Boolean, Value::Boolean(value)) => Some((*value.value()).into()),
-            (Self::Text | Self::Choice(_), Value::String(value)) => self.from_text(value.value()),
+            (Self::Text | Self::Choice(_), Value::String(value)) => self.parse(value.value()),
             (Self::Integer | Self::Choice(_), Value::Integer(value)) => {
-                self.from_text(&value.value().to_string())
+                self.parse(&value.value().to_string())
             }
-            (Self::Float, Value::Integer(value)) => self.from_text(&value.value().to_string()),
+            (Self::Float, Value::Integer(value)) => self.parse(&value.value().to_string()),
             (Self::Float | Self::Choice(_), Value::Float(value)) => {
-                self.from_text(&Dynamic::from(*value.value()).to_string())
+                self.parse(&Dynamic::from(*value.value()).to_string())
             }
             _ => None,
         }
@@ -287,7 +295,7 @@ impl std::fmt::Display for Kind {
 }
 
 fn checked(text: &str, kind: &Kind) -> Result<String, String> {
-    kind.from_text(text).map(|_| text.to_owned()).ok_or_else(|| format!("expected {kind}"))
+    kind.parse(text).map(|_| text.to_owned()).ok_or_else(|| format!("expected {kind}"))
 }
 
 fn variable(name: &str) -> String {
@@ -298,172 +306,5 @@ fn value_name(name: &str) -> String {
     name.replace('-', "_").to_uppercase()
 }
 
-type Misplaced = (Position, Problem);
-
-fn declarations(ast: &AST, host_flags: &[&str]) -> Result<Vec<Declaration>, Misplaced> {
-    let mut declared = Vec::new();
-    let mut first_line = HashMap::new();
-    let mut in_place = HashSet::new();
-    for statement in ast.statements() {
-        if let Stmt::Var(variable, ..) = statement
-            && let Expr::FnCall(call, position) = &variable.1
-            && is_declaration(call)
-        {
-            in_place.insert(*position);
-            let declaration = declaration(call, *position, host_flags)?;
-            let line = position.line().unwrap_or_default();
-            if let Some(line) = first_line.insert(declaration.name.clone(), line) {
-                let title = format!("parameter `{}` is declared twice", declaration.name);
-                let notes = vec![format!("the first declaration is on line {line}")];
-                return Err((call.args[0].position(), Problem { title, notes, ..Problem::default() }));
-            }
-            declared.push(declaration);
-        }
-    }
-    let mut misplaced = None;
-    ast.walk(&mut |path| {
-        let (call, position) = match path.last() {
-            Some(ASTNode::Expr(Expr::FnCall(call, position))) => (call, position),
-            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
-            _ => return true,
-        };
-        if is_declaration(call) && !in_place.contains(position) {
-            misplaced = Some((call.name.to_string(), *position));
-        }
-        misplaced.is_none()
-    });
-    match misplaced {
-        Some((name, position)) => Err((
-            position,
-            Problem {
-                title: format!("`{name}` declares a parameter, so it must stand alone at the top level"),
-                help: vec![format!("write `let value = {};` outside of functions and blocks", usage(&name))],
-                ..Problem::default()
-            },
-        )),
-        None => Ok(declared),
-    }
-}
-
-fn is_declaration(call: &FnCallExpr) -> bool {
-    call.namespace.is_empty() && matches!(call.name.as_str(), "flag" | "option" | "choice" | "required")
-}
-
-fn usage(function: &str) -> &'static str {
-    match function {
-        "flag" => r#"flag("keep-db", "Keep the database")"#,
-        "option" => r#"option("servers", 2, "How many servers")"#,
-        "choice" => r#"choice("size", ["t3.micro", "t3.small"], "Server size")"#,
-        _ => r#"required("image", "What to run")"#,
-    }
-}
-
-fn declaration(call: &FnCallExpr, position: Position, host_flags: &[&str]) -> Result<Declaration, Misplaced> {
-    let function = call.name.as_str();
-    let fail = |position: Position, title: String| {
-        Err((
-            position,
-            Problem { title, help: vec![format!("for example `{}`", usage(function))], ..Problem::default() },
-        ))
-    };
-    let expected = if matches!(function, "flag" | "required") { 2 } else { 3 };
-    if call.args.len() != expected {
-        return fail(position, format!("`{function}` takes {expected} arguments, not {}", call.args.len()));
-    }
-    let mut literals = Vec::new();
-    for argument in &call.args {
-        match argument.get_literal_value(None) {
-            Some(value) => literals.push(value),
-            None => {
-                let title = format!(
-                    "the arguments of `{function}` must be literals: they are read before the playbook runs"
-                );
-                return fail(argument.position(), title);
-            }
-        }
-    }
-    let text = |index: usize| literals[index].clone().into_string().ok();
-    let last = expected - 1;
-    let Some(name) = text(0) else {
-        return fail(call.args[0].position(), "the name of a parameter must be text".to_owned());
-    };
-    let Some(help) = text(last) else {
-        return fail(call.args[last].position(), format!("the help of parameter `{name}` must be text"));
-    };
-    if let Err(problem) = check_name(&name, host_flags) {
-        return Err((call.args[0].position(), problem));
-    }
-    let (kind, default) = match function {
-        "flag" => (Kind::Flag, Some(false.into())),
-        "required" => (Kind::Text, None),
-        "option" => match kind_of(&literals[1]) {
-            Some(kind) => (kind, Some(literals[1].clone())),
-            None => {
-                let title =
-                    format!("the default of parameter `{name}` must be text, a number, true or false");
-                return fail(call.args[1].position(), title);
-            }
-        },
-        _ => match allowed(&literals[1]) {
-            Ok(allowed) => {
-                let first = allowed.first().cloned();
-                (Kind::Choice(allowed), first)
-            }
-            Err(reason) => {
-                return fail(call.args[1].position(), format!("the values of parameter `{name}` {reason}"));
-            }
-        },
-    };
-    Ok(Declaration { name, help, kind, default })
-}
-
-fn kind_of(value: &Dynamic) -> Option<Kind> {
-    if value.is_string() {
-        Some(Kind::Text)
-    } else if value.is_int() {
-        Some(Kind::Integer)
-    } else if value.is_float() {
-        Some(Kind::Float)
-    } else if value.is_bool() {
-        Some(Kind::Boolean)
-    } else {
-        None
-    }
-}
-
-fn allowed(values: &Dynamic) -> Result<Vec<Dynamic>, &'static str> {
-    let values = values.clone().into_array().map_err(|_| "must be a list")?;
-    let mut seen = HashSet::new();
-    match values.as_slice() {
-        [] => Err("must not be an empty list"),
-        _ if !values.iter().all(|value| value.is_string() || value.is_int() || value.is_float()) => {
-            Err("must be texts or numbers")
-        }
-        _ if !values.iter().all(|value| seen.insert(value.to_string())) => Err("must differ from each other"),
-        _ => Ok(values),
-    }
-}
-
-fn check_name(name: &str, host_flags: &[&str]) -> Result<(), Problem> {
-    let word =
-        |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if !name.split('-').all(word) || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
-        let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
-        let better = words.collect::<Vec<_>>().join("-").to_lowercase();
-        let better =
-            if better.starts_with(|first: char| first.is_ascii_lowercase()) { &better } else { "keep-db" };
-        return Err(Problem {
-            title: format!("`{name}` cannot be the name of a parameter"),
-            help: vec![format!("use lower-case letters, digits and single dashes, like `{better}`")],
-            ..Problem::default()
-        });
-    }
-    if name == "help" || host_flags.contains(&name) {
-        return Err(Problem {
-            title: format!("`--{name}` belongs to ops itself"),
-            help: vec!["choose another name for this parameter".to_owned()],
-            ..Problem::default()
-        });
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! A playbook: where it is, what it says about itself, and which parameters it declares.
+//! A playbook: where it is, its text, and what it says about itself. Its parameters are in `parameters`.
 //!
 //! Look-up lives here alone: a playbook is a path, else a name in the project's `playbooks` folder.
 
@@ -7,7 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::parameters::{self, Declarations};
 use crate::report::nearest;
 use crate::sources::{self, Modules, Sources};
 
@@ -161,12 +160,6 @@ impl Playbook {
         header.join("\n").trim().to_owned()
     }
 
-    /// The parameters that it declares, read from its syntax tree: nothing is run. `host_flags` are the long flags of
-    /// `ops run` itself, which a playbook may not take.
-    pub fn declarations(&self, host_flags: &[&str]) -> Result<Declarations, parameters::Error> {
-        Declarations::read(self, host_flags)
-    }
-
     /// The resolver of its imports, which keeps what it reads in `sources`.
     pub fn modules(&self, sources: &Sources) -> Modules {
         Modules::new(self.root.clone(), self.shown_root.clone(), sources.clone())
@@ -188,4 +181,106 @@ fn suggestion(name: &str, given: &Path, available: &[String]) -> Option<String> 
     }
     let stem = Path::new(name).file_stem()?.to_str()?;
     nearest(stem, available.iter().map(String::as_str)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::{Error, Playbook};
+    use crate::sources::Sources;
+
+    fn project() -> TempDir {
+        let project = tempfile::tempdir().expect("a temporary folder");
+        let write = |path: &str, text: &[u8]| {
+            let path = project.path().join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        };
+        write(
+            "playbooks/deploy.rhai",
+            b"//! Deploy.\n\nimport \"lib/defaults\" as defaults;\ndefaults::NAME",
+        );
+        write("playbooks/cleanup.rhai", b"#!/usr/bin/env -S ops run\n//! Clean up.\nlet x = ;");
+        write("playbooks/notes.txt", b"");
+        write("playbooks/lib/defaults.rhai", b"export const NAME = \"music-app\";");
+        write("sub/own.rhai", b"\xef\xbb\xbf// Licence\n\n//! Own.\n//!\n//!   * kept\n\n//! not this\n");
+        write("latin.rhai", b"let a = 1;\nlet b = \"\xe9\";");
+        project
+    }
+
+    fn refusal(project: &TempDir, name: &str) -> String {
+        let error = Playbook::find(project.path(), project.path(), name).expect_err("a refusal");
+        error.to_string().replace(&project.path().display().to_string(), "/project")
+    }
+
+    #[test]
+    fn a_playbook_is_found_by_name_with_and_without_extension_and_by_path() {
+        let project = project();
+        let cwd = project.path().join("sub");
+        for (name, source) in [
+            ("deploy", "playbooks/deploy.rhai"),
+            ("deploy.rhai", "playbooks/deploy.rhai"),
+            ("playbooks/deploy.rhai", "playbooks/deploy.rhai"),
+            ("./sub/own.rhai", "sub/own.rhai"),
+        ] {
+            let playbook = Playbook::find(project.path(), project.path(), name).expect(name);
+            assert_eq!(playbook.source(), source);
+        }
+        assert_eq!(Playbook::find(project.path(), &cwd, "own.rhai").expect("own").name(), "own");
+        assert_eq!(Playbook::find(project.path(), &cwd, "deploy").expect("deploy").name(), "deploy");
+        assert_eq!(Playbook::names(project.path()).expect("names"), ["cleanup", "deploy"]);
+    }
+
+    #[test]
+    fn what_is_not_a_playbook_is_refused_with_what_there_is() {
+        let project = project();
+        insta::assert_snapshot!(refusal(&project, "depoly"), @"no playbook `depoly`; did you mean `deploy`? there are: cleanup, deploy");
+        insta::assert_snapshot!(refusal(&project, "frobnicate"), @"no playbook `frobnicate`; there are: cleanup, deploy");
+        insta::assert_snapshot!(refusal(&project, ""), @"no playbook ``; there are: cleanup, deploy");
+        insta::assert_snapshot!(refusal(&project, "playbooks/deploy"), @"no playbook `playbooks/deploy`; did you mean `playbooks/deploy.rhai`? there are: cleanup, deploy");
+        insta::assert_snapshot!(refusal(&project, "playbooks"), @"`playbooks` is not a playbook but a folder");
+        insta::assert_snapshot!(refusal(&project, "latin.rhai"), @"`/project/latin.rhai` is not UTF-8 text: line 2 holds a byte that is no character");
+        insta::assert_snapshot!(refusal(&project, "lib/defaults"), @"no playbook `lib/defaults`; there are: cleanup, deploy");
+        fs::remove_dir_all(project.path().join("playbooks")).expect("removed");
+        insta::assert_snapshot!(refusal(&project, "deploy"), @"no playbook `deploy`: `playbooks` holds none");
+    }
+
+    #[test]
+    fn the_header_is_what_a_playbook_says_about_itself() {
+        let project = project();
+        let about = |name| Playbook::find(project.path(), project.path(), name).expect("found").about();
+        assert_eq!(about("deploy"), "Deploy.");
+        assert_eq!(about("cleanup"), "Clean up.");
+        assert_eq!(about("sub/own.rhai"), "Own.\n\n  * kept");
+    }
+
+    #[test]
+    fn line_numbers_hold_behind_a_shebang() {
+        let project = project();
+        let playbook = Playbook::find(project.path(), project.path(), "cleanup").expect("found");
+        let error = crate::sources::parse(playbook.text()).expect_err("a syntax error");
+        assert_eq!(error.1.line(), Some(3));
+    }
+
+    #[test]
+    fn an_unreadable_folder_is_not_a_folder_without_playbooks() {
+        let project = tempfile::tempdir().expect("a temporary folder");
+        fs::write(project.path().join("playbooks"), "").expect("a file");
+        let error = Playbook::find(project.path(), project.path(), "deploy").expect_err("a refusal");
+        assert!(matches!(error, Error::Folder { .. }), "{error}");
+    }
+
+    #[test]
+    fn imports_of_a_playbook_start_at_the_playbooks_folder() {
+        let project = project();
+        let playbook = Playbook::find(project.path(), project.path(), "deploy").expect("found");
+        let sources = Sources::default();
+        let mut engine = rhai::Engine::new();
+        engine.set_module_resolver(playbook.modules(&sources));
+        assert_eq!(engine.eval::<String>(playbook.text()).expect("a value"), "music-app");
+        assert!(sources.get("playbooks/lib/defaults.rhai").is_some());
+    }
 }

@@ -26,6 +26,8 @@ pub struct Problem {
     pub title: String,
     /// The map key to point at, when the error is about one.
     pub key: Option<String>,
+    /// The text and position where it was raised, if known: a script that catches an error and throws it on moves it.
+    pub raised: Option<(String, Position)>,
     /// What else is known, such as the service's own reason.
     pub notes: Vec<String>,
     /// What to do about it.
@@ -36,7 +38,8 @@ pub struct Problem {
 pub struct Reporter<'a> {
     /// The texts that positions refer to.
     pub sources: &'a Sources,
-    /// Name and signature of every host function, such as `("ec2::find_instance", "ec2::find_instance(name: string)")`.
+    /// Name and signature of every function of the engine, the standard ones included: a name that is not among them
+    /// is reported as unknown. Such as `("ec2::find_instance", "ec2::find_instance(name: string)")`.
     pub functions: &'a [(String, String)],
     /// The author's word for a Rust type, such as `("ops::ec2::Instance", "ec2::Instance")`.
     pub types: &'a [(String, String)],
@@ -90,6 +93,13 @@ impl Reporter<'_> {
             }
             cause => words::runtime(self, cause, at),
         };
+        // The engine does not say where a callback met the value that its caller holds.
+        if let (EvalAltResult::ErrorDataRace(name, position), Some((text, _))) = (trail.cause, at)
+            && position.is_none()
+            && let Some(call) = words::function_of_argument(name).and_then(|name| key::only_call(text, name))
+        {
+            trail.place.position = call;
+        }
         if let (EvalAltResult::ErrorParsing(kind, _), Some((text, position))) = (trail.cause, at) {
             trail.place.position = span::of_syntax_error(text, kind, position);
         }
@@ -108,10 +118,19 @@ impl Reporter<'_> {
 
     fn draw(&self, problem: &Problem, place: Place<'_>, callers: &[Caller<'_>]) -> String {
         let mut notes = problem.notes.clone();
-        let mut main = Excerpt::at(place);
         let mut further = Vec::new();
+        let raised = problem.raised.as_ref().map(|(name, position)| Place { name, position: *position });
+        let (place, callers_of_place) = match raised {
+            Some(raised) if raised != place && self.sources.get(raised.name).is_some() => {
+                further.push(("caught, and thrown on from here".to_owned(), Excerpt::at(place)));
+                // How the place of the first error was reached went with the catching.
+                (raised, &[][..])
+            }
+            _ => (place, callers),
+        };
+        let mut main = Excerpt::at(place);
         if let Some(key) = &problem.key {
-            let (holder, found) = self.find_key(place, callers, key);
+            let (holder, found) = self.find_key(place, callers_of_place, key);
             match found {
                 Found::Key { position, used } => {
                     main = Excerpt::at(Place { position, ..holder });
@@ -128,16 +147,8 @@ impl Reporter<'_> {
                 _ => notes.push(format!("the map passed here has the key `{key}`")),
             }
         }
-        let mut shown = further.last().map_or(main.place, |(_, excerpt)| excerpt.place);
-        for (index, caller) in callers.iter().enumerate() {
-            // A closure on the line of the call that runs it would only show that line again.
-            let is_shown = caller.place.same_line(shown) || caller.place.same_line(main.place);
-            let is_left_out = index >= CALLERS_SHOWN && index + 1 < callers.len();
-            if !is_shown && !is_left_out {
-                further.push((caller.callee.describe(), Excerpt::at(caller.place)));
-                shown = caller.place;
-            }
-        }
+        let nearest = further.last().map_or(main.place, |(_, excerpt)| excerpt.place);
+        further.extend(chain(callers, nearest, main.place));
 
         let title = Level::ERROR.primary_title(printable(&problem.title));
         let group = main.add_to(Group::with_title(title), self.sources);
@@ -169,6 +180,28 @@ impl Reporter<'_> {
             }
         }
     }
+}
+
+/// The callers that are worth an excerpt, with their titles: the nearest ones, and the outermost.
+fn chain<'e>(callers: &[Caller<'e>], nearest: Place<'_>, main: Place<'_>) -> Vec<(String, Excerpt<'e>)> {
+    let mut visible: Vec<&Caller<'e>> = Vec::new();
+    for caller in callers {
+        // A closure on the line of the call that runs it, or a recursion, would only show that line again.
+        let last = visible.last().map(|caller| caller.place);
+        if ![nearest, main].into_iter().chain(last).any(|shown| caller.place.same_line(shown)) {
+            visible.push(caller);
+        }
+    }
+    let left_out = visible.len().saturating_sub(CALLERS_SHOWN);
+    if left_out > 0 {
+        visible.drain(CALLERS_SHOWN - 1..visible.len() - 1);
+    }
+    let mut shown: Vec<_> =
+        visible.iter().map(|caller| (caller.callee.describe(), Excerpt::at(caller.place))).collect();
+    if let Some((title, _)) = shown.last_mut().filter(|_| left_out > 0) {
+        title.push_str(&format!(", {left_out} calls further out"));
+    }
+    shown
 }
 
 impl<'e> Trail<'e> {

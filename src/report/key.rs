@@ -3,7 +3,7 @@
 //! The engine knows the position of the call, not of the key, so the text is parsed again and searched: the arguments,
 //! then the variables in them. Where the answer is not certain, none is given: a wrong caret costs more than none.
 
-use rhai::{AST, ASTNode, Expr, Position, Stmt};
+use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use crate::sources;
 
@@ -47,22 +47,43 @@ pub(super) fn find(text: &str, call: Position, key: &str, function: Option<&str>
     if passed_on { Found::PassedOn } else { Found::Nowhere }
 }
 
+/// The place of the one call of a function in a text, if there is just one.
+pub(super) fn only_call(text: &str, function: &str) -> Option<Position> {
+    let ast = sources::parse(text).ok()?;
+    let mut places = Vec::new();
+    walk_calls(&ast, &mut |call, position| {
+        if call.name == function {
+            places.push(position);
+        }
+    });
+    match places.as_slice() {
+        [place] => Some(*place),
+        _ => None,
+    }
+}
+
 fn arguments(ast: &AST, place: Position) -> Option<Vec<Expr>> {
     let mut arguments = None;
-    ast.walk(&mut |path| {
-        let (call, position) = match path.last() {
-            Some(ASTNode::Expr(Expr::FnCall(call, position) | Expr::MethodCall(call, position))) => {
-                (call, position)
-            }
-            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
-            _ => return true,
-        };
-        if *position == place {
+    walk_calls(ast, &mut |call, position| {
+        if position == place {
             arguments = Some(call.args.to_vec());
         }
-        arguments.is_none()
     });
     arguments
+}
+
+fn walk_calls(ast: &AST, on_call: &mut impl FnMut(&FnCallExpr, Position)) {
+    ast.walk(&mut |path| {
+        match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position) | Expr::MethodCall(call, position))) => {
+                on_call(call, *position);
+            }
+            // A call that is a whole statement is no expression.
+            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => on_call(call, *position),
+            _ => {}
+        }
+        true
+    });
 }
 
 /// The position of a key in the maps of an expression. The outermost one wins: it is the one that was passed.

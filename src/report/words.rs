@@ -83,9 +83,11 @@ pub(super) fn runtime(reporter: &Reporter<'_>, error: &EvalAltResult, at: At<'_>
             "`for` takes a list, a range like `0..3`, a map's `keys()`, or what a `list_` function returns",
         ),
         E::ErrorDataRace(name, _) => {
-            Problem::new(format!("`{}` is in use while it is being changed", bare(name)))
-                .note("a closure uses the very value on which the running call works")
-                .help("copy what the closure needs into a variable before the call")
+            let title = match function_of_argument(name) {
+                Some(function) => format!("`{function}` works on a value that its closure uses too"),
+                None => format!("`{}` is in use while it is being changed", bare(name)),
+            };
+            Problem::new(title).help("copy what the closure needs into a variable before the call")
         }
         E::ErrorUnboundThis(_) => Problem::new("`this` has no value here")
             .help("a function that uses `this` is called as a method: `value.function()`"),
@@ -126,6 +128,9 @@ fn syntax(reporter: &Reporter<'_>, kind: &ParseErrorType, at: At<'_>) -> Problem
         }
         P::MissingToken(token, purpose) => Problem::new(format!("`{token}` is missing {purpose}")),
         P::MismatchedType(expected, actual) => Problem::new(format!("expected {expected}, got {actual}")),
+        P::Reserved(symbol) if !symbol.starts_with(|first: char| first.is_alphabetic()) => {
+            Problem::new(format!("`{symbol}` has no meaning here"))
+        }
         P::Reserved(word) => Problem::new(format!("`{word}` is a word of the language and cannot be a name"))
             .help("choose another name; as the key of a map write it in quotes"),
         P::DuplicatedProperty(name) => Problem::new(format!("the map has the key `{name}` twice")),
@@ -243,12 +248,6 @@ fn variable_not_found(name: &str, at: At<'_>) -> Problem {
     if let Some(later) = same().next() {
         return problem.note(format!("`{name}` is declared only later, on line {}", line(later)));
     }
-    let functions = script_functions(&ast);
-    if functions.iter().any(|(function, _)| function == name) {
-        return problem.help(format!(
-            "`{name}` is a function: call it with `{name}(..)`, or pass it on as `Fn(\"{name}\")`"
-        ));
-    }
     let parameters = ast.iter_functions().flat_map(|function| function.params).collect::<Vec<_>>();
     let names = declared.iter().map(|declared| declared.name.as_str()).chain(parameters);
     problem.suggest(nearest(name, names))
@@ -325,6 +324,11 @@ fn bare(name: &str) -> &str {
     name.split(" (").next().unwrap_or(name).trim_matches(|quote| matches!(quote, '\'' | '"'))
 }
 
+/// The function in `argument #1 of function 'map'`, which is how the engine names a value that is in use.
+pub(super) fn function_of_argument(name: &str) -> Option<&str> {
+    name.strip_prefix("argument #")?.split('\'').nth(1)
+}
+
 /// The engine starts its messages with a capital.
 fn lower_first(message: &str) -> String {
     let mut rest = message.chars();
@@ -332,12 +336,14 @@ fn lower_first(message: &str) -> String {
     first.chain(rest).collect()
 }
 
-/// The candidate that was probably meant. Without a limit on the distance, `each_paralel` would suggest `chars`.
+/// The candidate that was probably meant. Without a limit on the distance, `each_paralel` would suggest `chars`, and
+/// every name of one letter any other.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let limit = |candidate: &str| (length.max(candidate.chars().count()) / 3).min(3);
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter(|(distance, candidate)| *distance <= limit(candidate))
         .min()
         .map(|(_, candidate)| candidate)
 }
