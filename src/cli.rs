@@ -78,8 +78,8 @@ pub struct HostFlags {
     /// Print the playbook's result as JSON
     #[arg(long)]
     pub json: bool,
-    /// How the lines of a run begin
-    #[arg(long, value_enum, default_value_t, value_name = "STYLE")]
+    /// How the lines of a run begin: `tagged` is for grep
+    #[arg(long, value_enum, default_value_t, value_name = "STYLE", hide_possible_values = true)]
     pub log_style: LogStyle,
 }
 

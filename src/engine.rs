@@ -106,6 +106,7 @@ pub fn describe(value: &Dynamic) -> Option<Problem> {
         title: crate::secret::mask(&error.title()),
         key: error.key.clone(),
         notes,
+        raised: None,
         help: error.help.iter().map(|sentence| crate::secret::mask(sentence)).collect(),
     })
 }

@@ -14,7 +14,7 @@ use crate::commands::{local, project};
 use crate::engine::{self, Prepared};
 use crate::error::{Error, Kind};
 use crate::host::{Connect, Consent, Host, Project, World, private_folder};
-use crate::parameters;
+use crate::parameters::{self, Declarations};
 use crate::playbook::Playbook;
 use crate::primitives::Parameters;
 use crate::progress::{Line, Progress};
@@ -74,8 +74,11 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
 
     let names = host_flags();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let declarations = playbook.declarations(&names).map_err(|error| undeclared(error, &sources))?;
-    let command = HostFlags::augment_args(declarations.command());
+    let declarations = Declarations::read(&playbook, &names).map_err(|error| undeclared(error, &sources))?;
+    let command = declarations.command();
+    let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
+    // The playbook's own words, which deriving from a struct with a comment replaces.
+    let command = HostFlags::augment_args(command).about(about.unwrap_or_default()).long_about(long_about.unwrap_or_default());
     let matches = command.try_get_matches_from(arguments).map_err(Failure::Clap)?;
     let flags = HostFlags::from_arg_matches(&matches).map_err(Failure::Clap)?;
     let environment = |variable: &str| std::env::var(variable).ok();
