@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::audit::Statement;
+use crate::record_play::is_record_play;
 use crate::wire::take_text;
 
 /// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
@@ -14,9 +15,11 @@ const SQL_LIMIT: usize = 16 * 1024;
 #[derive(Debug)]
 enum Asked {
     /// A simple query: any number of results, then ReadyForQuery.
+    /// `hidden` results at its beginning are the server's own.
     Query {
         sql: Arc<str>,
         at: Instant,
+        hidden: u8,
     },
     Parse {
         sql: Arc<str>,
@@ -27,8 +30,10 @@ enum Asked {
         at: Instant,
     },
     Sync,
-    /// A batch of the server's own: its answers end with ReadyForQuery and are not for the client.
-    Own,
+    /// Messages of the server's own: their answers, up to one of the kind `last`, are not for the client.
+    Own {
+        last: u8,
+    },
 }
 
 pub(crate) struct Ledger {
@@ -89,9 +94,40 @@ impl Ledger {
         restore
     }
 
-    /// Notes a batch of the server's own, whose answers the client must not see.
-    pub(crate) fn own_batch(&mut self) {
-        self.asked.push_back(Asked::Own);
+    /// Notes messages of the server's own, whose answers, up to one of the kind `last`, the client must not see.
+    pub(crate) fn own_messages(&mut self, last: u8) {
+        self.asked.push_back(Asked::Own { last });
+    }
+
+    /// Whether a message begins `record_play` outside a transaction block, in the extended protocol.
+    pub(crate) fn begins_record_play(&self, kind: u8, body: &[u8]) -> bool {
+        if self.transaction_status != b'I' || self.batch_open {
+            return false;
+        }
+        let rest = &mut { body };
+        take_text(rest);
+        match kind {
+            b'P' => is_record_play(&sql_text(rest)),
+            b'B' => self
+                .statements
+                .get(take_text(rest).unwrap_or_default())
+                .is_some_and(|sql| is_record_play(sql)),
+            _ => false,
+        }
+    }
+
+    /// Whether a simple query is `record_play` outside a transaction block; answers its text.
+    pub(crate) fn is_record_play_query(&self, body: &[u8]) -> Option<Arc<str>> {
+        let sql = sql_text(&mut { body });
+        (self.transaction_status == b'I' && is_record_play(&sql)).then_some(sql)
+    }
+
+    /// Notes a simple query that the server has put a statement in front of.
+    pub(crate) fn extended_query(&mut self, sql: Arc<str>) {
+        let at = Instant::now();
+        self.last_activity = at;
+        self.batch_open = false;
+        self.asked.push_back(Asked::Query { sql, at, hidden: 1 });
     }
 
     /// Notes a message of the client. `body` is without kind and length.
@@ -101,7 +137,7 @@ impl Ledger {
         match kind {
             b'Q' => {
                 let sql = sql_text(&mut { body });
-                self.asked.push_back(Asked::Query { sql, at });
+                self.asked.push_back(Asked::Query { sql, at, hidden: 0 });
                 self.batch_open = false;
             }
             b'P' => {
@@ -146,7 +182,7 @@ impl Ledger {
 
     /// The next message of the database answers a question of the server's own.
     pub(crate) fn answers_own(&self) -> bool {
-        matches!(self.asked.front(), Some(Asked::Own))
+        matches!(self.asked.front(), Some(Asked::Own { .. }))
     }
 
     /// Notes that rows are coming.
@@ -157,11 +193,18 @@ impl Ledger {
     /// Notes a message of the database, and adds the statement it ends, if it does, to `ended`.
     pub(crate) fn database_message(&mut self, kind: u8, body: &[u8], ended: &mut Vec<Statement>) -> Answer {
         self.last_activity = Instant::now();
-        if self.answers_own() && !matches!(kind, b'A' | b'S' | b'N') {
-            if kind == b'Z' {
+        if let Some(Asked::Own { last }) = self.asked.front()
+            && !matches!(kind, b'A' | b'S')
+        {
+            let ended = kind == *last;
+            // Before a Sync, a failure of ours ends the client's batch: it has to hear of it.
+            let failed = kind == b'E' && *last != b'Z';
+            if ended || failed {
                 self.asked.pop_front();
             }
-            return Answer::Swallow;
+            if !failed {
+                return Answer::Swallow;
+            }
         }
         self.undelivered = true;
         match kind {
@@ -171,7 +214,7 @@ impl Ledger {
                     self.asked.pop_front();
                 }
             }
-            b'C' => self.command_complete(body, ended),
+            b'C' => return self.command_complete(body, ended),
             // EmptyQueryResponse and PortalSuspended end an Execute that has nothing more to record.
             b'I' | b's' => {
                 self.drop_stale_syncs();
@@ -204,7 +247,7 @@ impl Ledger {
     /// What is still unanswered when the session ends.
     pub(crate) fn abandoned(&mut self) -> Vec<Statement> {
         let statement = |asked| match asked {
-            Asked::Query { sql, at } | Asked::Execute { sql, at } => {
+            Asked::Query { sql, at, .. } | Asked::Execute { sql, at } => {
                 Some(Statement { sql, tag: None, rows: None, duration: at.elapsed(), sqlstate: None })
             }
             _ => None,
@@ -218,9 +261,13 @@ impl Ledger {
         }
     }
 
-    fn command_complete(&mut self, body: &[u8], ended: &mut Vec<Statement>) {
+    fn command_complete(&mut self, body: &[u8], ended: &mut Vec<Statement>) -> Answer {
         self.drop_stale_syncs();
         self.copying_in = false;
+        if let Some(Asked::Query { hidden: hidden @ 1.., .. }) = self.asked.front_mut() {
+            *hidden -= 1;
+            return Answer::Swallow;
+        }
         let tag = String::from_utf8_lossy(take_text(&mut { body }).unwrap_or_default()).into_owned();
         if tag == "DISCARD ALL" || tag == "RESET" {
             self.identity_lost = true;
@@ -230,17 +277,18 @@ impl Ledger {
         }
         let (sql, at) = match self.asked.front() {
             // A query may hold several statements: it stays until ReadyForQuery.
-            Some(Asked::Query { sql, at }) => (Arc::clone(sql), *at),
+            Some(Asked::Query { sql, at, .. }) => (Arc::clone(sql), *at),
             Some(Asked::Execute { sql, at }) => {
                 let found = (Arc::clone(sql), *at);
                 self.asked.pop_front();
                 found
             }
-            _ => return,
+            _ => return Answer::Pass,
         };
         let rows = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
         let sqlstate = Some("00000".to_owned());
         ended.push(Statement { sql, tag: Some(tag), rows, duration: at.elapsed(), sqlstate });
+        Answer::Pass
     }
 
     fn error(&mut self, body: &[u8], ended: &mut Vec<Statement>) {
@@ -248,7 +296,7 @@ impl Ledger {
         self.copying_in = false;
         let code = error_field(body, b'C').map(|code| String::from_utf8_lossy(code).into_owned());
         let sqlstate = Some(code.unwrap_or_else(|| "XX000".to_owned()));
-        if let Some(Asked::Query { sql, at } | Asked::Parse { sql, at } | Asked::Execute { sql, at }) =
+        if let Some(Asked::Query { sql, at, .. } | Asked::Parse { sql, at } | Asked::Execute { sql, at }) =
             self.asked.front()
         {
             let sql = Arc::clone(sql);

@@ -3,7 +3,7 @@
 //! The way of a connection: `listener` tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
 //! (`scram`, `accounts`), `backend` logs in to the database as the tier's role, `relay` passes the bytes on while `ledger` keeps
 //! what was asked and not yet answered, and `audit` writes down what came of it. `readiness` says whether to serve at all.
-//! `config` documents every environment variable.
+//! `record_play` is the free tier's only write. `config` documents every environment variable.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -19,6 +19,7 @@ mod listener;
 mod log;
 mod login;
 mod readiness;
+mod record_play;
 mod relay;
 mod scram;
 mod server;

@@ -17,11 +17,11 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 use crate::audit::{Actor, Statement};
 use crate::backend::Backend;
 use crate::ledger::{Answer, Ledger, error_field};
-use crate::log;
 use crate::session::Services;
 use crate::stream::Stream;
 use crate::tier::Tier;
-use crate::wire::{ErrorResponse, put_message, put_text};
+use crate::wire::{ErrorResponse, put_message, put_text, take_text};
+use crate::{log, record_play};
 
 /// One read; PostgreSQL writes results in pieces of 8 KiB, and the kernel collects several when it is ahead of us.
 const READ_SIZE: usize = 32 * 1024;
@@ -238,14 +238,26 @@ fn scan_client(shared: &Shared<'_>, buffer: &[u8], passing: &mut usize) -> Scann
             break;
         }
         if ledger.take_identity_lost() {
-            ledger.own_batch();
+            ledger.own_messages(b'Z');
             scanned.outgoing.replace(buffer, at, at, &identity_batch(shared.relay.identity));
         }
+        let body = &message[5..];
+        let is_free = shared.relay.tier == Tier::Free;
         if kind == b'F' {
             ledger.client_message(b'Q', b"(function call)\0");
             scanned.outgoing.replace(buffer, at, at + length, &function_call_refusal());
+        } else if is_free
+            && kind == b'Q'
+            && let Some(sql) = ledger.is_record_play_query(body)
+        {
+            scanned.outgoing.replace(buffer, at, at + length, &record_play::read_write_query(&sql));
+            ledger.extended_query(sql);
         } else {
-            ledger.client_message(kind, &message[5..]);
+            if is_free && ledger.begins_record_play(kind, body) {
+                ledger.own_messages(b'3');
+                scanned.outgoing.replace(buffer, at, at, &record_play::read_write_step());
+            }
+            ledger.client_message(kind, body);
         }
         scanned.end_at += length;
     }
@@ -372,30 +384,37 @@ fn scan_database(
             continue;
         }
         let Some(message) = buffer.get(at..at + length) else { break };
-        let body = &message[5..];
-        match ledger.database_message(kind, body, ended) {
-            Answer::Swallow => scanned.outgoing.replace(buffer, at, at + length, &[]),
-            Answer::Pass if kind == b'E' => {
-                if let Some(explained) = explain_denial(body, shared.relay.tier) {
-                    scanned.outgoing.replace(buffer, at, at + length, &explained);
-                }
-            }
-            Answer::Pass => {}
+        let explained = if kind == b'E' { explain_denial(&message[5..], shared.relay.tier) } else { None };
+        match (ledger.database_message(kind, &explained.as_deref().unwrap_or(message)[5..], ended), explained)
+        {
+            (Answer::Swallow, _) => scanned.outgoing.replace(buffer, at, at + length, &[]),
+            (Answer::Pass, Some(explained)) => scanned.outgoing.replace(buffer, at, at + length, &explained),
+            (Answer::Pass, None) => {}
         }
         scanned.end_at += length;
     }
     scanned
 }
 
-/// The same error with a HINT that names the tier and what it may do, if it is a denial without one.
+/// A denial with a HINT that names the tier and what it may do.
+///
+/// A free session is read-only, and PostgreSQL checks that before it checks grants: what it then reports as 25006 is a denial to
+/// the person, who has no grant for it either.
 fn explain_denial(body: &[u8], tier: Tier) -> Option<BytesMut> {
-    if error_field(body, b'C') != Some(b"42501") || error_field(body, b'H').is_some() {
+    let read_only = tier == Tier::Free && error_field(body, b'C') == Some(b"25006");
+    if !read_only && (error_field(body, b'C') != Some(b"42501") || error_field(body, b'H').is_some()) {
         return None;
     }
-    let fields = body.strip_suffix(&[0])?;
+    let mut fields = body.strip_suffix(&[0])?;
     let mut out = BytesMut::new();
     put_message(&mut out, b'E', |body| {
-        body.extend_from_slice(fields);
+        while let Some((kind, rest)) = fields.split_first() {
+            fields = rest;
+            let Some(value) = take_text(&mut fields) else { break };
+            body.put_u8(*kind);
+            body.extend_from_slice(if *kind == b'C' { b"42501" } else { value });
+            body.put_u8(0);
+        }
         body.put_u8(b'H');
         put_text(body, tier.hint());
         body.put_u8(0);

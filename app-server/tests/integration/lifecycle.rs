@@ -1,0 +1,108 @@
+//! From a start without a database to the end by SIGTERM.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::{FREE, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, signal, value, world};
+
+#[test]
+fn what_is_missing_in_the_environment_is_told_at_once() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_app-server")).env_clear().env("LISTEN", "nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().count(), 7, "{stderr}");
+    assert!(
+        stderr.contains("LISTEN is not usable") && stderr.contains("IDENTITY_KEY is not set"),
+        "{stderr}"
+    );
+}
+
+// `eventually` blocks its thread while sessions go on in another.
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_follows_the_schema_the_key_and_the_roles() {
+    let postgres = Postgres::start().await;
+    let server = Server::start(&postgres);
+    let not_ready = |why: &str| {
+        eventually(why, || {
+            let (status, body) = server.get("/readyz");
+            status.contains("503") && body.contains(why)
+        });
+    };
+    assert!(server.get("/healthz").0.contains("200"));
+    not_ready("app_auth");
+    postgres.migrate().await;
+    postgres.fill().await;
+    server.wait_until_ready();
+    assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
+
+    let superuser = postgres.superuser().await;
+    superuser.batch_execute("alter role tier_premium bypassrls").await.unwrap();
+    not_ready("`tier_premium` bypasses row security");
+    let refused = server.config(PREMIUM, PASSWORD).connect(tokio_postgres::NoTls).await.err().unwrap();
+    assert_eq!(refused.code().unwrap().code(), "57P03");
+    superuser
+        .batch_execute("alter role tier_premium nobypassrls; grant pg_monitor to tier_free")
+        .await
+        .unwrap();
+    not_ready("`tier_free` is a member of another role");
+    superuser.batch_execute("revoke pg_monitor from tier_free").await.unwrap();
+    server.wait_until_ready();
+    let owner = postgres.owner().await;
+    ask(&owner, "select private.set_identity_key(encode(sha256('other'), 'base64'))").await.unwrap();
+    not_ready("IDENTITY_KEY");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_lets_a_query_finish_and_ends_idle_sessions() {
+    let (_postgres, mut server) = world().await;
+    let (busy, idle, in_transaction) =
+        (server.connect(PREMIUM).await, server.connect(PREMIUM).await, server.connect(PREMIUM).await);
+    ask(&in_transaction, "begin; select 1").await.unwrap();
+    let query = tokio::spawn(async move { value(&busy, "select 'done' from pg_sleep(2)").await });
+    eventually("the query runs", || {
+        server.lines().iter().filter(|line| line["audit"] == "login").count() == 3
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    signal(server.process_id(), "TERM");
+    eventually("/readyz answers 503", || server.get("/readyz").0.contains("503"));
+    eventually("the idle session has ended", || idle.is_closed());
+    assert!(!in_transaction.is_closed(), "not in the middle of a transaction");
+    ask(&in_transaction, "commit").await.unwrap();
+    assert_eq!(query.await.unwrap(), "done");
+    assert!(server.wait().success());
+    assert!(
+        server
+            .lines()
+            .iter()
+            .any(|line| line["sql"] == "select 'done' from pg_sleep(2)" && line["outcome"] == "success")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_session_expires_but_never_in_a_transaction() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("IDLE_TIMEOUT_S", "1")]);
+    server.wait_until_ready();
+    let in_transaction = server.connect(PREMIUM).await;
+    ask(&in_transaction, "begin; select 1").await.unwrap();
+    let (idle, connection) = server.config(PREMIUM, PASSWORD).connect(tokio_postgres::NoTls).await.unwrap();
+    let ended = connection.await.unwrap_err();
+    assert_eq!(ended.code().unwrap().code(), "57P05");
+    assert!(idle.is_closed());
+    assert_eq!(value(&in_transaction, "select 'still here'").await, "still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_restart_is_survived() {
+    let (postgres, server) = world().await;
+    let client = server.connect(FREE).await;
+    let superuser = postgres.superuser().await;
+    ask(&superuser, "select pg_terminate_backend(pid) from pg_stat_activity where usename is not null and pid <> pg_backend_pid()")
+        .await
+        .unwrap();
+    eventually("the session has ended with its database session", || client.is_closed());
+    assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
+}

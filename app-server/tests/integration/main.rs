@@ -1,0 +1,12 @@
+//! The query server through its own door: a real PostgreSQL with the migrations and the sample data, the real server process,
+//! and real clients. One file per subject; `harness` starts and stops things.
+
+#![allow(clippy::unwrap_used)]
+
+mod access;
+mod escalation;
+mod harness;
+mod lifecycle;
+mod operations;
+mod protocol;
+mod rules;

@@ -1,0 +1,169 @@
+//! Real clients and raw packets: psql over TLS, drivers, COPY, cancel, pgbench, probes, and what a start-up packet may not ask.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_postgres::NoTls;
+
+use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, ask, eventually, value, world};
+
+#[tokio::test]
+async fn psql_verifies_the_certificate_and_logs_in_with_the_right_password_only() {
+    let (_postgres, server) = world().await;
+    let output = server.psql(
+        "Free@Example.com",
+        PASSWORD,
+        &["-c", "select title from content order by title limit 1"],
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Attic Window\n", "{output:?}");
+    let failure = |user: &str, password: &str| {
+        let output = server.psql(user, password, &["-c", "select 1"]);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap().replace(user, "USER")
+    };
+    let wrong = failure(FREE, "music-dem0");
+    assert!(wrong.contains("password authentication failed"), "{wrong}");
+    assert_eq!(wrong, failure("nobody@example.com", PASSWORD), "an unknown user is not told apart");
+    let logins: Vec<_> = server.lines().into_iter().filter(|line| line["audit"] == "login").collect();
+    let told: Vec<_> = logins
+        .iter()
+        .map(|line| (line["user"].as_str().unwrap(), line["reason"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [("Free@Example.com", ""), (FREE, "wrong password"), ("nobody@example.com", "unknown user")]
+    );
+}
+
+#[tokio::test]
+async fn drivers_prepare_pipeline_and_roll_back_and_the_audit_has_each_statement() {
+    let (_postgres, server) = world().await;
+    let mut client = server.connect(PREMIUM).await;
+    let statement =
+        client.prepare("select title from content where duration_s > $1 order by title").await.unwrap();
+    let (long, longer) = tokio::join!(client.query(&statement, &[&300]), client.query(&statement, &[&2000]));
+    assert_eq!((long.unwrap().len(), longer.unwrap().len()), (5, 1));
+    let transaction = client.transaction().await.unwrap();
+    transaction.execute("update content set duration_s = 1", &[]).await.unwrap();
+    assert!(transaction.query("select no_such_column from content", &[]).await.is_err());
+    transaction.rollback().await.unwrap();
+    assert_eq!(value(&client, "select count(*) from content where duration_s = 1").await, "0");
+    ask(&client, "select 1; select 'line\nbreak \u{2028}'; select 3").await.unwrap();
+    eventually("the last statement is in the audit", || {
+        server.lines().iter().filter(|line| line["tag"] == "SELECT 1").count() >= 5
+    });
+    let records: Vec<_> = server.lines().into_iter().filter(|line| line["audit"] == "statement").collect();
+    let outcome = |sql: &str| -> Vec<_> {
+        records
+            .iter()
+            .filter(|record| record["sql"].as_str().unwrap().starts_with(sql))
+            .map(|record| (record["outcome"].as_str().unwrap(), record["rows"].as_u64()))
+            .collect()
+    };
+    assert_eq!(outcome("select title"), [("success", Some(5)), ("success", Some(1))]);
+    assert_eq!(outcome("update content"), [("success", Some(10))]);
+    assert_eq!(outcome("select no_such"), [("error", None)]);
+    assert_eq!(outcome("select 1; "), [("success", Some(1)); 3]);
+    assert!(records.iter().all(|record| record["user"] == PREMIUM && record["tier"] == "premium"));
+}
+
+#[tokio::test]
+async fn copy_goes_both_ways() {
+    let (_postgres, server) = world().await;
+    let admin = server.connect(ADMIN).await;
+    ask(&admin, "create table bulk (line text)").await.unwrap();
+    let sink = admin.copy_in("copy bulk from stdin").await.unwrap();
+    let rows = Bytes::from("a line of some length\n".repeat(20_000));
+    futures_util::pin_mut!(sink);
+    for _ in 0..5 {
+        futures_util::SinkExt::send(&mut sink, rows.clone()).await.unwrap();
+    }
+    assert_eq!(sink.finish().await.unwrap(), 100_000);
+    let stream = admin.copy_out("copy bulk to stdout").await.unwrap();
+    let copied: Vec<Bytes> = futures_util::TryStreamExt::try_collect(stream).await.unwrap();
+    assert_eq!(copied.iter().map(Bytes::len).sum::<usize>(), 2_200_000);
+    assert_eq!(admin.query("select line from bulk", &[]).await.unwrap().len(), 100_000);
+    let output = server.psql(ADMIN, PASSWORD, &["-c", "\\copy content (title) to stdout"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 10, "{output:?}");
+}
+
+#[tokio::test]
+async fn a_running_query_is_cancelled_by_its_own_key_only() {
+    let (_postgres, server) = world().await;
+    let client = server.connect(PREMIUM).await;
+    let cancel = client.cancel_token();
+    let running = tokio::spawn(async move { ask(&client, "select pg_sleep(20)").await });
+    let began = Instant::now();
+    // A key that nobody has does nothing.
+    let mut guess = TcpStream::connect(server.address).unwrap();
+    guess.write_all(&[0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 0, 1, 0, 0, 0, 2]).unwrap();
+    assert_eq!(guess.read(&mut [0]).unwrap(), 0);
+    while !running.is_finished() {
+        cancel.cancel_query(NoTls).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(running.await.unwrap(), Err("57014".to_owned()));
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn probes_leave_no_line_and_requests_that_are_not_served_are_refused() {
+    let (_postgres, server) = world().await;
+    let before = server.lines().len();
+    for _ in 0..1000 {
+        drop(TcpStream::connect(server.address).unwrap());
+    }
+    assert!(server.get("/healthz").0.contains("200"));
+    assert_eq!(server.lines().len(), before);
+    let mut options = server.config(FREE, PASSWORD);
+    options.options("-c role=tier_admin");
+    assert_eq!(options.connect(NoTls).await.err().unwrap().code().unwrap().code(), "0A000");
+    let mut other = server.config(FREE, PASSWORD);
+    other.dbname("postgres");
+    assert_eq!(other.connect(NoTls).await.err().unwrap().code().unwrap().code(), "3D000");
+    let replication = server.psql(
+        FREE,
+        PASSWORD,
+        &[
+            "-d",
+            &format!(
+                "host=127.0.0.1 port={} user={FREE} dbname=music replication=database",
+                server.address.port()
+            ),
+            "-c",
+            "IDENTIFY_SYSTEM",
+        ],
+    );
+    assert!(String::from_utf8_lossy(&replication.stderr).contains("replication"), "{replication:?}");
+    // Impossible lengths end the connection without an answer.
+    for packet in [[0, 0, 0, 3], [0, 0, 0, 7], [0, 0x10, 0, 0]] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        stream.write_all(&packet).unwrap();
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+    }
+    // And honest people are still served.
+    assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
+}
+
+#[tokio::test]
+async fn pgbench_runs_in_every_protocol() {
+    let (_postgres, server) = world().await;
+    let script = server.ca_file().with_file_name("script.sql");
+    std::fs::write(&script, "select title, duration_s from content order by title limit 5;\n").unwrap();
+    for protocol in ["simple", "extended", "prepared"] {
+        let output = Command::new("pgbench")
+            .args(["-n", "-c", "8", "-t", "100", "-M", protocol, "-f"])
+            .arg(&script)
+            .args(["-h", "127.0.0.1", "-p", &server.address.port().to_string(), "-U", PREMIUM, "music"])
+            .env("PGPASSWORD", PASSWORD)
+            .env("PGSSLMODE", "require")
+            .output()
+            .expect("pgbench is needed: apt-get install postgresql");
+        let report = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && report.contains("800/800"), "{protocol}: {output:?}");
+    }
+}
