@@ -76,7 +76,9 @@ impl Connection {
             parameters: BTreeMap::new(),
             canceller,
         };
-        connection.log_in(target, passwords)?;
+        connection
+            .log_in(target, passwords)
+            .map_err(|error| error.before_login(&target.address.to_string()))?;
         connection.reader.trust();
         Ok(connection)
     }

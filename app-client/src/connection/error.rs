@@ -13,7 +13,7 @@ pub(crate) enum Error {
     Resolve { host: String, source: io::Error },
     #[error("cannot connect to {address}: {source}")]
     Connect { address: String, source: io::Error },
-    #[error("{address} accepted the connection but did not get through the greeting: {source}")]
+    #[error("{address} accepted the connection but did not get through the greeting: {}", plain(source))]
     Handshake { address: String, source: io::Error },
     #[error("{address} does not offer an encrypted connection, so nothing was sent to it")]
     NoTls { address: String },
@@ -80,6 +80,19 @@ impl Error {
             _ => return None,
         };
         Some(text)
+    }
+
+    /// The same, when there was no session yet that could be lost.
+    pub(super) fn before_login(self, address: &str) -> Self {
+        let address = address.to_owned();
+        match self {
+            Self::Lost { source } if source.kind() == io::ErrorKind::InvalidData => {
+                Self::NotPostgres { address }
+            }
+            Self::Protocol { .. } => Self::NotPostgres { address },
+            Self::Lost { source } => Self::Handshake { address, source },
+            other => other,
+        }
     }
 
     /// Whether there was a session before this happened.

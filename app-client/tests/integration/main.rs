@@ -1,0 +1,9 @@
+//! The client through its own door: the binary, against a real PostgreSQL.
+
+mod harness;
+mod interrupt;
+mod login;
+mod results;
+mod scripts;
+mod state_file;
+mod tls;
