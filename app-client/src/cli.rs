@@ -1,19 +1,16 @@
-//! The command line: what to run, in which format, where; and the order of doing it.
+//! The command line: its flags, and which room does what they ask.
 
-use std::fs::File;
-use std::io::{self, BufReader, IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::connection::Connection;
+use crate::check::{self, Accounts};
+use crate::doctor;
 use crate::error::Error;
-use crate::interrupt::{self, Interrupt};
-use crate::output::{Format, Output};
-use crate::password::Passwords;
-use crate::run::{Outcome, Runner};
-use crate::script::{Script, Statement, Variables};
+use crate::one_shot;
+use crate::output::{Format, Style};
 use crate::target::Place;
 
 /// Query the application's server, or any PostgreSQL server
@@ -22,22 +19,13 @@ use crate::target::Place;
 /// Exit codes: 0 done, 1 a statement failed, 2 usage, 3 no connection or login, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(version, disable_help_flag = true)]
-pub(crate) struct Cli {
-    /// Run this statement (or several, in one transaction) and leave; may be repeated
-    #[arg(short, long = "command", value_name = "SQL", action = ArgAction::Append)]
-    commands: Vec<String>,
-    /// Run the statements of this file (`-` is stdin) and leave; may be repeated
-    #[arg(short, long = "file", value_name = "FILE", action = ArgAction::Append)]
-    files: Vec<PathBuf>,
-    /// Comma-separated values with a header line
-    #[arg(long)]
-    csv: bool,
-    /// Set a variable, used as :name, :'name' (a string) or :"name" (an identifier)
-    #[arg(short = 'v', long = "variable", value_name = "NAME=VALUE", value_parser = assignment)]
-    variables: Vec<(String, String)>,
-    /// What to do after a statement that failed
-    #[arg(long, value_name = "WHAT", default_value = "stop")]
-    on_error: OnError,
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+    #[command(flatten)]
+    output: OutputFlags,
     #[command(flatten)]
     place: Place,
     /// Print help
@@ -45,17 +33,84 @@ pub(crate) struct Cli {
     help: Option<bool>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Test what each tier may do: two accounts, four statements, all rolled back
+    #[command(disable_help_flag = true)]
+    Check(Accounts),
+    /// Test each leg of the way to the server, and say what to do about the one that fails
+    #[command(disable_help_flag = true)]
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to run")]
+pub(crate) struct Run {
+    /// Run this statement (or several, in one transaction) and leave; may be repeated
+    #[arg(short, long = "command", value_name = "SQL", action = ArgAction::Append)]
+    pub(crate) commands: Vec<String>,
+    /// Run the statements of this file (`-` is stdin) and leave; may be repeated
+    #[arg(short, long = "file", value_name = "FILE", action = ArgAction::Append)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Set a variable, used in files and stdin as :name, :'name' (a string) or :"name" (an identifier)
+    #[arg(short = 'v', long = "variable", value_name = "NAME=VALUE", value_parser = assignment)]
+    pub(crate) variables: Vec<(String, String)>,
+    /// What to do after a statement that failed
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    pub(crate) on_error: OnError,
+    /// Run everything in one transaction: all of it or nothing
+    #[arg(short = '1', long, conflicts_with = "on_error")]
+    pub(crate) single_transaction: bool,
+}
+
+impl Run {
+    fn is_given(&self) -> bool {
+        let Self { commands, files, variables, single_transaction, on_error: _ } = self;
+        !commands.is_empty() || !files.is_empty() || !variables.is_empty() || *single_transaction
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OnError {
+pub(crate) enum OnError {
     Stop,
     Continue,
 }
 
-/// Something to run, in the order of the command line.
-enum Source {
-    Command(String),
-    File(PathBuf),
-    Stdin,
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How results are shown")]
+struct OutputFlags {
+    /// Comma-separated values with a header line
+    #[arg(long, global = true, group = "format")]
+    csv: bool,
+    /// An array of objects
+    #[arg(long, global = true, group = "format")]
+    json: bool,
+    /// An object a line
+    #[arg(long, global = true, group = "format")]
+    ndjson: bool,
+    /// A Markdown table
+    #[arg(long, global = true, group = "format")]
+    markdown: bool,
+    /// A line for each column
+    #[arg(short = 'x', long, global = true, group = "format")]
+    expanded: bool,
+    /// Rows only: no header, no footer, no command tags
+    #[arg(short, long, global = true)]
+    tuples_only: bool,
+}
+
+impl OutputFlags {
+    fn style(&self) -> Style {
+        let formats = [
+            (self.csv, Format::Csv),
+            (self.json, Format::Json),
+            (self.ndjson, Format::Ndjson),
+            (self.markdown, Format::Markdown),
+            (self.expanded, Format::Expanded),
+        ];
+        let chosen = formats.into_iter().find(|(chosen, _)| *chosen);
+        Style { format: chosen.map_or(Format::Aligned, |(_, format)| format), tuples_only: self.tuples_only }
+    }
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
@@ -70,95 +125,19 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 pub(crate) fn main() -> Result<ExitCode, Error> {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let sources = sources(&cli, &matches)?;
-    let target = cli.place.resolve()?;
-    let connection = Connection::open(&target, &mut Passwords::default())?;
-    let format = if cli.csv { Format::Csv } else { Format::Aligned };
-    let mut runner = Runner {
-        connection,
-        output: Output::stdout(format).map_err(|source| Error::Output { source })?,
-        interrupt: Interrupt::install().map_err(|source| Error::Interrupt { source })?,
-    };
-    let variables: Variables = cli.variables.into_iter().collect();
-    let mut worst = Outcome::Done;
-    for source in sources {
-        match run_source(&mut runner, source, &variables, cli.on_error)? {
-            Outcome::Done => {}
-            Outcome::Failed if cli.on_error == OnError::Continue => worst = Outcome::Failed,
-            outcome => {
-                worst = outcome;
-                break;
-            }
+    if cli.command.is_some() && cli.run.is_given() {
+        let message = "`-c`, `-f`, `-v` and `-1` run statements; `check` and `doctor` have their own";
+        Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
+    }
+    let style = cli.output.style();
+    match cli.command {
+        Some(Command::Check(accounts)) => check::run(&accounts, &cli.place, style),
+        Some(Command::Doctor) => doctor::run(&cli.place),
+        None => {
+            // clap keeps the values of each flag; their order among each other is in the indices.
+            let indices = |name| matches.indices_of(name).into_iter().flatten().collect();
+            let order = (indices("commands"), indices("files"));
+            one_shot::run(cli.run, order, &cli.place, style)
         }
     }
-    runner.connection.close();
-    Ok(match worst {
-        Outcome::Done => ExitCode::SUCCESS,
-        Outcome::Failed => ExitCode::from(1),
-        Outcome::Interrupted => ExitCode::from(interrupt::EXIT_CODE),
-    })
-}
-
-fn sources(cli: &Cli, matches: &ArgMatches) -> Result<Vec<Source>, Error> {
-    let indices = |name| matches.indices_of(name).into_iter().flatten();
-    let commands = cli.commands.iter().map(|text| Source::Command(text.clone()));
-    let files = cli.files.iter().map(|path| match path.as_os_str() == "-" {
-        true => Source::Stdin,
-        false => Source::File(path.clone()),
-    });
-    let mut sources: Vec<(usize, Source)> =
-        indices("commands").zip(commands).chain(indices("files").zip(files)).collect();
-    sources.sort_by_key(|(index, _)| *index);
-    if sources.is_empty() {
-        if io::stdin().is_terminal() {
-            return Err(Error::NothingToRun);
-        }
-        return Ok(vec![Source::Stdin]);
-    }
-    Ok(sources.into_iter().map(|(_, source)| source).collect())
-}
-
-fn run_source(
-    runner: &mut Runner,
-    source: Source,
-    variables: &Variables,
-    on_error: OnError,
-) -> Result<Outcome, Error> {
-    match source {
-        Source::Command(text) => runner.run(&Statement { text, line: 1 }, None, &mut stdin_piece),
-        Source::File(path) => {
-            let file = File::open(&path).map_err(|source| Error::File { path: path.clone(), source })?;
-            run_script(runner, BufReader::new(file), &path, variables, on_error)
-        }
-        Source::Stdin => run_script(runner, io::stdin().lock(), Path::new("stdin"), variables, on_error),
-    }
-}
-
-fn run_script(
-    runner: &mut Runner,
-    input: impl io::BufRead,
-    path: &Path,
-    variables: &Variables,
-    on_error: OnError,
-) -> Result<Outcome, Error> {
-    let mut script = Script::new(input, path.display().to_string(), variables.clone());
-    let mut worst = Outcome::Done;
-    while let Some(statement) = script.next()? {
-        let name = script.name().to_owned();
-        let outcome = runner.run(&statement, Some(&name), &mut |line| Ok(script.copy_line(line)?))?;
-        match outcome {
-            Outcome::Done => {}
-            Outcome::Failed if on_error == OnError::Continue => worst = Outcome::Failed,
-            outcome => return Ok(outcome),
-        }
-    }
-    Ok(worst)
-}
-
-/// COPY FROM STDIN of a `-c` takes the program's own stdin, as it is.
-fn stdin_piece(piece: &mut Vec<u8>) -> Result<bool, Error> {
-    piece.resize(64 * 1024, 0);
-    let read = io::stdin().read(piece).map_err(|source| Error::CopyInput { source })?;
-    piece.truncate(read);
-    Ok(read > 0)
 }

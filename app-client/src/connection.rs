@@ -3,6 +3,7 @@
 //! Blocking sockets: a client waits for one thing at a time. Every read gives up after `TICK`, so
 //! that whoever waits can show the rows it has, or how long it has been waiting.
 
+mod ask;
 mod error;
 mod frame;
 mod login;
@@ -33,6 +34,14 @@ pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// Long enough for any login message: an error with all its fields is a few kilobytes.
 const LONGEST_BEFORE_LOGIN: usize = 64 * 1024;
 
+/// A part of the way to a session that is done.
+pub(crate) enum Leg {
+    Resolved { addresses: Vec<String> },
+    Connected { peer: String },
+    Encrypted { version: Option<&'static str> },
+    LoggedIn { password_from: Option<String> },
+}
+
 pub(crate) struct Connection {
     stream: Stream,
     reader: FrameReader,
@@ -53,8 +62,17 @@ pub(crate) struct Canceller {
 impl Connection {
     /// Connects and logs in. `passwords` is asked only if the server wants one.
     pub(crate) fn open(target: &Target, passwords: &mut Passwords) -> Result<Self, Error> {
+        Self::open_observed(target, passwords, &mut |_| {})
+    }
+
+    /// The same; `observe` hears of each leg when it is done.
+    pub(crate) fn open_observed(
+        target: &Target,
+        passwords: &mut Passwords,
+        observe: &mut dyn FnMut(Leg),
+    ) -> Result<Self, Error> {
         let encryption = encryption(target)?;
-        let stream = Stream::open(&target.address, &encryption, target.timeout)?;
+        let stream = Stream::open(&target.address, &encryption, target.timeout, observe)?;
         let address = target.address.to_string();
         stream
             .set_read_timeout(TICK)
@@ -76,9 +94,10 @@ impl Connection {
             parameters: BTreeMap::new(),
             canceller,
         };
-        connection
+        let password_from = connection
             .log_in(target, passwords)
             .map_err(|error| error.before_login(&target.address.to_string()))?;
+        observe(Leg::LoggedIn { password_from });
         connection.reader.trust();
         Ok(connection)
     }
@@ -154,7 +173,7 @@ impl Canceller {
     /// Asks the server to stop what the session is doing. It may answer with nothing at all.
     pub(crate) fn cancel(&self) -> Result<(), Error> {
         let timeout = Duration::from_secs(5);
-        let mut stream = Stream::open(&self.address, &self.encryption, timeout)?;
+        let mut stream = Stream::open(&self.address, &self.encryption, timeout, &mut |_| {})?;
         let mut request = BytesMut::new();
         frontend::cancel_request(self.process_id, self.secret_key, &mut request);
         stream

@@ -2,11 +2,15 @@
 //!
 //! `cli` reads the command line, `target` finds the server (`state`, `password`), `connection` speaks
 //! the protocol, `script` cuts text into statements, `run` sends them, `output` shows the rows.
+//! What the user asked for is done by `one_shot`, `check` or `doctor`.
 
+mod check;
 mod cli;
 mod connection;
+mod doctor;
 mod error;
 mod interrupt;
+mod one_shot;
 mod output;
 mod password;
 mod run;

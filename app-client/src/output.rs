@@ -3,6 +3,9 @@
 mod aligned;
 pub(crate) mod cell;
 mod csv;
+mod expanded;
+mod json;
+mod markdown;
 mod row;
 
 use std::fs::File;
@@ -14,21 +17,36 @@ pub(crate) use row::{Column, RowBuffer, columns};
 
 use aligned::Aligned;
 use csv::Csv;
+use expanded::Expanded;
+use json::Json;
+use markdown::Markdown;
 use row::Row;
 
 /// A write per 64 KiB costs next to nothing, and the first rows do not wait for it: see `flush`.
 const BUFFER: usize = 64 * 1024;
 
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) format: Format,
+    /// No header, no footer, no command tags.
+    pub(crate) tuples_only: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Aligned,
+    Expanded,
     Csv,
+    Json,
+    Ndjson,
+    Markdown,
 }
 
-impl Format {
-    /// Data formats keep stdout for data: no command tags, no footers.
-    pub(crate) fn is_for_people(self) -> bool {
-        self == Self::Aligned
+impl Style {
+    /// Formats for programs keep stdout for data: no command tags.
+    pub(crate) fn shows_tags(self) -> bool {
+        matches!(self.format, Format::Aligned | Format::Expanded) && !self.tuples_only
     }
 }
 
@@ -45,38 +63,39 @@ pub(crate) trait RowWriter {
 pub(crate) struct Output {
     sink: File,
     buffer: Vec<u8>,
-    format: Format,
+    pub(crate) style: Style,
     /// Rows on a screen, when somebody watches.
     screen: Option<usize>,
 }
 
 impl Output {
-    pub(crate) fn stdout(format: Format) -> io::Result<Self> {
+    pub(crate) fn stdout(style: Style) -> io::Result<Self> {
         let stdout = io::stdout();
         let screen = stdout.is_terminal().then(|| {
             terminal_size::terminal_size().map_or(24, |(_, terminal_size::Height(rows))| usize::from(rows))
         });
         // The file itself: the standard library's handle would look for newlines in every write.
         let sink = File::from(stdout.as_fd().try_clone_to_owned()?);
-        Ok(Self { sink, buffer: Vec::with_capacity(2 * BUFFER), format, screen })
-    }
-
-    pub(crate) fn format(&self) -> Format {
-        self.format
+        Ok(Self { sink, buffer: Vec::with_capacity(2 * BUFFER), style, screen })
     }
 
     /// Starts a result with these columns.
     pub(crate) fn begin(&mut self, columns: Vec<Column>) -> Box<dyn RowWriter> {
-        match self.format {
+        let Style { format, tuples_only } = self.style;
+        match format {
             Format::Aligned => {
                 let (sample, patience) = match self.screen {
                     Some(rows) => (rows.max(10), Duration::from_millis(50)),
                     // Nobody watches: the widths should not depend on how fast the server was.
                     None => (aligned::SAMPLE, Duration::from_secs(1)),
                 };
-                Box::new(Aligned::new(columns, sample, patience))
+                Box::new(Aligned::new(columns, sample, patience, tuples_only))
             }
-            Format::Csv => Box::new(Csv::new(&columns, &mut self.buffer)),
+            Format::Expanded => Box::new(Expanded::new(&columns, tuples_only)),
+            Format::Csv => Box::new(Csv::new(&columns, tuples_only, &mut self.buffer)),
+            Format::Json => Box::new(Json::array(&columns, &mut self.buffer)),
+            Format::Ndjson => Box::new(Json::lines(&columns)),
+            Format::Markdown => Box::new(Markdown::new(&columns, &mut self.buffer)),
         }
     }
 
@@ -101,6 +120,21 @@ impl Output {
     pub(crate) fn abandon(&mut self, writer: &mut dyn RowWriter) -> io::Result<()> {
         writer.abandon(&mut self.buffer);
         self.spill()
+    }
+
+    /// A result that this program made itself.
+    pub(crate) fn table(&mut self, columns: Vec<Column>, rows: &[Vec<Option<String>>]) -> io::Result<()> {
+        let width = columns.len();
+        let mut writer = self.begin(columns);
+        let mut buffer = RowBuffer::default();
+        for cells in rows {
+            let body = row::encode(cells);
+            if let Some(row) = buffer.read(&body, width) {
+                self.row(writer.as_mut(), row)?;
+            }
+        }
+        self.end(writer.as_mut(), rows.len() as u64)?;
+        self.flush()
     }
 
     /// Bytes that are output as they are: a COPY, a command tag.

@@ -57,6 +57,16 @@ impl Runner {
         })
     }
 
+    /// Runs a statement that shows nothing unless it fails.
+    pub(crate) fn execute(&mut self, sql: &str) -> Result<Outcome, Error> {
+        let style = self.output.style;
+        self.output.style.tuples_only = true;
+        let statement = Statement { text: sql.to_owned(), line: 1 };
+        let outcome = self.run(&statement, None, &mut |_| Ok(false));
+        self.output.style = style;
+        outcome
+    }
+
     /// Reads until the server is ready again. True if there was an error.
     fn receive(
         &mut self,
@@ -95,7 +105,7 @@ impl Runner {
                 }
                 b'C' => match receiving.take() {
                     Some(mut result) => output.end(result.writer.as_mut(), result.rows).map_err(written)?,
-                    None if output.format().is_for_people() => {
+                    None if output.style.shows_tags() => {
                         let tag = frame.body.split(|byte| *byte == 0).next().unwrap_or_default();
                         // After the data of a COPY TO STDOUT the tag would be taken for a row of it.
                         if !std::mem::take(&mut copied_out) {

@@ -20,7 +20,7 @@ use crate::password;
 use crate::state::{self, State};
 use url::Url;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Where to connect")]
 pub(crate) struct Place {
     /// Host name, address, or folder of a Unix socket
@@ -68,6 +68,8 @@ enum SslMode {
 }
 
 pub(crate) struct Target {
+    /// Who said where the server is: a flag, a variable, a state file.
+    pub(crate) origin: String,
     pub(crate) address: Address,
     /// The name that the certificate must carry.
     pub(crate) server_name: String,
@@ -119,7 +121,23 @@ const PORT: u16 = 5432;
 /// Long enough for a cold NLB or a far region; a closed port answers at once.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+impl Target {
+    /// What the server's certificate has to stand up to.
+    pub(crate) fn verified(&self) -> String {
+        match self.verification {
+            Some(Verification::Full) => format!("verified as {}", self.server_name),
+            Some(Verification::Authority) => "authority verified, name not".to_owned(),
+            Some(Verification::Nothing) | None => "not verified".to_owned(),
+        }
+    }
+}
+
 impl Place {
+    /// The same place for another user.
+    pub(crate) fn resolve_as(&self, user: &str) -> Result<Target, Error> {
+        Self { user: Some(user.to_owned()), ..self.clone() }.resolve()
+    }
+
     pub(crate) fn resolve(&self) -> Result<Target, Error> {
         let url = self.url.as_deref().map(Url::parse).transpose()?.unwrap_or_default();
         let chosen = self.local || self.state.is_some();
@@ -164,7 +182,14 @@ impl Place {
             None => mode_variable()?,
         };
         let (verification, tls_required) = encryption(mode, &host, &authorities);
+        let origin = match &state {
+            Some(state) => state.path.display().to_string(),
+            None if self.host.is_some() => "--host".to_owned(),
+            None if self.url.is_some() => "--url".to_owned(),
+            None => "PGHOST".to_owned(),
+        };
         Ok(Target {
+            origin,
             address,
             server_name,
             verification,

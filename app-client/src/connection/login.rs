@@ -17,7 +17,12 @@ struct Message {
 }
 
 impl Connection {
-    pub(super) fn log_in(&mut self, target: &Target, passwords: &mut Passwords) -> Result<(), Error> {
+    /// Gives where the password came from, if one was asked for.
+    pub(super) fn log_in(
+        &mut self,
+        target: &Target,
+        passwords: &mut Passwords,
+    ) -> Result<Option<String>, Error> {
         let parameters = [
             ("user", target.user.as_str()),
             ("database", target.database.as_str()),
@@ -39,7 +44,7 @@ impl Connection {
                         return Err(Error::Proof);
                     }
                     match kind {
-                        0 => return self.settings(target),
+                        0 => return self.settings(target).map(|()| password_from),
                         3 | 5 | 10 => {
                             let password = passwords.find(target).map_err(Error::Password)?;
                             password_from = Some(password.origin.clone());

@@ -10,8 +10,8 @@ use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::Error;
 use super::tls::Encryption;
+use super::{Error, Leg};
 
 pub(crate) enum Stream {
     Tcp(TcpStream),
@@ -37,18 +37,34 @@ impl std::fmt::Display for Address {
 }
 
 impl Stream {
-    pub(crate) fn open(address: &Address, encryption: &Encryption, timeout: Duration) -> Result<Self, Error> {
-        match address {
+    pub(crate) fn open(
+        address: &Address,
+        encryption: &Encryption,
+        timeout: Duration,
+        observe: &mut dyn FnMut(Leg),
+    ) -> Result<Self, Error> {
+        let stream = match address {
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path)
                     .map_err(|source| Error::Connect { address: address.to_string(), source })?;
-                Ok(Self::Unix(stream))
+                Self::Unix(stream)
             }
             Address::Tcp { host, port } => {
-                let tcp = connect(host, *port, timeout)?;
-                encrypt(tcp, address, encryption, timeout)
+                let tcp = connect(host, *port, timeout, observe)?;
+                encrypt(tcp, address, encryption, timeout)?
             }
-        }
+        };
+        observe(Leg::Encrypted { version: stream.tls_version() });
+        Ok(stream)
+    }
+
+    fn tls_version(&self) -> Option<&'static str> {
+        let Self::Tls(tls) = self else { return None };
+        Some(match tls.conn.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS",
+        })
     }
 
     pub(crate) fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
@@ -86,15 +102,24 @@ impl Stream {
 }
 
 /// Tries every address of `host` in the resolver's order: `localhost` is often ::1 first.
-fn connect(host: &str, port: u16, timeout: Duration) -> Result<TcpStream, Error> {
-    let addresses =
-        (host, port).to_socket_addrs().map_err(|source| Error::Resolve { host: host.to_owned(), source })?;
+fn connect(
+    host: &str,
+    port: u16,
+    timeout: Duration,
+    observe: &mut dyn FnMut(Leg),
+) -> Result<TcpStream, Error> {
+    let addresses: Vec<SocketAddr> = (host, port)
+        .to_socket_addrs()
+        .map_err(|source| Error::Resolve { host: host.to_owned(), source })?
+        .collect();
+    observe(Leg::Resolved { addresses: addresses.iter().map(|address| address.ip().to_string()).collect() });
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match TcpStream::connect_timeout(&address, timeout) {
             Ok(stream) => {
                 // A statement is one small packet: waiting to fill it only adds latency.
                 let _ = stream.set_nodelay(true);
+                observe(Leg::Connected { peer: address.to_string() });
                 return Ok(stream);
             }
             Err(error) => last = error,

@@ -22,6 +22,7 @@ pub(super) struct Aligned {
     sample: Option<Sample>,
     page: usize,
     rows_on_page: usize,
+    tuples_only: bool,
 }
 
 /// The rows that were seen before the widths were settled: bodies of DataRow messages.
@@ -34,7 +35,7 @@ struct Sample {
 
 impl Aligned {
     /// `page` rows decide, or those that came until `patience` was over.
-    pub(super) fn new(columns: Vec<Column>, page: usize, patience: Duration) -> Self {
+    pub(super) fn new(columns: Vec<Column>, page: usize, patience: Duration, tuples_only: bool) -> Self {
         let widths: Vec<usize> = columns.iter().map(width_of_name).collect();
         Self {
             right: columns.iter().map(Column::is_right_aligned).collect(),
@@ -44,6 +45,7 @@ impl Aligned {
             sample: Some(Sample { rows: Vec::new(), bytes: 0, patience, since: None }),
             page,
             rows_on_page: 0,
+            tuples_only,
         }
     }
 
@@ -51,7 +53,9 @@ impl Aligned {
     fn settle(&mut self, out: &mut Vec<u8>) {
         let Some(sample) = self.sample.take() else { return };
         self.widths.clone_from(&self.wider);
-        self.header(out);
+        if !self.tuples_only {
+            self.header(out);
+        }
         let mut buffer = RowBuffer::default();
         for body in &sample.rows {
             let row = buffer.read(body, self.columns.len()).expect("it was read when it was sampled");
@@ -180,8 +184,11 @@ impl RowWriter for Aligned {
 
     fn end(&mut self, rows: u64, out: &mut Vec<u8>) {
         self.settle(out);
-        let noun = if rows == 1 { "row" } else { "rows" };
-        out.extend_from_slice(format!("({rows} {noun})\n\n").as_bytes());
+        if !self.tuples_only {
+            let noun = if rows == 1 { "row" } else { "rows" };
+            out.extend_from_slice(format!("({rows} {noun})\n").as_bytes());
+        }
+        out.push(b'\n');
     }
 }
 

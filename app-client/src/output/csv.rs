@@ -6,8 +6,10 @@ use super::row::{Column, Row};
 pub(super) struct Csv;
 
 impl Csv {
-    pub(super) fn new(columns: &[Column], out: &mut Vec<u8>) -> Self {
-        line(columns.iter().map(|column| Some(column.name.as_bytes())), out);
+    pub(super) fn new(columns: &[Column], tuples_only: bool, out: &mut Vec<u8>) -> Self {
+        if !tuples_only {
+            line(columns.iter().map(|column| Some(column.name.as_bytes())), out);
+        }
         Self
     }
 }

@@ -8,6 +8,11 @@ pub(crate) struct Column {
 }
 
 impl Column {
+    /// A column that this program made, not the server.
+    pub(crate) fn text(name: &str) -> Self {
+        Self { name: name.to_owned(), type_oid: 25 }
+    }
+
     /// psql's rule (`column_type_alignment`): numbers, object and transaction identifiers, money.
     pub(crate) fn is_right_aligned(&self) -> bool {
         matches!(self.type_oid, 20 | 21 | 23 | 26 | 28 | 29 | 700 | 701 | 790 | 1700 | 5069)
@@ -29,6 +34,17 @@ pub(crate) fn columns(body: &[u8]) -> Option<Vec<Column>> {
         rest = next;
     }
     Some(columns)
+}
+
+/// The body of a DataRow with these cells.
+pub(crate) fn encode(cells: &[Option<String>]) -> Vec<u8> {
+    let mut body = (cells.len() as u16).to_be_bytes().to_vec();
+    for cell in cells {
+        let length = cell.as_ref().map_or(-1, |cell| cell.len() as i32);
+        body.extend_from_slice(&length.to_be_bytes());
+        body.extend_from_slice(cell.as_deref().unwrap_or_default().as_bytes());
+    }
+    body
 }
 
 /// Where the cells of the row at hand are; kept between rows so that none allocates.

@@ -1,5 +1,8 @@
 //! The client through its own door: the binary, against a real PostgreSQL.
 
+mod check;
+mod doctor;
+mod formats;
 mod harness;
 mod interrupt;
 mod login;

@@ -97,6 +97,28 @@ fn several_commands_and_files_run_in_the_order_given() {
 }
 
 #[test]
+fn a_single_transaction_is_all_or_nothing() {
+    let server = Server::start();
+    let run =
+        server.client(["--single-transaction", "-c", "create table t (a int)", "-c", "select nope"]).run();
+    run.fails(1, &["42703"]);
+    let gone = server.client(["-c", "table t"]).run();
+    gone.fails(1, &["42P01"]);
+    let deferred =
+        "create table t (a int unique deferrable initially deferred); insert into t values (1), (1)";
+    server.client(["-1", "-c", deferred]).run().fails(1, &["23505"]);
+    gone.fails(1, &["42P01"]);
+    let kept =
+        server.client(["-1", "-c", "create table t (a int)", "-f", "-"]).stdin("insert into t values (1)");
+    assert_eq!(kept.run().succeeds(), "CREATE TABLE\nINSERT 0 1\n");
+    assert_eq!(server.client(["--csv", "-c", "table t"]).run().succeeds(), "a\n1\n");
+    server
+        .client(["-1", "--on-error", "continue", "-c", "select 1"])
+        .run()
+        .fails(2, &["cannot be used with"]);
+}
+
+#[test]
 fn variables_are_quoted_as_asked() {
     let server = Server::start();
     let sql = "select :'name' as \"quoted\", :n + 1 as sum, :'path' as path, 1 as :\"column\"";
