@@ -1,1 +1,36 @@
-fn main() {}
+//! `app-client`: SQL from a terminal or a script to the application's server, or to any PostgreSQL.
+//!
+//! `cli` reads the command line, `target` finds the server (`state`, `password`), `connection` speaks
+//! the protocol, `script` cuts text into statements, `run` sends them, `output` shows the rows.
+//! What the user asked for is done by `one_shot`, `check` or `doctor`.
+
+mod check;
+mod cli;
+mod connection;
+mod doctor;
+mod error;
+mod interrupt;
+mod one_shot;
+mod output;
+mod password;
+mod run;
+mod script;
+mod server_message;
+mod state;
+mod target;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::main() {
+        Ok(code) => code,
+        Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

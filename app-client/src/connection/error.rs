@@ -1,0 +1,122 @@
+//! Why there is no session, or why there is none any more, in sentences with a next step.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::password;
+use crate::server_message::ServerMessage;
+
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    #[error("cannot find the host `{host}`: {source}")]
+    Resolve { host: String, source: io::Error },
+    #[error("cannot connect to {address}: {source}")]
+    Connect { address: String, source: io::Error },
+    #[error("{address} accepted the connection but did not get through the greeting: {}", plain(source))]
+    Handshake { address: String, source: io::Error },
+    #[error("{address} does not offer an encrypted connection, so nothing was sent to it")]
+    NoTls { address: String },
+    #[error("{address} does not speak the PostgreSQL protocol")]
+    NotPostgres { address: String },
+    #[error("`{name}` cannot be the name in a certificate; expected a host name or an address")]
+    ServerName { name: String },
+    #[error("TLS cannot be set up on this machine: {source}")]
+    TlsSetup { source: rustls::Error },
+    #[error("the encrypted connection to {address} failed: {source}")]
+    Tls { address: String, source: rustls::Error },
+    #[error("the certificate of {address} is refused: {reason}")]
+    Certificate { address: String, reason: String },
+    #[error("{origin} holds no certificate of an authority in PEM form")]
+    NoAuthority { origin: String },
+    #[error(transparent)]
+    Password(password::Error),
+    #[error("the login was refused: {}", message.headline())]
+    Login { message: Box<ServerMessage>, password_from: Option<String> },
+    #[error("the server asks for the login method {method}, which app-client does not have")]
+    Authentication { method: String },
+    #[error("the server asks for the password in clear text over a line that is not encrypted")]
+    ClearPassword,
+    #[error("the server could not prove that it knows the password, so it may be an impostor")]
+    Proof,
+    #[error("the server did not answer the login within {limit_s} s")]
+    LoginTimeout { limit_s: u64 },
+    #[error("the statement contains a NUL byte, which PostgreSQL cannot take")]
+    NulInStatement,
+    #[error("the connection to the server was lost: {}", plain(source))]
+    Lost { source: io::Error },
+    #[error("the server broke the protocol with {what}")]
+    Protocol { what: String },
+}
+
+impl Error {
+    pub(crate) fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::Resolve { .. } => {
+                "check the spelling of the host, and that this machine is online".to_owned()
+            }
+            Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
+                "nothing listens there: is the server running, and is this its port?".to_owned()
+            }
+            Self::Connect { source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+                "no answer at all usually means a firewall: is your address allowed to reach that port?"
+                    .to_owned()
+            }
+            Self::Handshake { .. } => "is this the port of a PostgreSQL server?".to_owned(),
+            Self::NoTls { .. } => {
+                "turn TLS on at the server; `--sslmode disable` goes unencrypted, for a network you trust"
+                    .to_owned()
+            }
+            Self::Certificate { reason, .. } if reason.contains("authority") => {
+                "name the authority that signed it with `--ca FILE`".to_owned()
+            }
+            Self::Certificate { reason, .. } if reason.contains("name") || reason.contains("not for") => {
+                "if that is the server you mean, give the name in its certificate with `--server-name`"
+                    .to_owned()
+            }
+            Self::Login { message, password_from } => return login_hint(message, password_from.as_deref()),
+            Self::ClearPassword => "use an encrypted connection: `--sslmode verify-full`".to_owned(),
+            Self::Password(error) => return error.hint(),
+            _ => return None,
+        };
+        Some(text)
+    }
+
+    /// The same, when there was no session yet that could be lost.
+    pub(super) fn before_login(self, address: &str) -> Self {
+        let address = address.to_owned();
+        match self {
+            Self::Lost { source } if source.kind() == io::ErrorKind::InvalidData => {
+                Self::NotPostgres { address }
+            }
+            Self::Protocol { .. } => Self::NotPostgres { address },
+            Self::Lost { source } => Self::Handshake { address, source },
+            other => other,
+        }
+    }
+
+    /// Whether there was a session before this happened.
+    pub(crate) fn is_after_login(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::NulInStatement | Self::Protocol { .. })
+    }
+}
+
+fn login_hint(message: &ServerMessage, password_from: Option<&str>) -> Option<String> {
+    if let Some(hint) = &message.hint {
+        return Some(hint.clone());
+    }
+    match (message.sqlstate.as_str(), password_from) {
+        ("28P01", Some(origin)) => Some(format!("the password came from {origin}")),
+        ("3D000", _) => Some("name another database with `--database`".to_owned()),
+        _ => message.detail.clone(),
+    }
+}
+
+/// The two ends of a connection that a beginner meets, in words.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server closed it".to_owned(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "it was cut".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,81 @@
+//! `app-client doctor`: each leg of the way to the server, how long it took, and for the one that
+//! fails what to do next.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::connection::{Connection, Leg};
+use crate::error::Error;
+use crate::password::Passwords;
+use crate::target::{Place, Target};
+
+/// Round trips that the latency is the median of.
+const ROUND_TRIPS: usize = 9;
+
+pub(crate) fn run(place: &Place) -> Result<ExitCode, Error> {
+    let target = place.resolve()?;
+    println!("server    {}, database {}, user {}", target.address, target.database, target.user);
+    println!("          from {}", target.origin);
+
+    let mut next = "name";
+    let mut since = Instant::now();
+    let opened = Connection::open_observed(&target, &mut Passwords::default(), &mut |leg| {
+        let (name, what, then) = describe(leg, &target);
+        leg_done(name, since.elapsed(), &what);
+        next = then;
+        since = Instant::now();
+    });
+    let mut connection = match opened {
+        Ok(connection) => connection,
+        Err(error) => {
+            println!("{next:<9} FAILED after {}", milliseconds(since.elapsed()));
+            return Err(error.into());
+        }
+    };
+
+    let version =
+        connection.parameters.get("server_version").cloned().unwrap_or_else(|| "unknown".to_owned());
+    let started = Instant::now();
+    let role = connection.ask("select current_user")?;
+    let took = started.elapsed();
+    if let Some(error) = role.error {
+        println!("{:<9} FAILED after {}: {}", "role", milliseconds(took), error.headline());
+        return Ok(ExitCode::from(1));
+    }
+    let role = role.rows.into_iter().flatten().flatten().next().unwrap_or_default();
+    leg_done("role", took, &format!("statements run as {role}, PostgreSQL {version}"));
+
+    let mut times = Vec::with_capacity(ROUND_TRIPS);
+    for _ in 0..ROUND_TRIPS {
+        let started = Instant::now();
+        connection.ask("select 1")?;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    leg_done("query", times[ROUND_TRIPS / 2], &format!("median of {ROUND_TRIPS} round trips"));
+    connection.close();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The leg's name, what it found, and which leg comes next.
+fn describe(leg: Leg, target: &Target) -> (&'static str, String, &'static str) {
+    match leg {
+        Leg::Resolved { addresses } => ("name", addresses.join(", "), "tcp"),
+        Leg::Connected { peer } => ("tcp", peer, "tls"),
+        Leg::Encrypted { version: Some(version) } => {
+            let proof = if target.tls_required { "required" } else { "offered by the server" };
+            ("tls", format!("{version}, {proof}, {}", target.verified()), "login")
+        }
+        Leg::Encrypted { version: None } => ("tls", "not encrypted".to_owned(), "login"),
+        Leg::LoggedIn { password_from: Some(origin) } => ("login", format!("password from {origin}"), "role"),
+        Leg::LoggedIn { password_from: None } => ("login", "no password asked for".to_owned(), "role"),
+    }
+}
+
+fn leg_done(name: &str, took: Duration, what: &str) {
+    println!("{name:<9} ok {:>10}  {what}", milliseconds(took));
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.2} ms", duration.as_secs_f64() * 1000.0)
+}

@@ -1,0 +1,56 @@
+//! What ends the program, and the exit code that says which kind of end it was.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::{connection, script, target};
+
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Target(#[from] target::Error),
+    #[error(transparent)]
+    Connection(#[from] connection::Error),
+    #[error(transparent)]
+    Script(#[from] script::Error),
+    #[error("cannot read {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("cannot read the data of COPY from stdin: {source}")]
+    CopyInput { source: io::Error },
+    #[error("cannot write the result: {source}")]
+    Output { source: io::Error },
+    #[error("Ctrl-C cannot be handled: {source}")]
+    Interrupt { source: ctrlc::Error },
+    #[error("nothing to run: stdin is a terminal")]
+    NothingToRun,
+    #[error("{after_rows} rows of the result had come when {source}")]
+    CutResult { after_rows: u64, source: connection::Error },
+}
+
+impl Error {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Target(_) | Self::NothingToRun | Self::File { .. } => 2,
+            Self::Connection(error) if !error.is_after_login() => 3,
+            _ => 1,
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Target(error) => error.hint(),
+            Self::Connection(error) => error.hint(),
+            Self::NothingToRun => {
+                Some("give a statement with `-c`, a file with `-f`, or pipe statements in".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The reader of our stdout has seen enough: `app-client ... | head`.
+    pub(crate) fn is_closed_output(&self) -> bool {
+        matches!(self, Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}

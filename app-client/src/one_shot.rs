@@ -1,0 +1,125 @@
+//! Runs what the command line names, in its order, and leaves.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::cli::{OnError, Run};
+use crate::connection::Connection;
+use crate::error::Error;
+use crate::interrupt::{self, Interrupt};
+use crate::output::{Output, Style};
+use crate::password::Passwords;
+use crate::run::{Outcome, Runner};
+use crate::script::{Script, Statement, Variables};
+use crate::target::Place;
+
+/// Something to run.
+enum Source {
+    Command(String),
+    File(PathBuf),
+    Stdin,
+}
+
+/// Where the values of `-c` and of `-f` stand on the command line.
+pub(crate) type Order = (Vec<usize>, Vec<usize>);
+
+pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Result<ExitCode, Error> {
+    let Run { commands, files, variables, on_error, single_transaction } = flags;
+    let sources = sources(commands, files, order)?;
+    let target = place.resolve()?;
+    let mut runner = Runner {
+        connection: Connection::open(&target, &mut Passwords::default())?,
+        output: Output::stdout(style).map_err(|source| Error::Output { source })?,
+        interrupt: Interrupt::install().map_err(|source| Error::Interrupt { source })?,
+    };
+    let variables: Variables = variables.into_iter().collect();
+    if single_transaction {
+        runner.execute("begin")?;
+    }
+    let mut worst = Outcome::Done;
+    for source in sources {
+        match run_source(&mut runner, source, &variables, on_error)? {
+            Outcome::Done => {}
+            Outcome::Failed if on_error == OnError::Continue => worst = Outcome::Failed,
+            outcome => {
+                worst = outcome;
+                break;
+            }
+        }
+    }
+    // Leaving without a commit is the rollback.
+    if single_transaction && worst == Outcome::Done {
+        worst = runner.execute("commit")?;
+    }
+    runner.connection.close();
+    Ok(match worst {
+        Outcome::Done => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::from(1),
+        Outcome::Interrupted => ExitCode::from(interrupt::EXIT_CODE),
+    })
+}
+
+fn sources(commands: Vec<String>, files: Vec<PathBuf>, order: Order) -> Result<Vec<Source>, Error> {
+    let commands = commands.into_iter().map(Source::Command);
+    let files = files.into_iter().map(|path| match path.as_os_str() == "-" {
+        true => Source::Stdin,
+        false => Source::File(path),
+    });
+    let mut sources: Vec<(usize, Source)> =
+        order.0.into_iter().zip(commands).chain(order.1.into_iter().zip(files)).collect();
+    sources.sort_by_key(|(index, _)| *index);
+    if sources.is_empty() {
+        if io::stdin().is_terminal() {
+            return Err(Error::NothingToRun);
+        }
+        return Ok(vec![Source::Stdin]);
+    }
+    Ok(sources.into_iter().map(|(_, source)| source).collect())
+}
+
+fn run_source(
+    runner: &mut Runner,
+    source: Source,
+    variables: &Variables,
+    on_error: OnError,
+) -> Result<Outcome, Error> {
+    match source {
+        Source::Command(text) => runner.run(&Statement { text, line: 1 }, None, &mut stdin_piece),
+        Source::File(path) => {
+            let file = File::open(&path).map_err(|source| Error::File { path: path.clone(), source })?;
+            run_script(runner, BufReader::new(file), &path, variables, on_error)
+        }
+        Source::Stdin => run_script(runner, io::stdin().lock(), Path::new("stdin"), variables, on_error),
+    }
+}
+
+fn run_script(
+    runner: &mut Runner,
+    input: impl BufRead,
+    path: &Path,
+    variables: &Variables,
+    on_error: OnError,
+) -> Result<Outcome, Error> {
+    let mut script = Script::new(input, path.display().to_string(), variables.clone());
+    let mut worst = Outcome::Done;
+    while let Some(statement) = script.next()? {
+        let name = script.name().to_owned();
+        let outcome = runner.run(&statement, Some(&name), &mut |line| Ok(script.copy_line(line)?))?;
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Failed if on_error == OnError::Continue => worst = Outcome::Failed,
+            outcome => return Ok(outcome),
+        }
+    }
+    Ok(worst)
+}
+
+/// COPY FROM STDIN of a `-c` takes the program's own stdin, as it is.
+fn stdin_piece(piece: &mut Vec<u8>) -> Result<bool, Error> {
+    piece.resize(64 * 1024, 0);
+    let read = io::stdin().read(piece).map_err(|source| Error::CopyInput { source })?;
+    piece.truncate(read);
+    Ok(read > 0)
+}

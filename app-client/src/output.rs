@@ -1,0 +1,160 @@
+//! What goes to stdout: the rows of a result in one of the formats, through one large buffer.
+
+mod aligned;
+pub(crate) mod cell;
+mod csv;
+mod expanded;
+mod json;
+mod markdown;
+mod row;
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+pub(crate) use row::{Column, RowBuffer, columns};
+
+use aligned::Aligned;
+use csv::Csv;
+use expanded::Expanded;
+use json::Json;
+use markdown::Markdown;
+use row::Row;
+
+/// A write per 64 KiB costs next to nothing, and the first rows do not wait for it: see `flush`.
+const BUFFER: usize = 64 * 1024;
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Style {
+    pub(crate) format: Format,
+    /// No header, no footer, no command tags.
+    pub(crate) tuples_only: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Aligned,
+    Expanded,
+    Csv,
+    Json,
+    Ndjson,
+    Markdown,
+}
+
+impl Style {
+    /// Formats for programs keep stdout for data: no command tags.
+    pub(crate) fn shows_tags(self) -> bool {
+        matches!(self.format, Format::Aligned | Format::Expanded) && !self.tuples_only
+    }
+}
+
+/// Writes one result. Called with `begin` once, `row` for each, `end` once.
+pub(crate) trait RowWriter {
+    fn row(&mut self, row: Row<'_>, out: &mut Vec<u8>);
+    /// Nothing came for a moment: what is held back should be let go.
+    fn idle(&mut self, _out: &mut Vec<u8>) {}
+    /// No more rows come, and how many there would have been is not known.
+    fn abandon(&mut self, _out: &mut Vec<u8>) {}
+    fn end(&mut self, rows: u64, out: &mut Vec<u8>);
+}
+
+pub(crate) struct Output {
+    sink: File,
+    buffer: Vec<u8>,
+    pub(crate) style: Style,
+    /// Rows on a screen, when somebody watches.
+    screen: Option<usize>,
+}
+
+impl Output {
+    pub(crate) fn stdout(style: Style) -> io::Result<Self> {
+        let stdout = io::stdout();
+        let screen = stdout.is_terminal().then(|| {
+            terminal_size::terminal_size().map_or(24, |(_, terminal_size::Height(rows))| usize::from(rows))
+        });
+        // The file itself: the standard library's handle would look for newlines in every write.
+        let sink = File::from(stdout.as_fd().try_clone_to_owned()?);
+        Ok(Self { sink, buffer: Vec::with_capacity(2 * BUFFER), style, screen })
+    }
+
+    /// Starts a result with these columns.
+    pub(crate) fn begin(&mut self, columns: Vec<Column>) -> Box<dyn RowWriter> {
+        let Style { format, tuples_only } = self.style;
+        match format {
+            Format::Aligned => {
+                let (sample, patience) = match self.screen {
+                    Some(rows) => (rows.max(10), Duration::from_millis(50)),
+                    // Nobody watches: the widths should not depend on how fast the server was.
+                    None => (aligned::SAMPLE, Duration::from_secs(1)),
+                };
+                Box::new(Aligned::new(columns, sample, patience, tuples_only))
+            }
+            Format::Expanded => Box::new(Expanded::new(&columns, tuples_only)),
+            Format::Csv => Box::new(Csv::new(&columns, tuples_only, &mut self.buffer)),
+            Format::Json => Box::new(Json::array(&columns, &mut self.buffer)),
+            Format::Ndjson => Box::new(Json::lines(&columns)),
+            Format::Markdown => Box::new(Markdown::new(&columns, &mut self.buffer)),
+        }
+    }
+
+    pub(crate) fn row(&mut self, writer: &mut dyn RowWriter, row: Row<'_>) -> io::Result<()> {
+        writer.row(row, &mut self.buffer);
+        self.spill()
+    }
+
+    pub(crate) fn idle(&mut self, writer: Option<&mut (dyn RowWriter + 'static)>) -> io::Result<()> {
+        if let Some(writer) = writer {
+            writer.idle(&mut self.buffer);
+        }
+        self.flush()
+    }
+
+    pub(crate) fn end(&mut self, writer: &mut dyn RowWriter, rows: u64) -> io::Result<()> {
+        writer.end(rows, &mut self.buffer);
+        self.spill()
+    }
+
+    /// The result ends before its end: shows the rows that were held back, without a footer.
+    pub(crate) fn abandon(&mut self, writer: &mut dyn RowWriter) -> io::Result<()> {
+        writer.abandon(&mut self.buffer);
+        self.spill()
+    }
+
+    /// A result that this program made itself.
+    pub(crate) fn table(&mut self, columns: Vec<Column>, rows: &[Vec<Option<String>>]) -> io::Result<()> {
+        let width = columns.len();
+        let mut writer = self.begin(columns);
+        let mut buffer = RowBuffer::default();
+        for cells in rows {
+            let body = row::encode(cells);
+            if let Some(row) = buffer.read(&body, width) {
+                self.row(writer.as_mut(), row)?;
+            }
+        }
+        self.end(writer.as_mut(), rows.len() as u64)?;
+        self.flush()
+    }
+
+    /// Bytes that are output as they are: a COPY, a command tag.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        self.spill()
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            let written = self.sink.write_all(&self.buffer);
+            self.buffer.clear();
+            // One huge cell should not hold its memory for the rest of the session.
+            self.buffer.shrink_to(2 * BUFFER);
+            written?;
+        }
+        Ok(())
+    }
+
+    fn spill(&mut self) -> io::Result<()> {
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+}

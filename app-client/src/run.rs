@@ -1,0 +1,185 @@
+//! Runs statements and shows what the server answers: rows and command tags on stdout, notices and
+//! errors on stderr, never out of order.
+
+use std::io;
+
+use crate::connection::{self, Connection};
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::output::{Output, RowBuffer, RowWriter, columns};
+use crate::script::Statement;
+use crate::server_message::ServerMessage;
+
+/// How a statement, or a string of several, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    Failed,
+    Interrupted,
+}
+
+/// The next piece of data for COPY FROM STDIN; false when there is no more.
+pub(crate) type CopyInput<'a> = dyn FnMut(&mut Vec<u8>) -> Result<bool, Error> + 'a;
+
+pub(crate) struct Runner {
+    pub(crate) connection: Connection,
+    pub(crate) output: Output,
+    pub(crate) interrupt: Interrupt,
+}
+
+/// The result that is being received.
+struct Receiving {
+    writer: Box<dyn RowWriter>,
+    columns: usize,
+    rows: u64,
+}
+
+impl Runner {
+    /// `name` is the script that the statement is from, for messages.
+    pub(crate) fn run(
+        &mut self,
+        statement: &Statement,
+        name: Option<&str>,
+        copy_input: &mut CopyInput<'_>,
+    ) -> Result<Outcome, Error> {
+        self.interrupt.watch(self.connection.canceller());
+        let answered = self.connection.query(&statement.text).map_err(Error::from);
+        let answered = answered.and_then(|()| self.receive(statement, name, copy_input));
+        let interrupted = self.interrupt.finish();
+        // What has come stays visible, whatever happened after it.
+        let flushed = self.output.flush().map_err(|source| Error::Output { source });
+        let failed = answered?;
+        flushed?;
+        Ok(match (interrupted, failed) {
+            (true, _) => Outcome::Interrupted,
+            (false, true) => Outcome::Failed,
+            (false, false) => Outcome::Done,
+        })
+    }
+
+    /// Runs a statement that shows nothing unless it fails.
+    pub(crate) fn execute(&mut self, sql: &str) -> Result<Outcome, Error> {
+        let style = self.output.style;
+        self.output.style.tuples_only = true;
+        let statement = Statement { text: sql.to_owned(), line: 1 };
+        let outcome = self.run(&statement, None, &mut |_| Ok(false));
+        self.output.style = style;
+        outcome
+    }
+
+    /// Reads until the server is ready again. True if there was an error.
+    fn receive(
+        &mut self,
+        statement: &Statement,
+        name: Option<&str>,
+        copy_input: &mut CopyInput<'_>,
+    ) -> Result<bool, Error> {
+        let Self { connection, output, .. } = self;
+        let written = |source| Error::Output { source };
+        let mut buffer = RowBuffer::default();
+        let mut receiving: Option<Receiving> = None;
+        let mut failed = false;
+        let mut copied_out = false;
+        loop {
+            let frame = match connection.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => {
+                    output.idle(receiving.as_mut().map(|result| result.writer.as_mut())).map_err(written)?;
+                    continue;
+                }
+                Err(source) => return Err(cut(receiving, output, source)),
+            };
+            match frame.tag {
+                b'D' => {
+                    let result = receiving.as_mut().ok_or_else(|| broken("a row without columns"))?;
+                    let row = buffer
+                        .read(frame.body, result.columns)
+                        .ok_or_else(|| broken("a row that is not as announced"))?;
+                    result.rows += 1;
+                    output.row(result.writer.as_mut(), row).map_err(written)?;
+                }
+                b'T' => {
+                    let columns = columns(frame.body).ok_or_else(|| broken("columns that cannot be read"))?;
+                    let count = columns.len();
+                    receiving = Some(Receiving { writer: output.begin(columns), columns: count, rows: 0 });
+                }
+                b'C' => match receiving.take() {
+                    Some(mut result) => output.end(result.writer.as_mut(), result.rows).map_err(written)?,
+                    None if output.style.shows_tags() => {
+                        let tag = frame.body.split(|byte| *byte == 0).next().unwrap_or_default();
+                        // After the data of a COPY TO STDOUT the tag would be taken for a row of it.
+                        if !std::mem::take(&mut copied_out) {
+                            output.raw(&[tag, b"\n"].concat()).map_err(written)?;
+                        }
+                    }
+                    None => {}
+                },
+                b'E' | b'N' => {
+                    let message = ServerMessage::parse(frame.body);
+                    if frame.tag == b'E' {
+                        failed = true;
+                        // The rows that came before the error are shown, without a footer that counts them.
+                        abandon(receiving.take(), output).map_err(written)?;
+                    }
+                    output.flush().map_err(written)?;
+                    report(&message, statement, name);
+                }
+                b'G' => copy_in(connection, copy_input)?,
+                b'd' => output.raw(frame.body).map_err(written)?,
+                b'S' => {
+                    let body = frame.body.to_vec();
+                    connection.parameter_status(&body);
+                }
+                b'Z' => return Ok(failed),
+                b'H' => copied_out = true,
+                // EmptyQueryResponse, CopyDone, NotificationResponse: nothing to show.
+                b'I' | b'c' | b'A' => {}
+                other => return Err(broken(&format!("a message of type `{}`", char::from(other)))),
+            }
+        }
+    }
+}
+
+fn broken(what: &str) -> Error {
+    connection::Error::Protocol { what: what.to_owned() }.into()
+}
+
+/// Lets go of rows that are held back for their widths.
+fn abandon(receiving: Option<Receiving>, output: &mut Output) -> io::Result<()> {
+    match receiving {
+        Some(mut result) if result.rows > 0 => output.abandon(result.writer.as_mut()),
+        _ => Ok(()),
+    }
+}
+
+/// The connection ended while rows were coming.
+fn cut(receiving: Option<Receiving>, output: &mut Output, source: connection::Error) -> Error {
+    let after_rows = receiving.as_ref().map_or(0, |result| result.rows);
+    if let Err(source) = abandon(receiving, output) {
+        return Error::Output { source };
+    }
+    if after_rows > 0 { Error::CutResult { after_rows, source } } else { source.into() }
+}
+
+fn report(message: &ServerMessage, statement: &Statement, name: Option<&str>) {
+    let report = message.render(&statement.text, statement.line);
+    match name {
+        Some(name) => eprintln!("{name}:{}: {report}", statement.line),
+        None => eprintln!("{report}"),
+    }
+}
+
+fn copy_in(connection: &mut Connection, input: &mut CopyInput<'_>) -> Result<(), Error> {
+    let mut piece = Vec::new();
+    loop {
+        match input(&mut piece) {
+            Ok(true) => connection.copy_data(&piece)?,
+            Ok(false) => return Ok(connection.copy_done()?),
+            Err(error) => {
+                // The server must not take half of the data for all of it.
+                connection.copy_fail(&error.to_string())?;
+                return Err(error);
+            }
+        }
+    }
+}

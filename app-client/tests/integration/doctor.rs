@@ -1,0 +1,30 @@
+//! Each leg of the way, and the one that fails.
+
+use crate::harness::{SERVER_NAME, Server, USER, free_port};
+
+#[test]
+fn each_leg_is_timed_up_to_the_one_that_fails() {
+    let server = Server::start();
+    let ca = server.file("ca.pem", &server.ca);
+    let ca = ca.to_str().expect("UTF-8");
+    let full = ["doctor", "--sslmode", "verify-full", "--ca", ca, "--server-name", SERVER_NAME];
+    let shown = server.client(full).run().succeeds();
+    let legs: Vec<&str> = shown.lines().filter(|line| line.contains(" ok ")).collect();
+    let names: Vec<&str> = legs.iter().filter_map(|leg| leg.split_whitespace().next()).collect();
+    assert_eq!(names, ["name", "tcp", "tls", "login", "role", "query"], "{shown}");
+    assert!(shown.contains("TLS 1.3, required, verified as music-app.ops.internal"), "{shown}");
+    assert!(shown.contains("password from PGPASSWORD"), "{shown}");
+    assert!(shown.contains(&format!("run as {USER}, PostgreSQL ")), "{shown}");
+
+    let fails = |client: crate::harness::Client, leg: &str, hint: &str| {
+        let run = client.run();
+        run.fails(3, &[hint]);
+        let last = run.stdout.lines().last().unwrap_or_default();
+        assert!(last.starts_with(leg) && last.contains("FAILED"), "{run:?}");
+    };
+    let port = free_port().to_string();
+    fails(server.client(["doctor", "--host", "nowhere.invalid"]), "name", "check the spelling");
+    fails(server.client(["doctor", "--port", &port]), "tcp", "is the server running");
+    fails(server.client(["doctor", "--sslmode", "verify-full", "--ca", ca]), "tls", "--server-name");
+    fails(server.client(["doctor"]).env("PGPASSWORD", "wrong"), "login", "came from PGPASSWORD");
+}

@@ -1,0 +1,12 @@
+//! The client through its own door: the binary, against a real PostgreSQL.
+
+mod check;
+mod doctor;
+mod formats;
+mod harness;
+mod interrupt;
+mod login;
+mod results;
+mod scripts;
+mod state_file;
+mod tls;
