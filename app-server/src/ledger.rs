@@ -7,23 +7,24 @@ use std::time::Instant;
 
 use crate::audit::Statement;
 use crate::record_play::is_record_play;
-use crate::wire::take_text;
+use crate::wire::{ErrorResponse, take_text};
 
 /// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
 const SQL_LIMIT: usize = 16 * 1024;
 
 #[derive(Debug)]
 enum Asked {
-    /// A simple query: any number of results, then ReadyForQuery.
-    /// `hidden` results at its beginning are the server's own.
+    /// A simple query: any number of results, then ReadyForQuery. The first `hidden` ones are the server's own.
     Query {
         sql: Arc<str>,
         at: Instant,
         hidden: u8,
+        refusal: Option<ErrorResponse>,
     },
     Parse {
         sql: Arc<str>,
         at: Instant,
+        refusal: Option<ErrorResponse>,
     },
     Execute {
         sql: Arc<str>,
@@ -127,7 +128,33 @@ impl Ledger {
         let at = Instant::now();
         self.last_activity = at;
         self.batch_open = false;
-        self.asked.push_back(Asked::Query { sql, at, hidden: 1 });
+        self.asked.push_back(Asked::Query { sql, at, hidden: 1, refusal: None });
+    }
+
+    /// Notes that `refused_message` was sent in the place of a message of the client (Query, Parse or FunctionCall).
+    pub(crate) fn refused(&mut self, kind: u8, body: &[u8], refusal: ErrorResponse) {
+        let at = Instant::now();
+        self.last_activity = at;
+        let (sql, refusal) = (statement_text(kind, body), Some(refusal));
+        if kind == b'P' {
+            self.batch_open = true;
+            self.asked.push_back(Asked::Parse { sql, at, refusal });
+        } else {
+            self.batch_open = false;
+            self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal });
+        }
+    }
+
+    /// What to tell the client instead of the syntax error that `refused_message` has caused, if that is what `body` is.
+    pub(crate) fn take_refusal(&mut self, body: &[u8]) -> Option<ErrorResponse> {
+        if error_field(body, b'C') != Some(b"42601") {
+            return None;
+        }
+        self.drop_stale_syncs();
+        match self.asked.front_mut() {
+            Some(Asked::Query { refusal, .. } | Asked::Parse { refusal, .. }) => refusal.take(),
+            _ => None,
+        }
     }
 
     /// Notes a message of the client. `body` is without kind and length.
@@ -137,7 +164,7 @@ impl Ledger {
         match kind {
             b'Q' => {
                 let sql = sql_text(&mut { body });
-                self.asked.push_back(Asked::Query { sql, at, hidden: 0 });
+                self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal: None });
                 self.batch_open = false;
             }
             b'P' => {
@@ -145,7 +172,7 @@ impl Ledger {
                 let name = take_text(rest).unwrap_or_default().to_vec();
                 let sql = sql_text(rest);
                 self.statements.insert(name, Arc::clone(&sql));
-                self.asked.push_back(Asked::Parse { sql, at });
+                self.asked.push_back(Asked::Parse { sql, at, refusal: None });
                 self.batch_open = true;
             }
             b'B' => {
@@ -296,8 +323,9 @@ impl Ledger {
         self.copying_in = false;
         let code = error_field(body, b'C').map(|code| String::from_utf8_lossy(code).into_owned());
         let sqlstate = Some(code.unwrap_or_else(|| "XX000".to_owned()));
-        if let Some(Asked::Query { sql, at, .. } | Asked::Parse { sql, at } | Asked::Execute { sql, at }) =
-            self.asked.front()
+        if let Some(
+            Asked::Query { sql, at, .. } | Asked::Parse { sql, at, .. } | Asked::Execute { sql, at },
+        ) = self.asked.front()
         {
             let sql = Arc::clone(sql);
             ended.push(Statement { sql, tag: None, rows: None, duration: at.elapsed(), sqlstate });
@@ -320,6 +348,19 @@ pub(crate) fn error_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
         }
     }
     None
+}
+
+/// What an audit record shows of a refused message.
+fn statement_text(kind: u8, body: &[u8]) -> Arc<str> {
+    let rest = &mut { body };
+    match kind {
+        b'P' => {
+            take_text(rest);
+            sql_text(rest)
+        }
+        b'Q' => sql_text(rest),
+        _ => "(function call)".into(),
+    }
 }
 
 fn sql_text(body: &mut &[u8]) -> Arc<str> {

@@ -21,7 +21,7 @@ use crate::session::Services;
 use crate::stream::Stream;
 use crate::tier::Tier;
 use crate::wire::{ErrorResponse, put_message, put_text, take_text};
-use crate::{log, record_play};
+use crate::{allow_list, log, record_play};
 
 /// One read; PostgreSQL writes results in pieces of 8 KiB, and the kernel collects several when it is ahead of us.
 const READ_SIZE: usize = 32 * 1024;
@@ -243,9 +243,9 @@ fn scan_client(shared: &Shared<'_>, buffer: &[u8], passing: &mut usize) -> Scann
         }
         let body = &message[5..];
         let is_free = shared.relay.tier == Tier::Free;
-        if kind == b'F' {
-            ledger.client_message(b'Q', b"(function call)\0");
-            scanned.outgoing.replace(buffer, at, at + length, &function_call_refusal());
+        if let Some(refusal) = refusal(shared.relay.tier, kind, body) {
+            ledger.refused(kind, body, refusal);
+            scanned.outgoing.replace(buffer, at, at + length, &refused_message(kind, body));
         } else if is_free
             && kind == b'Q'
             && let Some(sql) = ledger.is_record_play_query(body)
@@ -280,17 +280,38 @@ fn too_long(length: usize) -> ErrorResponse {
     .with_hint("send bulk data with COPY, which is a row per message")
 }
 
-/// FunctionCall runs a function without a statement that could be read; PostgreSQL itself calls it obsolete. The database is made to
-/// refuse it, so that the refusal comes in its turn and ends a transaction as any error does.
-fn function_call_refusal() -> BytesMut {
+/// Why a message is not passed on, if it is not.
+fn refusal(tier: Tier, kind: u8, body: &[u8]) -> Option<ErrorResponse> {
+    let rest = &mut { body };
+    match kind {
+        // It runs a function without a statement that could be read; PostgreSQL itself calls it obsolete.
+        b'F' => Some(
+            ErrorResponse::error("0A000", "the FunctionCall message is not served")
+                .with_hint("call the function in a SELECT"),
+        ),
+        b'P' => {
+            take_text(rest)?;
+            allow_list::check(tier, &String::from_utf8_lossy(take_text(rest)?)).err()
+        }
+        b'Q' => allow_list::check(tier, &String::from_utf8_lossy(take_text(rest)?)).err(),
+        _ => None,
+    }
+}
+
+/// What is sent to the database instead: a syntax error. So the refusal comes in its turn and does to the batch and the
+/// transaction what any error does; the ledger puts our words into it.
+fn refused_message(kind: u8, body: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
-    put_message(&mut out, b'Q', |body| {
-        put_text(
-            body,
-            "do $$ begin raise exception using errcode = '0A000', message = 'the FunctionCall message is not served', \
-             hint = 'call the function in a SELECT'; end $$",
-        );
-    });
+    if kind == b'P' {
+        put_message(&mut out, b'P', |message| {
+            message.extend_from_slice(take_text(&mut { body }).unwrap_or_default());
+            message.put_u8(0);
+            put_text(message, "refused");
+            message.put_u16(0);
+        });
+    } else {
+        put_message(&mut out, b'Q', |message| put_text(message, "refused"));
+    }
     out
 }
 
@@ -384,7 +405,13 @@ fn scan_database(
             continue;
         }
         let Some(message) = buffer.get(at..at + length) else { break };
-        let explained = if kind == b'E' { explain_denial(&message[5..], shared.relay.tier) } else { None };
+        let explained = if kind == b'E' {
+            let body = &message[5..];
+            let refused = ledger.take_refusal(body).map(|refusal| encoded(&refusal));
+            refused.or_else(|| explain_denial(body, shared.relay.tier))
+        } else {
+            None
+        };
         match (ledger.database_message(kind, &explained.as_deref().unwrap_or(message)[5..], ended), explained)
         {
             (Answer::Swallow, _) => scanned.outgoing.replace(buffer, at, at + length, &[]),
@@ -394,6 +421,12 @@ fn scan_database(
         scanned.end_at += length;
     }
     scanned
+}
+
+fn encoded(refusal: &ErrorResponse) -> BytesMut {
+    let mut out = BytesMut::new();
+    refusal.encode(&mut out);
+    out
 }
 
 /// A denial with a HINT that names the tier and what it may do.
