@@ -50,6 +50,14 @@ pub(crate) struct Ledger {
     /// Answers were taken in and have not been passed on.
     pub(crate) undelivered: bool,
     pub(crate) last_activity: Instant,
+    /// When the last statement ended: the next one in a pipeline runs from then on.
+    last_ended: Instant,
+    /// Rows that the statement under way has answered.
+    rows: u64,
+    /// The statement under way was cancelled by this server, which is what to tell.
+    exceeded: Option<ErrorResponse>,
+    /// .. and it has not been told to the database yet.
+    must_cancel: bool,
     /// DISCARD ALL or RESET took the session's identity away.
     identity_lost: bool,
 }
@@ -72,6 +80,10 @@ impl Ledger {
             batch_open: false,
             undelivered: false,
             last_activity: Instant::now(),
+            last_ended: Instant::now(),
+            rows: 0,
+            exceeded: None,
+            must_cancel: false,
             identity_lost: false,
         }
     }
@@ -145,10 +157,13 @@ impl Ledger {
         }
     }
 
-    /// What to tell the client instead of the syntax error that `refused_message` has caused, if that is what `body` is.
+    /// What to tell the client instead of the error `body`, if this server caused it: the syntax error of `refused_message`,
+    /// or the cancellation of a statement that costs too much.
     pub(crate) fn take_refusal(&mut self, body: &[u8]) -> Option<ErrorResponse> {
-        if error_field(body, b'C') != Some(b"42601") {
-            return None;
+        match error_field(body, b'C') {
+            Some(b"57014") => return self.exceeded.take(),
+            Some(b"42601") => {}
+            _ => return None,
         }
         self.drop_stale_syncs();
         match self.asked.front_mut() {
@@ -212,9 +227,45 @@ impl Ledger {
         matches!(self.asked.front(), Some(Asked::Own { .. }))
     }
 
-    /// Notes that rows are coming.
-    pub(crate) fn row(&mut self) {
+    /// Notes a row, and answers how many the statement has.
+    pub(crate) fn row(&mut self) -> u64 {
         self.undelivered = true;
+        self.rows += 1;
+        self.rows
+    }
+
+    /// Since when the database has been working on a statement, if it has.
+    pub(crate) fn running_since(&self) -> Option<Instant> {
+        match self.asked.iter().find(|asked| !matches!(asked, Asked::Sync)) {
+            Some(Asked::Query { at, .. } | Asked::Execute { at, .. }) => Some((*at).max(self.last_ended)),
+            _ => None,
+        }
+    }
+
+    /// Notes that the statement under way costs too much. True: this is new.
+    pub(crate) fn exceed(&mut self, answer: ErrorResponse) -> bool {
+        let is_new = self.exceeded.is_none();
+        if is_new {
+            self.exceeded = Some(answer);
+            self.must_cancel = true;
+        }
+        is_new
+    }
+
+    /// Whether the statement under way is to be cancelled; asks once.
+    pub(crate) fn take_cancel(&mut self) -> bool {
+        std::mem::take(&mut self.must_cancel)
+    }
+
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.exceeded.is_some()
+    }
+
+    fn statement_ended(&mut self) {
+        self.last_ended = Instant::now();
+        self.rows = 0;
+        self.exceeded = None;
+        self.must_cancel = false;
     }
 
     /// Notes a message of the database, and adds the statement it ends, if it does, to `ended`.
@@ -259,6 +310,7 @@ impl Ledger {
             b'E' => self.error(body, ended),
             b'Z' => {
                 self.copying_in = false;
+                self.statement_ended();
                 self.transaction_status = body.first().copied().unwrap_or(b'I');
                 while let Some(asked) = self.asked.pop_front() {
                     if matches!(asked, Asked::Query { .. } | Asked::Sync) {
@@ -296,6 +348,7 @@ impl Ledger {
             return Answer::Swallow;
         }
         let tag = String::from_utf8_lossy(take_text(&mut { body }).unwrap_or_default()).into_owned();
+        self.statement_ended();
         if tag == "DISCARD ALL" || tag == "RESET" {
             self.identity_lost = true;
         }
@@ -321,6 +374,7 @@ impl Ledger {
     fn error(&mut self, body: &[u8], ended: &mut Vec<Statement>) {
         self.drop_stale_syncs();
         self.copying_in = false;
+        self.statement_ended();
         let code = error_field(body, b'C').map(|code| String::from_utf8_lossy(code).into_owned());
         let sqlstate = Some(code.unwrap_or_else(|| "XX000".to_owned()));
         if let Some(
