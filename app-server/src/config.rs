@@ -12,6 +12,8 @@
 //! | `INSECURE` | `1` accepts clear-text logins off loopback | unset |
 //! | `AUDIT_FILE` | file that audit records are appended to | stdout |
 //! | `IDLE_TIMEOUT_S` | seconds after which an idle session ends | `300` |
+//! | `FREE_STATEMENT_TIMEOUT_S`, `PREMIUM_STATEMENT_TIMEOUT_S` | seconds that a statement may take | `15`, `30` |
+//! | `FREE_ROW_LIMIT`, `PREMIUM_ROW_LIMIT` | rows that a statement may answer | `100000`, `1000000` |
 //! | `DRAIN_TIMEOUT_S` | seconds that a shutdown waits for sessions that are busy | `60` |
 //!
 //! PEM values hold real newlines or the two characters `\n`. `sslmode` is `disable` for a loopback host and `verify-full` for any other
@@ -24,6 +26,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::tier::Tier;
 
 /// A value that is never shown.
 #[derive(Clone)]
@@ -55,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) insecure: bool,
     pub(crate) audit_file: Option<PathBuf>,
     pub(crate) idle_timeout: Duration,
+    pub(crate) limits: Limits,
     pub(crate) drain_timeout: Duration,
 }
 
@@ -86,6 +91,29 @@ pub(crate) struct Passwords {
 pub(crate) struct Certificate {
     pub(crate) chain_pem: String,
     pub(crate) key_pem: Secret<String>,
+}
+
+/// What a statement of each tier may cost. An admin's may cost anything.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) free: StatementLimit,
+    pub(crate) premium: StatementLimit,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StatementLimit {
+    pub(crate) duration: Duration,
+    pub(crate) rows: u64,
+}
+
+impl Limits {
+    pub(crate) fn of(&self, tier: Tier) -> Option<StatementLimit> {
+        match tier {
+            Tier::Free => Some(self.free),
+            Tier::Premium => Some(self.premium),
+            Tier::Admin => None,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -131,6 +159,16 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let certificate = self.certificate();
         let idle_timeout = self.seconds("IDLE_TIMEOUT_S", 300);
         let drain_timeout = self.seconds("DRAIN_TIMEOUT_S", 60);
+        let limits = Limits {
+            free: StatementLimit {
+                duration: self.seconds("FREE_STATEMENT_TIMEOUT_S", 15),
+                rows: self.number("FREE_ROW_LIMIT", 100_000),
+            },
+            premium: StatementLimit {
+                duration: self.seconds("PREMIUM_STATEMENT_TIMEOUT_S", 30),
+                rows: self.number("PREMIUM_ROW_LIMIT", 1_000_000),
+            },
+        };
         let listen = listen?;
         if certificate.is_none() && !insecure && !listen.ip().is_loopback() && self.problems.is_empty() {
             self.problems.push(ConfigError::Missing {
@@ -152,6 +190,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             insecure,
             audit_file: self.optional("AUDIT_FILE").map(PathBuf::from),
             idle_timeout,
+            limits,
             drain_timeout,
         })
     }
@@ -216,6 +255,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             None | Some("0") => false,
             Some("1") => true,
             Some(_) => self.invalid("INSECURE", "`1` or nothing").unwrap_or(false),
+        }
+    }
+
+    fn number(&mut self, name: &'static str, default: u64) -> u64 {
+        match self.optional(name).map(|text| text.parse()) {
+            None => default,
+            Some(Ok(number @ 1..)) => number,
+            Some(_) => self.invalid(name, "a whole number above 0").unwrap_or(default),
         }
     }
 

@@ -7,23 +7,24 @@ use std::time::Instant;
 
 use crate::audit::Statement;
 use crate::record_play::is_record_play;
-use crate::wire::take_text;
+use crate::wire::{ErrorResponse, take_text};
 
 /// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
 const SQL_LIMIT: usize = 16 * 1024;
 
 #[derive(Debug)]
 enum Asked {
-    /// A simple query: any number of results, then ReadyForQuery.
-    /// `hidden` results at its beginning are the server's own.
+    /// A simple query: any number of results, then ReadyForQuery. The first `hidden` ones are the server's own.
     Query {
         sql: Arc<str>,
         at: Instant,
         hidden: u8,
+        refusal: Option<ErrorResponse>,
     },
     Parse {
         sql: Arc<str>,
         at: Instant,
+        refusal: Option<ErrorResponse>,
     },
     Execute {
         sql: Arc<str>,
@@ -49,6 +50,14 @@ pub(crate) struct Ledger {
     /// Answers were taken in and have not been passed on.
     pub(crate) undelivered: bool,
     pub(crate) last_activity: Instant,
+    /// When the last statement ended: the next one in a pipeline runs from then on.
+    last_ended: Instant,
+    /// Rows that the statement under way has answered.
+    rows: u64,
+    /// The statement under way was cancelled by this server, which is what to tell.
+    exceeded: Option<ErrorResponse>,
+    /// .. and it has not been told to the database yet.
+    must_cancel: bool,
     /// DISCARD ALL or RESET took the session's identity away.
     identity_lost: bool,
 }
@@ -71,6 +80,10 @@ impl Ledger {
             batch_open: false,
             undelivered: false,
             last_activity: Instant::now(),
+            last_ended: Instant::now(),
+            rows: 0,
+            exceeded: None,
+            must_cancel: false,
             identity_lost: false,
         }
     }
@@ -127,7 +140,36 @@ impl Ledger {
         let at = Instant::now();
         self.last_activity = at;
         self.batch_open = false;
-        self.asked.push_back(Asked::Query { sql, at, hidden: 1 });
+        self.asked.push_back(Asked::Query { sql, at, hidden: 1, refusal: None });
+    }
+
+    /// Notes that `refused_message` was sent in the place of a message of the client (Query, Parse or FunctionCall).
+    pub(crate) fn refused(&mut self, kind: u8, body: &[u8], refusal: ErrorResponse) {
+        let at = Instant::now();
+        self.last_activity = at;
+        let (sql, refusal) = (statement_text(kind, body), Some(refusal));
+        if kind == b'P' {
+            self.batch_open = true;
+            self.asked.push_back(Asked::Parse { sql, at, refusal });
+        } else {
+            self.batch_open = false;
+            self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal });
+        }
+    }
+
+    /// What to tell the client instead of the error `body`, if this server caused it: the syntax error of `refused_message`,
+    /// or the cancellation of a statement that costs too much.
+    pub(crate) fn take_refusal(&mut self, body: &[u8]) -> Option<ErrorResponse> {
+        match error_field(body, b'C') {
+            Some(b"57014") => return self.exceeded.take(),
+            Some(b"42601") => {}
+            _ => return None,
+        }
+        self.drop_stale_syncs();
+        match self.asked.front_mut() {
+            Some(Asked::Query { refusal, .. } | Asked::Parse { refusal, .. }) => refusal.take(),
+            _ => None,
+        }
     }
 
     /// Notes a message of the client. `body` is without kind and length.
@@ -137,7 +179,7 @@ impl Ledger {
         match kind {
             b'Q' => {
                 let sql = sql_text(&mut { body });
-                self.asked.push_back(Asked::Query { sql, at, hidden: 0 });
+                self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal: None });
                 self.batch_open = false;
             }
             b'P' => {
@@ -145,7 +187,7 @@ impl Ledger {
                 let name = take_text(rest).unwrap_or_default().to_vec();
                 let sql = sql_text(rest);
                 self.statements.insert(name, Arc::clone(&sql));
-                self.asked.push_back(Asked::Parse { sql, at });
+                self.asked.push_back(Asked::Parse { sql, at, refusal: None });
                 self.batch_open = true;
             }
             b'B' => {
@@ -185,9 +227,45 @@ impl Ledger {
         matches!(self.asked.front(), Some(Asked::Own { .. }))
     }
 
-    /// Notes that rows are coming.
-    pub(crate) fn row(&mut self) {
+    /// Notes a row, and answers how many the statement has.
+    pub(crate) fn row(&mut self) -> u64 {
         self.undelivered = true;
+        self.rows += 1;
+        self.rows
+    }
+
+    /// Since when the database has been working on a statement, if it has.
+    pub(crate) fn running_since(&self) -> Option<Instant> {
+        match self.asked.iter().find(|asked| !matches!(asked, Asked::Sync)) {
+            Some(Asked::Query { at, .. } | Asked::Execute { at, .. }) => Some((*at).max(self.last_ended)),
+            _ => None,
+        }
+    }
+
+    /// Notes that the statement under way costs too much. True: this is new.
+    pub(crate) fn exceed(&mut self, answer: ErrorResponse) -> bool {
+        let is_new = self.exceeded.is_none();
+        if is_new {
+            self.exceeded = Some(answer);
+            self.must_cancel = true;
+        }
+        is_new
+    }
+
+    /// Whether the statement under way is to be cancelled; asks once.
+    pub(crate) fn take_cancel(&mut self) -> bool {
+        std::mem::take(&mut self.must_cancel)
+    }
+
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.exceeded.is_some()
+    }
+
+    fn statement_ended(&mut self) {
+        self.last_ended = Instant::now();
+        self.rows = 0;
+        self.exceeded = None;
+        self.must_cancel = false;
     }
 
     /// Notes a message of the database, and adds the statement it ends, if it does, to `ended`.
@@ -232,6 +310,7 @@ impl Ledger {
             b'E' => self.error(body, ended),
             b'Z' => {
                 self.copying_in = false;
+                self.statement_ended();
                 self.transaction_status = body.first().copied().unwrap_or(b'I');
                 while let Some(asked) = self.asked.pop_front() {
                     if matches!(asked, Asked::Query { .. } | Asked::Sync) {
@@ -269,6 +348,7 @@ impl Ledger {
             return Answer::Swallow;
         }
         let tag = String::from_utf8_lossy(take_text(&mut { body }).unwrap_or_default()).into_owned();
+        self.statement_ended();
         if tag == "DISCARD ALL" || tag == "RESET" {
             self.identity_lost = true;
         }
@@ -294,10 +374,12 @@ impl Ledger {
     fn error(&mut self, body: &[u8], ended: &mut Vec<Statement>) {
         self.drop_stale_syncs();
         self.copying_in = false;
+        self.statement_ended();
         let code = error_field(body, b'C').map(|code| String::from_utf8_lossy(code).into_owned());
         let sqlstate = Some(code.unwrap_or_else(|| "XX000".to_owned()));
-        if let Some(Asked::Query { sql, at, .. } | Asked::Parse { sql, at } | Asked::Execute { sql, at }) =
-            self.asked.front()
+        if let Some(
+            Asked::Query { sql, at, .. } | Asked::Parse { sql, at, .. } | Asked::Execute { sql, at },
+        ) = self.asked.front()
         {
             let sql = Arc::clone(sql);
             ended.push(Statement { sql, tag: None, rows: None, duration: at.elapsed(), sqlstate });
@@ -320,6 +402,19 @@ pub(crate) fn error_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
         }
     }
     None
+}
+
+/// What an audit record shows of a refused message.
+fn statement_text(kind: u8, body: &[u8]) -> Arc<str> {
+    let rest = &mut { body };
+    match kind {
+        b'P' => {
+            take_text(rest);
+            sql_text(rest)
+        }
+        b'Q' => sql_text(rest),
+        _ => "(function call)".into(),
+    }
 }
 
 fn sql_text(body: &mut &[u8]) -> Arc<str> {

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
 use serde_json::json;
@@ -15,18 +15,23 @@ use tokio::sync::Notify;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::audit::{Actor, Statement};
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendKey};
 use crate::ledger::{Answer, Ledger, error_field};
 use crate::session::Services;
 use crate::stream::Stream;
 use crate::tier::Tier;
 use crate::wire::{ErrorResponse, put_message, put_text, take_text};
-use crate::{log, record_play};
+use crate::{allow_list, log, record_play};
 
 /// One read; PostgreSQL writes results in pieces of 8 KiB, and the kernel collects several when it is ahead of us.
 const READ_SIZE: usize = 32 * 1024;
 /// The longest message accepted from a client. PostgreSQL's own limit is 1 GiB, which is one client's memory here.
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// PostgreSQL's own statement_timeout is the first to stop a statement; this server's clock is for sessions that changed it.
+const CLOCK_GRACE: Duration = Duration::from_secs(1);
+/// A statement that does not end within this after a cancel loses its session.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// The parties of a relay.
 pub(crate) struct Relay<'a> {
@@ -48,8 +53,8 @@ enum End {
 struct Shared<'a> {
     relay: Relay<'a>,
     ledger: Mutex<Ledger>,
-    /// Answers were delivered: a shutdown looks again whether the session is idle.
-    delivered: Notify,
+    /// Something happened that the watch has to look at: answers were delivered during a shutdown, or a limit was passed.
+    attention: Notify,
 }
 
 impl Shared<'_> {
@@ -72,13 +77,13 @@ impl Shared<'_> {
 pub(crate) async fn run(relay: Relay<'_>, client: Stream, backend: Backend) -> io::Result<()> {
     let services = relay.services;
     let key = backend.key();
-    let shared = Shared { relay, ledger: Mutex::new(Ledger::new()), delivered: Notify::new() };
+    let shared = Shared { relay, ledger: Mutex::new(Ledger::new()), attention: Notify::new() };
     let (mut client_reader, mut client_writer) = tokio::io::split(client);
     let (mut database_reader, mut database_writer) = tokio::io::split(backend.stream);
     let end = tokio::select! {
         end = from_client(&shared, &mut client_reader, &mut database_writer) => end,
         end = from_database(&shared, &mut database_reader, &mut client_writer, backend.received) => end,
-        answer = watch(&shared) => End::Closed(answer),
+        answer = watch(&shared, key) => End::Closed(answer),
     };
     let was_busy = shared.ledger().is_busy();
     let answer = match end {
@@ -113,39 +118,89 @@ pub(crate) async fn run(relay: Relay<'_>, client: Stream, backend: Backend) -> i
 }
 
 /// Ends the session when it was idle for too long, or when the server shuts down; never in the middle of a transaction, unless
-/// the shutdown has waited long enough.
-async fn watch(shared: &Shared<'_>) -> ErrorResponse {
+/// the shutdown has waited long enough. Stops statements that cost more than the tier's may, whatever the session has set.
+async fn watch(shared: &Shared<'_>, key: Option<BackendKey>) -> ErrorResponse {
     let services = shared.relay.services;
+    let limit = services.limits.of(shared.relay.tier);
     let mut draining = services.draining.clone();
+    let mut cancelled_at: Option<Instant> = None;
     loop {
-        let (idle, last_activity) = {
-            let ledger = shared.ledger();
-            (ledger.is_idle(), ledger.last_activity)
-        };
         let drain_began = *draining.borrow_and_update();
-        let shutting_down =
-            || ErrorResponse::fatal("57P01", "the server is shutting down").with_hint("connect again");
-        if drain_began.is_some_and(|began| idle || began.elapsed() >= services.drain_timeout) {
-            return shutting_down();
+        let now = Instant::now();
+        let mut wake_at = now + services.idle_timeout;
+        let must_cancel = {
+            let mut ledger = shared.ledger();
+            let idle = ledger.is_idle();
+            if drain_began.is_some_and(|began| idle || now - began >= services.drain_timeout) {
+                return ErrorResponse::fatal("57P01", "the server is shutting down")
+                    .with_hint("connect again");
+            }
+            if idle {
+                wake_at = ledger.last_activity + services.idle_timeout;
+                if wake_at <= now {
+                    let seconds = services.idle_timeout.as_secs();
+                    let message = format!("the session was idle for {seconds} s and has expired");
+                    return ErrorResponse::fatal("57P05", message).with_hint("connect again");
+                }
+            }
+            if let (Some(limit), Some(since)) = (limit, ledger.running_since()) {
+                let ends_at = since + limit.duration + CLOCK_GRACE;
+                if ends_at <= now {
+                    ledger.exceed(too_slow(shared.relay.tier, limit.duration));
+                } else {
+                    wake_at = wake_at.min(ends_at);
+                }
+            } else if let Some(limit) = limit {
+                // Nothing runs: what starts meanwhile is looked at before it can exceed by much.
+                wake_at = wake_at.min(now + limit.duration);
+            }
+            if !ledger.is_exceeded() {
+                cancelled_at = None;
+            }
+            ledger.take_cancel()
+        };
+        if must_cancel {
+            cancelled_at = Some(now);
+            if let Some(key) = key
+                && let Err(error) = services.database.cancel(key).await
+            {
+                log::warning("cancel_failed", json!({ "error": error.to_string() }));
+            }
         }
-        if idle && last_activity.elapsed() >= services.idle_timeout {
-            let seconds = services.idle_timeout.as_secs();
-            return ErrorResponse::fatal(
-                "57P05",
-                format!("the session was idle for {seconds} s and has expired"),
-            )
-            .with_hint("connect again");
+        if let Some(at) = cancelled_at {
+            if at.elapsed() >= CANCEL_GRACE {
+                return ErrorResponse::fatal(
+                    "57014",
+                    "a statement passed the tier's limit and could not be cancelled",
+                );
+            }
+            wake_at = wake_at.min(at + CANCEL_GRACE);
         }
-        let idle_at =
-            if idle { last_activity + services.idle_timeout } else { Instant::now() + services.idle_timeout };
-        let wake_at = drain_began.map_or(idle_at, |began| idle_at.min(began + services.drain_timeout));
+        if let Some(began) = drain_began {
+            wake_at = wake_at.min(began + services.drain_timeout);
+        }
         tokio::select! {
             () = sleep_until(TokioInstant::from_std(wake_at)) => {}
-            () = shared.delivered.notified() => {}
+            () = shared.attention.notified() => {}
             // The sender lives as long as the process.
             _ = draining.changed() => {}
         }
     }
+}
+
+fn too_slow(tier: Tier, limit: Duration) -> ErrorResponse {
+    let seconds = limit.as_secs();
+    ErrorResponse::error(
+        "57014",
+        format!("the statement was stopped after {seconds} s, the limit of a `{}` account", tier.name()),
+    )
+    .with_hint("ask for less at a time: add a WHERE or a LIMIT")
+}
+
+fn too_many_rows(tier: Tier, limit: u64) -> ErrorResponse {
+    let message =
+        format!("the statement was stopped after {limit} rows, the limit of a `{}` account", tier.name());
+    ErrorResponse::error("54000", message).with_hint("ask for less at a time: add a WHERE or a LIMIT")
 }
 
 /// Kind and whole length of the message that starts at `at`, once its header is there.
@@ -243,9 +298,9 @@ fn scan_client(shared: &Shared<'_>, buffer: &[u8], passing: &mut usize) -> Scann
         }
         let body = &message[5..];
         let is_free = shared.relay.tier == Tier::Free;
-        if kind == b'F' {
-            ledger.client_message(b'Q', b"(function call)\0");
-            scanned.outgoing.replace(buffer, at, at + length, &function_call_refusal());
+        if let Some(refusal) = refusal(shared.relay.tier, kind, body) {
+            ledger.refused(kind, body, refusal);
+            scanned.outgoing.replace(buffer, at, at + length, &refused_message(kind, body));
         } else if is_free
             && kind == b'Q'
             && let Some(sql) = ledger.is_record_play_query(body)
@@ -280,17 +335,38 @@ fn too_long(length: usize) -> ErrorResponse {
     .with_hint("send bulk data with COPY, which is a row per message")
 }
 
-/// FunctionCall runs a function without a statement that could be read; PostgreSQL itself calls it obsolete. The database is made to
-/// refuse it, so that the refusal comes in its turn and ends a transaction as any error does.
-fn function_call_refusal() -> BytesMut {
+/// Why a message is not passed on, if it is not.
+fn refusal(tier: Tier, kind: u8, body: &[u8]) -> Option<ErrorResponse> {
+    let rest = &mut { body };
+    match kind {
+        // It runs a function without a statement that could be read; PostgreSQL itself calls it obsolete.
+        b'F' => Some(
+            ErrorResponse::error("0A000", "the FunctionCall message is not served")
+                .with_hint("call the function in a SELECT"),
+        ),
+        b'P' => {
+            take_text(rest)?;
+            allow_list::check(tier, &String::from_utf8_lossy(take_text(rest)?)).err()
+        }
+        b'Q' => allow_list::check(tier, &String::from_utf8_lossy(take_text(rest)?)).err(),
+        _ => None,
+    }
+}
+
+/// What is sent to the database instead: a syntax error. So the refusal comes in its turn and does to the batch and the
+/// transaction what any error does; the ledger puts our words into it.
+fn refused_message(kind: u8, body: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
-    put_message(&mut out, b'Q', |body| {
-        put_text(
-            body,
-            "do $$ begin raise exception using errcode = '0A000', message = 'the FunctionCall message is not served', \
-             hint = 'call the function in a SELECT'; end $$",
-        );
-    });
+    if kind == b'P' {
+        put_message(&mut out, b'P', |message| {
+            message.extend_from_slice(take_text(&mut { body }).unwrap_or_default());
+            message.put_u8(0);
+            put_text(message, "refused");
+            message.put_u16(0);
+        });
+    } else {
+        put_message(&mut out, b'Q', |message| put_text(message, "refused"));
+    }
     out
 }
 
@@ -348,7 +424,7 @@ async fn from_database(
             buffer.advance(scanned.end_at);
             shared.ledger().undelivered = false;
             if shared.is_draining() {
-                shared.delivered.notify_one();
+                shared.attention.notify_one();
             }
         }
         if let Some(end) = scanned.end {
@@ -369,6 +445,7 @@ fn scan_database(
     ended: &mut Vec<Statement>,
 ) -> Scanned {
     let mut scanned = Scanned { outgoing: Outgoing::default(), end_at: 0, end: None };
+    let limit = shared.relay.services.limits.of(shared.relay.tier);
     let mut ledger = shared.ledger();
     loop {
         let at = pass_on(buffer, &mut scanned.end_at, passing);
@@ -379,12 +456,25 @@ fn scan_database(
             break;
         }
         if matches!(kind, b'D' | b'd') && !ledger.answers_own() {
-            ledger.row();
+            let rows = ledger.row();
+            if let Some(limit) = limit
+                && kind == b'D'
+                && rows > limit.rows
+                && ledger.exceed(too_many_rows(shared.relay.tier, limit.rows))
+            {
+                shared.attention.notify_one();
+            }
             *passing = length;
             continue;
         }
         let Some(message) = buffer.get(at..at + length) else { break };
-        let explained = if kind == b'E' { explain_denial(&message[5..], shared.relay.tier) } else { None };
+        let explained = if kind == b'E' {
+            let body = &message[5..];
+            let refused = ledger.take_refusal(body).map(|refusal| encoded(&refusal));
+            refused.or_else(|| explain_denial(body, shared.relay.tier))
+        } else {
+            None
+        };
         match (ledger.database_message(kind, &explained.as_deref().unwrap_or(message)[5..], ended), explained)
         {
             (Answer::Swallow, _) => scanned.outgoing.replace(buffer, at, at + length, &[]),
@@ -394,6 +484,12 @@ fn scan_database(
         scanned.end_at += length;
     }
     scanned
+}
+
+fn encoded(refusal: &ErrorResponse) -> BytesMut {
+    let mut out = BytesMut::new();
+    refusal.encode(&mut out);
+    out
 }
 
 /// A denial with a HINT that names the tier and what it may do.

@@ -74,6 +74,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         draining,
         drain_timeout: config.drain_timeout,
         idle_timeout: config.idle_timeout,
+        limits: config.limits,
     });
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;

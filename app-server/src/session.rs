@@ -17,6 +17,7 @@ use crate::accounts::{Account, Accounts};
 use crate::audit::{Actor, Audit};
 use crate::backend::{Backend, BackendError, Database, Login};
 use crate::cancel::Registry;
+use crate::config::Limits;
 use crate::identity::IdentityKey;
 use crate::log;
 use crate::login::{self, LoginError, Startup};
@@ -45,6 +46,7 @@ pub(crate) struct Services {
     pub(crate) draining: watch::Receiver<Option<Instant>>,
     pub(crate) drain_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) limits: Limits,
 }
 
 impl Services {
@@ -235,9 +237,10 @@ async fn open_backend(
     account: &Account,
     startup: &Startup,
 ) -> Result<(Backend, String), BackendError> {
-    let pinned = account.tier.pinned_settings();
+    let limit = services.limits.of(account.tier);
+    let pinned = account.tier.pinned_settings(limit.map(|limit| limit.duration));
     let chosen = startup.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let settings: Vec<_> = chosen.chain(pinned).collect();
+    let settings: Vec<_> = chosen.chain(pinned.iter().map(|(name, value)| (*name, value.as_str()))).collect();
     let mut backend = connect(services, account.tier, &settings).await?;
     if repair_role_settings(&mut backend, account.tier).await? {
         backend = connect(services, account.tier, &settings).await?;

@@ -1,5 +1,7 @@
 //! The three tiers: which role each one is in the database, what its sessions are pinned to, and how it is told what it may do.
 
+use std::time::Duration;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {
     Free,
@@ -32,23 +34,17 @@ impl Tier {
     }
 
     /// Settings given in the start-up packet: they win over `ALTER ROLE .. SET`, and are what RESET ALL and DISCARD ALL return to.
-    pub(crate) fn pinned_settings(self) -> [(&'static str, &'static str); 7] {
+    pub(crate) fn pinned_settings(self, statement_timeout: Option<Duration>) -> [(&'static str, String); 7] {
+        // Zero is PostgreSQL's word for none. The relay's own clock holds when a session sets another value.
+        let statement_timeout_ms = statement_timeout.map_or(0, |timeout| timeout.as_millis());
         [
-            ("search_path", "public"),
-            ("row_security", "on"),
-            ("standard_conforming_strings", "on"),
-            ("default_transaction_isolation", "read committed"),
-            ("default_transaction_read_only", if self == Self::Free { "on" } else { "off" }),
-            ("idle_in_transaction_session_timeout", "300000"),
-            // Premium and free share the database: a statement that takes longer is a mistake there.
-            (
-                "statement_timeout",
-                match self {
-                    Self::Free => "15000",
-                    Self::Premium => "30000",
-                    Self::Admin => "0",
-                },
-            ),
+            ("search_path", "public".to_owned()),
+            ("row_security", "on".to_owned()),
+            ("standard_conforming_strings", "on".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
+            ("default_transaction_read_only", if self == Self::Free { "on" } else { "off" }.to_owned()),
+            ("idle_in_transaction_session_timeout", "300000".to_owned()),
+            ("statement_timeout", statement_timeout_ms.to_string()),
         ]
     }
 

@@ -27,6 +27,11 @@ pub(crate) struct ErrorResponse {
 }
 
 impl ErrorResponse {
+    /// An error after which the session goes on.
+    pub(crate) fn error(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { severity: "ERROR", code: code.into(), message: message.into(), hint: None }
+    }
+
     /// An error after which the connection is closed.
     pub(crate) fn fatal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { severity: "FATAL", code: code.into(), message: message.into(), hint: None }

@@ -12,7 +12,7 @@ use crate::calls::Calls;
 use crate::folder::Folder;
 use crate::query::AwsError;
 use crate::time::Time;
-use crate::{Error, Settings, ec2, rds};
+use crate::{Error, Settings, ec2, rds, sns, sqs, ssm};
 
 /// The account that owns everything; no AWS account has this number.
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -33,11 +33,23 @@ pub(crate) struct Region {
     pub(crate) ec2: ec2::State,
     #[serde(default)]
     pub(crate) rds: rds::State,
+    #[serde(default)]
+    pub(crate) sns: sns::State,
+    #[serde(default)]
+    pub(crate) sqs: sqs::State,
+    #[serde(default)]
+    pub(crate) ssm: ssm::State,
 }
 
 impl Region {
     fn new(name: &str) -> Region {
-        Region { ec2: ec2::State::new(name), rds: rds::State::default() }
+        Region {
+            ec2: ec2::State::new(name),
+            rds: rds::State::default(),
+            sns: sns::State::default(),
+            sqs: sqs::State::default(),
+            ssm: ssm::State::default(),
+        }
     }
 }
 
@@ -139,8 +151,8 @@ impl Cloud {
     }
 
     /// The value of a parameter of SSM, decrypted.
-    pub(crate) async fn parameter(&self, _region: &str, _name: &str) -> Option<String> {
-        None
+    pub(crate) async fn parameter(&self, region: &str, name: &str) -> Option<String> {
+        self.read(region, |region| region.parameter(name)).await
     }
 
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
@@ -149,10 +161,6 @@ impl Cloud {
 
     pub(crate) fn stop(&self) {
         self.stopping.send_replace(true);
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
     }
 
     /// Returns when the local cloud has been asked to stop.

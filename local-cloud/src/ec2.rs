@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use image::images;
 pub(crate) use instance::{Instance, InstanceState, StateReason};
 pub(crate) use vpc::{subnets, vpc_id};
 

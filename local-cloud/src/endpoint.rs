@@ -16,15 +16,17 @@ use tokio::net::TcpListener;
 
 use crate::cloud::Cloud;
 use crate::query::{self, Access, AwsError, Envelope, Form, Service};
-use crate::{ec2, rds};
+use crate::{ec2, json, rds, sns, sqs, ssm, sts};
 
 /// Larger than any request of these services may be (1 MiB for SQS).
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
-const QUERY_SERVICES: &[&Service] = &[&ec2::SERVICE, &rds::SERVICE];
+const QUERY_SERVICES: &[&Service] = &[&ec2::SERVICE, &rds::SERVICE, &sns::SERVICE, &sts::SERVICE];
+const JSON_SERVICES: &[&json::Service] = &[&sqs::SERVICE, &ssm::SERVICE];
 
 pub(crate) fn services() -> Vec<&'static str> {
-    QUERY_SERVICES.iter().map(|service| service.name).collect()
+    let query = QUERY_SERVICES.iter().map(|service| service.name);
+    query.chain(JSON_SERVICES.iter().map(|service| service.name)).collect()
 }
 
 pub(crate) async fn serve(cloud: Arc<Cloud>, listener: TcpListener) {
@@ -95,6 +97,9 @@ async fn dispatch(cloud: &Arc<Cloud>, headers: &HeaderMap, body: &Bytes, request
         );
         return xml_failure(Envelope::Query, &error, request_id);
     };
+    if let Some(service) = JSON_SERVICES.iter().find(|known| known.name == service) {
+        return answer_json(cloud, service, &region, headers, body, request_id).await;
+    }
     let Some(service) = QUERY_SERVICES.iter().find(|known| known.name == service) else {
         let error =
             AwsError::new("InvalidAction", format!("The local cloud does not have the service {service}"));
@@ -103,7 +108,7 @@ async fn dispatch(cloud: &Arc<Cloud>, headers: &HeaderMap, body: &Bytes, request
     let form = Form::parse(body);
     let action = form.get("Action").unwrap_or_default();
     let Some(operation) = service.operation(action) else {
-        cloud.calls.record(service.name, action, false);
+        cloud.calls.record(service.name, action, Access::Read);
         let message =
             format!("The action {action} is not valid: the local cloud does not have it in {}", service.name);
         return reply(
@@ -113,10 +118,55 @@ async fn dispatch(cloud: &Arc<Cloud>, headers: &HeaderMap, body: &Bytes, request
             request_id,
         );
     };
-    cloud.calls.record(service.name, action, operation.1 == Access::Change);
+    cloud.calls.record(service.name, action, operation.1);
     match service.answer(cloud, &region, operation, &form).await {
         Ok(xml) => reply(200, XML, service.success(action, xml, request_id), request_id),
         Err(error) => reply(error.status, XML, service.failure(&error, request_id), request_id),
+    }
+}
+
+async fn answer_json(
+    cloud: &Arc<Cloud>,
+    service: &json::Service,
+    region: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+    request_id: &str,
+) -> Reply {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let name = target.rsplit('.').next().unwrap_or_default();
+    let answer = match service.operation(target) {
+        None => {
+            cloud.calls.record(service.name, name, Access::Read);
+            let message = format!(
+                "The action {name} is not valid: the local cloud does not have it in {}",
+                service.name
+            );
+            Err(AwsError::new("InvalidAction", message))
+        }
+        Some(operation) => {
+            cloud.calls.record(service.name, name, operation.1);
+            match json::Document::parse(body) {
+                Err(error) => Err(error),
+                Ok(document) => {
+                    if service.name == sqs::SERVICE.name && name == "ReceiveMessage" {
+                        sqs::long_poll(cloud, region, &document).await;
+                    }
+                    service.answer(cloud, region, operation, &document).await
+                }
+            }
+        }
+    };
+    match answer {
+        Ok(value) => reply(200, service.content_type, value.to_string(), request_id),
+        Err(error) => {
+            let (body, query_error) = service.failure(&error);
+            let mut reply = reply(error.status, service.content_type, body, request_id);
+            if let Some(value) = query_error.and_then(|value| value.parse().ok()) {
+                reply.headers_mut().insert("x-amzn-query-error", value);
+            }
+            reply
+        }
     }
 }
 

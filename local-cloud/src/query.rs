@@ -34,6 +34,8 @@ pub(crate) type Answer = Result<Xml, AwsError>;
 pub(crate) enum Access {
     Read,
     Change,
+    /// Changes no resource, but what is in one: a message that is sent, received or deleted.
+    Effect,
 }
 
 /// One request to an operation: its parameters, and the region's resources that it may read and change.
@@ -88,7 +90,7 @@ impl Service {
             }
         };
         match access {
-            Access::Change => cloud.change(region, checked).await,
+            Access::Change | Access::Effect => cloud.change(region, checked).await,
             Access::Read => cloud.read(region, |current| checked(&mut current.clone())).await,
         }
     }

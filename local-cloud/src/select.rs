@@ -59,7 +59,7 @@ pub(crate) fn tag_values(filter: &str, tags: &std::collections::BTreeMap<String,
 }
 
 /// `*` stands for any text, `?` for one character.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let mut reached = vec![false; text.len() + 1];
     reached[0] = true;

@@ -1,6 +1,6 @@
 //! Attempts to get more than a tier has. What counts is the state of the whole cluster: it must be the same afterwards.
 
-use crate::harness::{FREE, PREMIUM, ask, value, world};
+use crate::harness::{FREE, PASSWORD, PREMIUM, ask, eventually, value, world};
 
 /// Known ways around a permission check on the text of a statement, and around a role that many people share.
 const ATTEMPTS: &[&str] = &[
@@ -58,6 +58,20 @@ const ATTEMPTS: &[&str] = &[
     "select setval('content_content_id_seq', 1)",
     "vacuum content",
     "reindex table content",
+    // What grants alone leave open to people who share a role.
+    "begin read write; alter role tier_free password 'stolen'; commit",
+    "begin read write; alter role tier_premium password 'stolen'; commit",
+    "alter role tier_premium set search_path = pg_catalog",
+    "alter role tier_premium in database music set row_security = off",
+    "do $$ begin execute 'alter role tier_premium set work_mem = 64'; end $$",
+    "select lo_create(4711)",
+    "select lo_from_bytea(4712, 'stored')",
+    "select query from pg_stat_activity",
+    "select * from pg_stat_get_activity(null)",
+    "select query_to_xml('select query from pg_stat_activity', true, true, '')",
+    "select pg_terminate_backend(pid) from generate_series(1, 100) as pid",
+    "select pg_advisory_lock(1)",
+    "select U&\"lo_cr\\0065ate\"(4713)",
 ];
 
 #[tokio::test]
@@ -91,6 +105,66 @@ async fn no_attempt_changes_anything() {
                 && record["sql"].as_str().is_some_and(|sql| sql.contains(attempt))
         });
         assert!(denied, "the audit has the attempts: {attempt}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_comes_in_its_turn_and_leaves_the_session_usable() {
+    let (_postgres, server) = world().await;
+    let client = server.connect(PREMIUM).await;
+    let error = client.prepare("select lo_create($1)").await.unwrap_err();
+    let refusal = error.as_db_error().unwrap();
+    assert_eq!(
+        (refusal.code().code(), refusal.message()),
+        ("42501", "permission denied: `lo_create` may not be used")
+    );
+    assert!(refusal.hint().unwrap().contains("`premium`"));
+    // Pipelined: what was sent before is answered, what was sent after too.
+    let (before, refused, after) = tokio::join!(
+        client.query("select 'before'", &[]),
+        client.query("select lo_create(1)", &[]),
+        client.query("select 'after'", &[])
+    );
+    assert!(before.is_ok() && refused.is_err() && after.is_ok());
+    // In a transaction it does what any error does.
+    ask(&client, "begin").await.unwrap();
+    assert_eq!(ask(&client, "alter role tier_premium password 'x'").await, Err("42501".to_owned()));
+    assert_eq!(ask(&client, "select 1").await, Err("25P02".to_owned()));
+    ask(&client, "rollback").await.unwrap();
+    assert_eq!(ask(&client, "selec 1").await, Err("42601".to_owned()));
+    assert_eq!(value(&client, "select 1").await, "1");
+    eventually("the audit has the person's own words", || {
+        server
+            .lines()
+            .iter()
+            .any(|line| line["sql"] == "alter role tier_premium password 'x'" && line["outcome"] == "denied")
+    });
+}
+
+#[tokio::test]
+async fn psql_describes_what_there_is() {
+    let (_postgres, server) = world().await;
+    for user in [FREE, PREMIUM] {
+        for command in [
+            "\\d",
+            "\\d content",
+            "\\d+ playlist",
+            "\\dt",
+            "\\dv",
+            "\\di",
+            "\\df",
+            "\\dn",
+            "\\dp",
+            "\\du",
+            "\\drds",
+            "\\l",
+            "\\sf record_play",
+            "\\dT",
+        ] {
+            let output = server.psql(user, PASSWORD, &["-c", command]);
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(stderr.is_empty(), "{command}: {stderr}");
+        }
     }
 }
 

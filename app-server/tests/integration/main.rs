@@ -7,6 +7,7 @@ mod access;
 mod escalation;
 mod harness;
 mod lifecycle;
+mod limits;
 mod operations;
 mod protocol;
 mod rules;

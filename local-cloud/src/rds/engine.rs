@@ -75,7 +75,7 @@ fn describe_orderable_db_instance_options(call: &mut Call<'_>) -> Answer {
         "db.r6g.large",
     ];
     let mut options = Vec::new();
-    for binaries in offered(call) {
+    if let Some(binaries) = offered(call) {
         let selected = classes.iter().filter(|class| wanted.is_none_or(|wanted| wanted == **class));
         options.extend(selected.map(|class| (*class, binaries.version.clone())));
     }

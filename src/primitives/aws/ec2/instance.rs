@@ -218,10 +218,16 @@ fn launch(call: &Call, name: &str, options: &Options, service: Option<&Service>)
     let instance_type = options.string("instance_type").unwrap_or_else(|| "t3.micro".to_owned());
     let image = image(call, options.string("image").as_deref().unwrap_or("al2023"))?;
     let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
-    let root = BlockDeviceMapping::builder()
-        .device_name(image.root_device_name().unwrap_or("/dev/xvda"))
-        .ebs(EbsBlockDevice::builder().volume_type(VolumeType::Gp3).encrypted(true).delete_on_termination(true).build())
+    let root_device = image.root_device_name().unwrap_or("/dev/xvda");
+    let in_image = image.block_device_mappings().iter().find(|mapping| mapping.device_name() == Some(root_device));
+    let volume = EbsBlockDevice::builder()
+        .volume_type(VolumeType::Gp3)
+        // Not left to the service: emulators want it said.
+        .set_volume_size(in_image.and_then(|mapping| mapping.ebs()).and_then(|volume| volume.volume_size()))
+        .encrypted(true)
+        .delete_on_termination(true)
         .build();
+    let root = BlockDeviceMapping::builder().device_name(root_device).ebs(volume).build();
     let metadata = InstanceMetadataOptionsRequest::builder()
         .http_tokens(HttpTokensState::Required)
         .http_endpoint(InstanceMetadataEndpointState::Enabled)

@@ -1,0 +1,10 @@
+//! The local cloud through its front door: a supervisor process, boto3 as the AWS client, real SQL and real sockets.
+
+mod ec2;
+mod harness;
+mod messaging;
+mod parameters;
+mod protocol;
+mod rds;
+mod service;
+mod supervisor;

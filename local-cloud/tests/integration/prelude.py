@@ -1,0 +1,78 @@
+import base64, json, os, time, urllib.request
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+ENDPOINT, FOLDER = os.environ["ENDPOINT"], os.environ["FOLDER"]
+
+
+def client(service, region="us-east-1"):
+    return boto3.client(service, endpoint_url=ENDPOINT, region_name=region, aws_access_key_id="local",
+                        aws_secret_access_key="local", config=Config(retries={"total_max_attempts": 1}))
+
+
+ec2, rds, sns, sqs, ssm, sts = (client(name) for name in ("ec2", "rds", "sns", "sqs", "ssm", "sts"))
+
+
+def refused(code, call, **arguments):
+    try:
+        answer = call(**arguments)
+    except ClientError as error:
+        assert error.response["Error"]["Code"] == code, error
+        return error.response["Error"]["Message"]
+    raise AssertionError(f"expected {code}, got {answer}")
+
+
+def wait(what, condition, seconds=60):
+    deadline = time.time() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.time() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+
+
+def get(url):
+    try:
+        return urllib.request.urlopen(url, timeout=5).read().decode()
+    except OSError:
+        return None
+
+
+def calls():
+    return json.loads(get(ENDPOINT + "/_local/calls"))
+
+
+KEY = b"ssh-ed25519 " + base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + b"k" * 32) + b" me"
+AMI = {image["Architecture"]: image["ImageId"] for image in ec2.describe_images(Owners=["amazon"])["Images"]}
+
+
+def user_data(image="web", port=8080, env={}, **more):
+    declared = dict(name="web", image=image, port=port, env=env, **more)
+    return "#!/bin/sh\n# ops-service: " + base64.b64encode(json.dumps(declared).encode()).decode() + "\nfalse\n"
+
+
+def launch(**arguments):
+    given = dict(ImageId=AMI["x86_64"], InstanceType="t3.micro", MinCount=1, MaxCount=1)
+    return ec2.run_instances(**given | arguments)["Instances"][0]["InstanceId"]
+
+
+def instance(id):
+    return ec2.describe_instances(InstanceIds=[id])["Reservations"][0]["Instances"][0]
+
+
+def reach(id, state):
+    return wait(f"{id} to be {state}", lambda: (found := instance(id))["State"]["Name"] == state and found)
+
+
+def database(id="db"):
+    return rds.describe_db_instances(DBInstanceIdentifier=id)["DBInstances"][0]
+
+
+DB = dict(DBInstanceIdentifier="db", Engine="postgres", DBInstanceClass="db.t3.micro", AllocatedStorage=20,
+          MasterUsername="owner", MasterUserPassword="correct-horse", DBName="music")
+
+
+def available(id="db"):
+    return wait(f"{id} to be available", lambda: (found := database(id))["DBInstanceStatus"] == "available" and found)
