@@ -23,7 +23,9 @@ pub(crate) enum Error {
     Output { source: io::Error },
     #[error("Ctrl-C cannot be handled: {source}")]
     Interrupt { source: ctrlc::Error },
-    #[error("nothing to run: stdin is a terminal")]
+    #[error("the terminal cannot be used: {source}")]
+    Terminal { source: io::Error },
+    #[error("nothing to run: the output is not a terminal, so there is no prompt")]
     NothingToRun,
     #[error("{after_rows} rows of the result had come when {source}")]
     CutResult { after_rows: u64, source: connection::Error },

@@ -1,6 +1,7 @@
 //! Ctrl-C: the first asks the server to stop the running statement, the second leaves at once.
 
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -12,6 +13,8 @@ pub(crate) const EXIT_CODE: u8 = 130;
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt {
     running: Arc<Mutex<Running>>,
+    /// At a prompt, Ctrl-C while nothing runs ends nothing.
+    stays: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -27,6 +30,10 @@ impl Interrupt {
         let handled = interrupt.clone();
         ctrlc::set_handler(move || handled.press())?;
         Ok(interrupt)
+    }
+
+    pub(crate) fn stay(&self) {
+        self.stays.store(true, Ordering::Relaxed);
     }
 
     /// From here a Ctrl-C goes to this session's statement.
@@ -53,6 +60,7 @@ impl Interrupt {
                 running.pressed = true;
                 eprintln!("\ncancelling; Ctrl-C again leaves without waiting");
             }
+            None if self.stays.load(Ordering::Relaxed) => {}
             _ => process::exit(EXIT_CODE.into()),
         }
     }

@@ -43,8 +43,26 @@ impl Runner {
         copy_input: &mut CopyInput<'_>,
     ) -> Result<Outcome, Error> {
         self.interrupt.watch(self.connection.canceller());
-        let answered = self.connection.query(&statement.text).map_err(Error::from);
-        let answered = answered.and_then(|()| self.receive(statement, name, copy_input));
+        let sent = self.connection.query(&statement.text);
+        self.answer(sent, statement, name, copy_input)
+    }
+
+    /// Runs one statement with the values of its parameters.
+    pub(crate) fn run_with(&mut self, sql: &str, arguments: &[String]) -> Result<Outcome, Error> {
+        let statement = Statement { text: sql.to_owned(), line: 1 };
+        self.interrupt.watch(self.connection.canceller());
+        let sent = self.connection.query_with(sql, arguments);
+        self.answer(sent, &statement, None, &mut |_| Ok(false))
+    }
+
+    fn answer(
+        &mut self,
+        sent: Result<(), connection::Error>,
+        statement: &Statement,
+        name: Option<&str>,
+        copy_input: &mut CopyInput<'_>,
+    ) -> Result<Outcome, Error> {
+        let answered = sent.map_err(Error::from).and_then(|()| self.receive(statement, name, copy_input));
         let interrupted = self.interrupt.finish();
         // What has come stays visible, whatever happened after it.
         let flushed = self.output.flush().map_err(|source| Error::Output { source });
@@ -130,10 +148,13 @@ impl Runner {
                     let body = frame.body.to_vec();
                     connection.parameter_status(&body);
                 }
-                b'Z' => return Ok(failed),
+                b'Z' => {
+                    connection.transaction = frame.body.first().copied().unwrap_or(b'I');
+                    return Ok(failed);
+                }
                 b'H' => copied_out = true,
-                // EmptyQueryResponse, CopyDone, NotificationResponse: nothing to show.
-                b'I' | b'c' | b'A' => {}
+                // EmptyQueryResponse, CopyDone, NotificationResponse; ParseComplete, BindComplete, NoData.
+                b'I' | b'c' | b'A' | b'1' | b'2' | b'n' => {}
                 other => return Err(broken(&format!("a message of type `{}`", char::from(other)))),
             }
         }

@@ -1,14 +1,16 @@
 //! A PostgreSQL of its own for each test, with TLS, and the client run against it.
 
 use std::fs::{self, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use pty_process::blocking::Pty;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
@@ -25,6 +27,7 @@ pub(crate) struct Server {
     pub(crate) ca: String,
     // Dropped in this order: the server stops before its folder goes.
     process: Postgres,
+    account: Account,
     folder: TempDir,
 }
 
@@ -33,8 +36,10 @@ struct Postgres(Child);
 impl Drop for Postgres {
     fn drop(&mut self) {
         // SIGQUIT: the server takes its children with it, which a kill of this process would not.
-        let _ = Command::new("kill").args(["-QUIT", &self.0.id().to_string()]).status();
-        let _ = self.0.wait();
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-QUIT", &self.0.id().to_string()]).status();
+            let _ = self.0.wait();
+        }
     }
 }
 
@@ -83,17 +88,18 @@ impl Server {
         // PostgreSQL cannot be given port 0, and another process may take the one that was free.
         for _ in 0..5 {
             let port = free_port();
-            let mut postgres = account.command("postgres");
-            postgres.arg("-D").arg(&data).arg("-k").arg(&home).args(["-p", &port.to_string()]);
-            let log = fs::File::create(folder.path().join("postgres.log")).expect("the folder is ours");
-            let child = postgres.stderr(log).stdout(Stdio::null()).spawn().expect("postgres starts");
-            let mut process = Postgres(child);
-            if becomes_ready(&mut process.0, port) {
-                return Self { port, ca, process, folder };
+            if let Some(process) = launch(&account, folder.path(), port) {
+                return Self { port, ca, process, account, folder };
             }
         }
         let log = fs::read_to_string(folder.path().join("postgres.log")).unwrap_or_default();
         panic!("PostgreSQL did not start in five attempts: {log}");
+    }
+
+    /// Stops the server and starts it again where it was.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.process = launch(&self.account, self.folder.path(), self.port).expect("the port is still free");
     }
 
     /// The client, pointed at this server as its owner.
@@ -105,6 +111,21 @@ impl Server {
             .env("PGUSER", USER)
             .env("PGDATABASE", "postgres")
             .env("PGPASSWORD", PASSWORD)
+    }
+
+    /// The client on a terminal, as `client` has it.
+    pub(crate) fn terminal<const N: usize>(&self, arguments: [&str; N]) -> Terminal {
+        Terminal::open(self.client(arguments).env("TERM", "xterm-256color").env("NO_COLOR", "1"))
+    }
+
+    /// The client on a terminal, with nothing that would give it the password.
+    pub(crate) fn terminal_without_password<const N: usize>(&self, arguments: [&str; N]) -> Terminal {
+        Terminal::open(self.client(arguments).without("PGPASSWORD"))
+    }
+
+    /// Where the client runs and has its home.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What psql prints for the same statement.
@@ -231,6 +252,84 @@ impl Run {
     }
 }
 
+/// The client on a pseudo terminal: keys go in, what it draws comes out.
+pub(crate) struct Terminal {
+    keyboard: Arc<Pty>,
+    screen: Arc<Mutex<String>>,
+    /// How much of the screen was looked at.
+    seen: usize,
+    pub(crate) process: Child,
+}
+
+impl Terminal {
+    fn open(client: Client) -> Self {
+        let (pty, pts) = pty_process::blocking::open().expect("a pseudo terminal");
+        pty.resize(pty_process::Size::new(30, 100)).expect("it is open");
+        let mut command = pty_process::blocking::Command::new(client.command.get_program()).env_clear();
+        if let Some(folder) = client.command.get_current_dir() {
+            command = command.current_dir(folder);
+        }
+        for (name, value) in client.command.get_envs() {
+            if let Some(value) = value {
+                command = command.env(name, value);
+            }
+        }
+        let process = command.args(client.command.get_args()).spawn(pts).expect("the client starts");
+        let keyboard = Arc::new(pty);
+        let screen = Arc::new(Mutex::new(String::new()));
+        let (reader, drawn) = (Arc::clone(&keyboard), Arc::clone(&screen));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = (&*reader).read(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
+                // A terminal answers where its cursor is; the line editor waits for that.
+                for _ in text.matches("\x1b[6n") {
+                    let _ = (&*reader).write_all(b"\x1b[1;1R");
+                }
+                drawn.lock().expect("no panic holds it").push_str(&text);
+            }
+        });
+        Self { keyboard, screen, seen: 0, process }
+    }
+
+    pub(crate) fn keys(&mut self, keys: &str) {
+        (&*self.keyboard).write_all(keys.as_bytes()).expect("the client reads");
+    }
+
+    /// Waits until `text` is drawn after what was waited for before; gives all that was drawn since.
+    #[track_caller]
+    pub(crate) fn shows(&mut self, text: &str) -> String {
+        let started = Instant::now();
+        loop {
+            let screen = self.screen.lock().expect("no panic holds it").clone();
+            if let Some(at) = screen[self.seen..].find(text) {
+                let from = self.seen;
+                self.seen += at + text.len();
+                return screen[from..self.seen].to_owned();
+            }
+            assert!(started.elapsed() < PATIENCE, "waited for {text:?} after {:?}", &screen[self.seen..]);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn ends(&mut self, code: i32) {
+        let mut status = None;
+        eventually("the client to end", || {
+            status = self.process.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        assert_eq!(status.and_then(|status| status.code()), Some(code));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// Polls `condition` until it holds.
 #[track_caller]
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
@@ -244,6 +343,17 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").port()
+}
+
+/// `None` if the process ended instead of answering.
+fn launch(account: &Account, folder: &Path, port: u16) -> Option<Postgres> {
+    let home = folder.join("postgres");
+    let mut postgres = account.command("postgres");
+    postgres.arg("-D").arg(home.join("data")).arg("-k").arg(&home).args(["-p", &port.to_string()]);
+    let log = fs::File::create(folder.join("postgres.log")).expect("the folder is ours");
+    let child = postgres.stderr(log).stdout(Stdio::null()).spawn().expect("postgres starts");
+    let mut process = Postgres(child);
+    becomes_ready(&mut process.0, port).then_some(process)
 }
 
 /// False if the process ended instead.

@@ -6,6 +6,7 @@ mod formats;
 mod harness;
 mod interrupt;
 mod login;
+mod prompt;
 mod results;
 mod scripts;
 mod state_file;
