@@ -21,6 +21,8 @@ pub(crate) enum Error {
     CopyInput { source: io::Error },
     #[error("cannot write the result: {source}")]
     Output { source: io::Error },
+    #[error("whoever reads the output has left, so the rest was not run")]
+    NobodyReads,
     #[error("Ctrl-C cannot be handled: {source}")]
     Interrupt { source: ctrlc::Error },
     #[error("the terminal cannot be used: {source}")]

@@ -13,6 +13,7 @@ mod interrupt;
 mod one_shot;
 mod output;
 mod password;
+mod progress;
 mod prompt;
 mod run;
 mod script;

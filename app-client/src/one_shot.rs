@@ -46,8 +46,15 @@ pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Resu
         runner.execute("begin")?;
     }
     let mut worst = Outcome::Done;
-    for source in sources {
-        match run_source(&mut runner, source, &variables, on_error)? {
+    let mut sources = sources.into_iter();
+    while let Some(source) = sources.next() {
+        let outcome = match run_source(&mut runner, source, &variables, on_error) {
+            Err(error) if error.is_closed_output() && (sources.len() > 0 || single_transaction) => {
+                return Err(Error::NobodyReads);
+            }
+            outcome => outcome?,
+        };
+        match outcome {
             Outcome::Done => {}
             Outcome::Failed if on_error == OnError::Continue => worst = Outcome::Failed,
             outcome => {
@@ -111,7 +118,12 @@ fn run_script(
     let mut worst = Outcome::Done;
     while let Some(statement) = script.next()? {
         let name = script.name().to_owned();
-        let outcome = runner.run(&statement, Some(&name), &mut |line| Ok(script.copy_line(line)?))?;
+        let outcome = match runner.run(&statement, Some(&name), &mut |line| Ok(script.copy_line(line)?)) {
+            Err(error) if error.is_closed_output() && matches!(script.next(), Ok(Some(_))) => {
+                return Err(Error::NobodyReads);
+            }
+            outcome => outcome?,
+        };
         match outcome {
             Outcome::Done => {}
             Outcome::Failed if on_error == OnError::Continue => worst = Outcome::Failed,

@@ -79,6 +79,11 @@ impl Output {
         Ok(Self { sink, buffer: Vec::with_capacity(2 * BUFFER), style, screen })
     }
 
+    /// Whether the rows go to a screen.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.screen.is_some()
+    }
+
     /// Starts a result with these columns.
     pub(crate) fn begin(&mut self, columns: Vec<Column>) -> Box<dyn RowWriter> {
         let Style { format, tuples_only } = self.style;

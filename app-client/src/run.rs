@@ -7,8 +7,12 @@ use crate::connection::{self, Connection};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, RowBuffer, RowWriter, columns};
+use crate::progress::Progress;
 use crate::script::Statement;
 use crate::server_message::ServerMessage;
+
+/// Looking at the clock for each row would cost more than printing it.
+const ROWS_BETWEEN_LOOKS: u64 = 4096;
 
 /// How a statement, or a string of several, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,15 +102,27 @@ impl Runner {
         let mut receiving: Option<Receiving> = None;
         let mut failed = false;
         let mut copied_out = false;
+        let mut progress = Progress::start();
         loop {
             let frame = match connection.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
+                    // Rows on the screen speak for themselves.
+                    match receiving.as_ref().map_or(0, |result| result.rows) {
+                        rows if rows == 0 || !output.is_watched() => progress.tick(rows),
+                        _ => {}
+                    }
                     output.idle(receiving.as_mut().map(|result| result.writer.as_mut())).map_err(written)?;
                     continue;
                 }
-                Err(source) => return Err(cut(receiving, output, source)),
+                Err(source) => {
+                    progress.clear();
+                    return Err(cut(receiving, output, source));
+                }
             };
+            if frame.tag != b'D' || output.is_watched() {
+                progress.clear();
+            }
             match frame.tag {
                 b'D' => {
                     let result = receiving.as_mut().ok_or_else(|| broken("a row without columns"))?;
@@ -114,6 +130,9 @@ impl Runner {
                         .read(frame.body, result.columns)
                         .ok_or_else(|| broken("a row that is not as announced"))?;
                     result.rows += 1;
+                    if result.rows % ROWS_BETWEEN_LOOKS == 0 && !output.is_watched() {
+                        progress.tick(result.rows);
+                    }
                     output.row(result.writer.as_mut(), row).map_err(written)?;
                 }
                 b'T' => {
@@ -121,17 +140,20 @@ impl Runner {
                     let count = columns.len();
                     receiving = Some(Receiving { writer: output.begin(columns), columns: count, rows: 0 });
                 }
-                b'C' => match receiving.take() {
-                    Some(mut result) => output.end(result.writer.as_mut(), result.rows).map_err(written)?,
-                    None if output.style.shows_tags() => {
-                        let tag = frame.body.split(|byte| *byte == 0).next().unwrap_or_default();
+                b'C' => {
+                    let tag = frame.body.split(|byte| *byte == 0).next().unwrap_or_default();
+                    let had_rows = receiving.is_some();
+                    if let Some(mut result) = receiving.take() {
+                        output.end(result.writer.as_mut(), result.rows).map_err(written)?;
+                    }
+                    // Of the statements with rows only a write with RETURNING says more with its tag.
+                    if output.style.shows_tags() && (!had_rows || is_write(tag)) {
                         // After the data of a COPY TO STDOUT the tag would be taken for a row of it.
                         if !std::mem::take(&mut copied_out) {
                             output.raw(&[tag, b"\n"].concat()).map_err(written)?;
                         }
                     }
-                    None => {}
-                },
+                }
                 b'E' | b'N' => {
                     let message = ServerMessage::parse(frame.body);
                     if frame.tag == b'E' {
@@ -159,6 +181,10 @@ impl Runner {
             }
         }
     }
+}
+
+fn is_write(tag: &[u8]) -> bool {
+    ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|word| tag.starts_with(word.as_bytes()))
 }
 
 fn broken(what: &str) -> Error {

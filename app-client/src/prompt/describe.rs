@@ -11,7 +11,7 @@ pub(super) fn statements(command: &str, name: &str) -> Option<Vec<String>> {
              pg_catalog.pg_get_userbyid(c.relowner) as \"Owner\" \
              from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
              where c.relkind in ({kinds}) and {} order by 1, 2",
-            filter("c.relname", "n.nspname", name)
+            filter("c.relname", "pg_catalog.pg_table_is_visible(c.oid)", name)
         )
     };
     Some(match command {
@@ -29,7 +29,7 @@ pub(super) fn statements(command: &str, name: &str) -> Option<Vec<String>> {
              case p.prokind when 'a' then 'agg' when 'w' then 'window' when 'p' then 'proc' else 'func' end as \"Type\" \
              from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
              where {} order by 1, 2, 4",
-            filter("p.proname", "n.nspname", name)
+            filter("p.proname", "pg_catalog.pg_function_is_visible(p.oid)", name)
         )],
         "dn" => vec![
             "select nspname as \"Name\", pg_catalog.pg_get_userbyid(nspowner) as \"Owner\" \
@@ -81,10 +81,10 @@ fn table(name: &str) -> Vec<String> {
     ]
 }
 
-/// With a name the matching ones (`*` stands for anything); without, those of the user's own schemas.
-fn filter(name_column: &str, schema_column: &str, pattern: &str) -> String {
+/// With a pattern the matching ones (`*` stands for anything); without, those on the user's path.
+fn filter(name_column: &str, visible: &str, pattern: &str) -> String {
     if pattern.is_empty() {
-        return format!("{schema_column} !~ '^pg_' and {schema_column} <> 'information_schema'");
+        return format!("{visible} and n.nspname <> 'pg_catalog'");
     }
     let (schema, name) = match pattern.split_once('.') {
         Some((schema, name)) => (Some(schema), name),
@@ -103,8 +103,8 @@ fn filter(name_column: &str, schema_column: &str, pattern: &str) -> String {
         format!("{column} like {} escape '!'", literal(&like))
     };
     match schema {
-        Some(schema) => format!("{} and {}", like(schema_column, schema), like(name_column, name)),
-        None => like(name_column, name),
+        Some(schema) => format!("{} and {}", like("n.nspname", schema), like(name_column, name)),
+        None => format!("{visible} and {}", like(name_column, name)),
     }
 }
 

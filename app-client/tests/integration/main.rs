@@ -10,4 +10,5 @@ mod prompt;
 mod results;
 mod scripts;
 mod state_file;
+mod terminal;
 mod tls;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{PASSWORD, Server, Terminal, USER};
+use crate::harness::{PASSWORD, Server, USER};
+use crate::terminal::Terminal;
 
 const PROMPT: &str = "owner postgres=> ";
 
@@ -182,4 +183,15 @@ fn the_first_rows_are_on_the_screen_while_the_rest_is_computed() {
     let mut aligned = server.terminal(["-c", statement]);
     aligned.shows(" g | ");
     aligned.shows(" 1 | xxx");
+}
+
+#[test]
+fn a_long_statement_says_that_it_is_still_running() {
+    let server = Server::start();
+    let mut terminal = begin(&server);
+    terminal.keys("select pg_sleep(2.5), 'done' as x;\r");
+    terminal.shows("1 s; Ctrl-C cancels");
+    terminal.shows("2 s; Ctrl-C cancels");
+    // The line is wiped before the result.
+    terminal.shows("\r\x1b[K pg_sleep |  x");
 }
