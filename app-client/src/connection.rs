@@ -12,7 +12,7 @@ mod tls;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
@@ -98,9 +98,11 @@ impl Connection {
             transaction: b'I',
             canceller,
         };
-        let password_from = connection
-            .log_in(target, passwords)
-            .map_err(|error| error.before_login(&target.address.to_string()))?;
+        let password_from = connection.log_in(target, passwords).map_err(|error| {
+            // What was typed wrong once should be asked for again.
+            passwords.forget();
+            error.before_login(&target.address.to_string())
+        })?;
         observe(Leg::LoggedIn { password_from });
         connection.reader.trust();
         Ok(connection)
@@ -260,18 +262,6 @@ fn encryption(target: &Target) -> Result<Encryption, Error> {
     let Some(verification) = target.verification else { return Ok(Encryption::Disable) };
     let tls = Tls::new(verification, &target.authorities, &target.server_name)?;
     Ok(if target.tls_required { Encryption::Required(tls) } else { Encryption::IfOffered(tls) })
-}
-
-/// The place in `started.elapsed()` terms where waiting for a login message ends.
-struct Deadline {
-    started: Instant,
-    limit: Duration,
-}
-
-impl Deadline {
-    fn passed(&self) -> bool {
-        self.started.elapsed() > self.limit
-    }
 }
 
 /// A message that the protocol does not allow where it came.

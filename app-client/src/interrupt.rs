@@ -4,6 +4,7 @@ use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::connection::Canceller;
 
@@ -44,6 +45,18 @@ impl Interrupt {
     /// The statement is over. True if Ctrl-C was pressed while it ran.
     pub(crate) fn finish(&self) -> bool {
         std::mem::take(&mut *self.lock()).pressed
+    }
+
+    /// Waits, unless Ctrl-C is pressed. False if it was.
+    pub(crate) fn pause(&self, pause: Duration) -> bool {
+        let started = Instant::now();
+        loop {
+            let left = pause.saturating_sub(started.elapsed());
+            if self.lock().pressed || left.is_zero() {
+                return !self.lock().pressed;
+            }
+            thread::sleep(left.min(Duration::from_millis(20)));
+        }
     }
 
     fn press(&self) {

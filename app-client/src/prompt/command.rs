@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::time::Duration;
 
 use super::{Next, Session, describe, operation};
 use crate::error::Error;
@@ -15,6 +16,7 @@ const HELP: &str = "\
   \\dn \\du \\l         schemas, roles, databases
   \\op [NAME ARGS]    a named operation of the platform; alone, lists them
   \\g \\gx             run the statement, or the last one; \\gx shows it expanded
+  \\watch [SECONDS]   run the last statement again and again, until Ctrl-C
   \\x                 a line for each column, on or off
   \\format NAME       aligned, expanded, csv, json, ndjson, markdown
   \\t                 rows only, on or off
@@ -53,6 +55,7 @@ impl Session {
             "conninfo" => self.show_connection(),
             "i" => self.include(rest)?,
             "op" => self.operation(rest)?,
+            "watch" => self.watch(rest)?,
             "g" | "gx" => println!("there is no statement to run yet"),
             _ => match describe::statements(name, rest) {
                 Some(statements) => {
@@ -133,6 +136,29 @@ impl Session {
                 return Ok(());
             }
         }
+    }
+
+    /// Repeats the last statement until it fails or Ctrl-C is pressed.
+    fn watch(&mut self, seconds: &str) -> Result<(), Error> {
+        // psql's default.
+        let seconds: f64 = if seconds.is_empty() { 2.0 } else { seconds.parse().unwrap_or(-1.0) };
+        let Ok(pause) = Duration::try_from_secs_f64(seconds) else {
+            eprintln!("error: expected a number of seconds, such as `\\watch 2`");
+            return Ok(());
+        };
+        let Some(statement) = self.last.clone() else {
+            eprintln!("error: there is no statement to repeat yet");
+            return Ok(());
+        };
+        while self.attempt(&statement)? == Some(Outcome::Done) {
+            self.runner.interrupt.watch(self.runner.connection.canceller());
+            let undisturbed = self.runner.interrupt.pause(pause);
+            self.runner.interrupt.finish();
+            if !undisturbed {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn operation(&mut self, line: &str) -> Result<(), Error> {

@@ -195,3 +195,30 @@ fn a_long_statement_says_that_it_is_still_running() {
     // The line is wiped before the result.
     terminal.shows("\r\x1b[K pg_sleep |  x");
 }
+
+#[test]
+fn watch_repeats_the_last_statement_until_ctrl_c() {
+    let server = Server::start();
+    server.psql(&["-c", "create sequence beat"]);
+    let mut terminal = begin(&server);
+    terminal.keys("select nextval('beat') as beat;\r");
+    terminal.shows("    1\r\n");
+    terminal.keys("\\watch 0.1\r");
+    terminal.shows("    2\r\n");
+    terminal.shows("    4\r\n");
+    terminal.keys("\x03");
+    terminal.shows(PROMPT);
+}
+
+#[test]
+fn data_cannot_command_the_terminal_in_any_format() {
+    let server = Server::start();
+    for arguments in [["--csv", "-c"], ["--json", "-c"], ["-t", "-c"], ["-x", "-c"]] {
+        let sql = "select E'\\x1b]0;owned\\x07' || U&'\\009b' as x, 'end' || 'ed' as y";
+        let mut terminal = server.terminal([arguments[0], arguments[1], sql]);
+        let drawn = terminal.shows("ended");
+        assert!(drawn.contains("]0;owned") && !drawn.contains(['\x1b', '\x07', '\u{9b}']), "{drawn:?}");
+    }
+    let mut copy = server.terminal(["-c", "copy (select E'\\x1b]0;owned', 'end' || 'ed') to stdout"]);
+    assert!(!copy.shows("ended").contains('\x1b'));
+}
