@@ -18,6 +18,7 @@ use bytes::BytesMut;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
+pub(crate) use ask::Answer;
 pub(crate) use error::Error;
 pub(crate) use frame::Frame;
 pub(crate) use stream::Address;

@@ -29,7 +29,7 @@ pub(crate) enum Error {
     Terminal { source: io::Error },
     #[error("nothing to run: the output is not a terminal, so there is no prompt")]
     NothingToRun,
-    #[error("{after_rows} rows of the result had come when {source}")]
+    #[error("{after_rows} {} of the result had come when {source}", if *after_rows == 1 { "row" } else { "rows" })]
     CutResult { after_rows: u64, source: connection::Error },
 }
 

@@ -7,6 +7,7 @@ mod caution;
 mod command;
 mod describe;
 mod editor;
+mod explain;
 mod names;
 mod operation;
 

@@ -19,6 +19,13 @@ pub(super) fn writes(sql: &str) -> bool {
         || begins_with(sql, "with") && words(sql).any(|word| writing.iter().any(|w| word.eq_ignore_ascii_case(w)))
 }
 
+/// A statement that may be run to see how it runs. What a function does is not known, which is why
+/// this is for a person who typed the statement, not for a program.
+pub(super) fn is_read(sql: &str) -> bool {
+    let reading = ["select", "table", "values", "with"];
+    reading.iter().any(|word| begins_with(sql, word)) && !writes(sql)
+}
+
 fn words(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(|character: char| !(character.is_alphanumeric() || character == '_'))
         .filter(|word| !word.is_empty())
@@ -38,6 +45,7 @@ mod tests {
 
     #[test]
     fn writes_are_told_from_reads() {
+        assert!(is_read("select 1") && is_read("table t") && !is_read("delete from t") && !is_read("vacuum"));
         assert!(writes("with gone as (delete from t returning *) select * from gone"));
         assert!(!writes("with t as (select 1) select * from t") && !writes("table t"));
     }

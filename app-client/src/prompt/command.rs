@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::BufReader;
 use std::time::Duration;
 
-use super::{Next, Session, describe, operation};
+use super::{Next, Session, caution, describe, explain, operation};
+use crate::connection::Answer;
 use crate::error::Error;
-use crate::output::Format;
+use crate::output::{Format, cell};
 use crate::run::Outcome;
 use crate::script::{Script, Statement};
 
@@ -16,6 +17,7 @@ const HELP: &str = "\
   \\dn \\du \\l         schemas, roles, databases
   \\op [NAME ARGS]    a named operation of the platform; alone, lists them
   \\g \\gx             run the statement, or the last one; \\gx shows it expanded
+  \\explain [SQL]      how the server runs it, or the last statement: a read is run, a write is not
   \\watch [SECONDS]   run the last statement again and again, until Ctrl-C
   \\x                 a line for each column, on or off
   \\format NAME       aligned, expanded, csv, json, ndjson, markdown
@@ -56,6 +58,7 @@ impl Session {
             "i" => self.include(rest)?,
             "op" => self.operation(rest)?,
             "watch" => self.watch(rest)?,
+            "explain" => self.explain(rest)?,
             "g" | "gx" => println!("there is no statement to run yet"),
             _ => match describe::statements(name, rest) {
                 Some(statements) => {
@@ -136,6 +139,38 @@ impl Session {
                 return Ok(());
             }
         }
+    }
+
+    fn explain(&mut self, sql: &str) -> Result<(), Error> {
+        let sql = match (sql, &self.last) {
+            ("", None) => {
+                eprintln!("error: there is no statement to explain yet");
+                return Ok(());
+            }
+            ("", Some(last)) => last.text.clone(),
+            (sql, _) => sql.to_owned(),
+        };
+        if !self.runner.connection.is_alive() && !self.reconnect() {
+            return Ok(());
+        }
+        // ANALYZE runs the statement; a write must not happen because somebody asked how it would.
+        let analyze = if caution::is_read(&sql) { "analyze, " } else { "" };
+        let question = format!("explain ({analyze}format json) {sql}");
+        self.runner.interrupt.watch(self.runner.connection.canceller());
+        let answer = self.runner.connection.ask(&question);
+        self.runner.interrupt.finish();
+        match answer {
+            Ok(Answer { error: Some(error), .. }) => eprintln!("{}", error.render(&question, 1)),
+            Ok(answer) => {
+                let plan = answer.rows.into_iter().flatten().flatten().next().unwrap_or_default();
+                let shown = explain::tree(&plan).unwrap_or(plan);
+                println!("{}", cell::visible(&shown));
+            }
+            Err(error) => {
+                self.survived(Err(error.into()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Repeats the last statement until it fails or Ctrl-C is pressed.

@@ -4,6 +4,7 @@ mod check;
 mod doctor;
 mod formats;
 mod harness;
+mod hostile;
 mod interrupt;
 mod login;
 mod prompt;

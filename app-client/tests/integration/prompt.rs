@@ -222,3 +222,25 @@ fn data_cannot_command_the_terminal_in_any_format() {
     let mut copy = server.terminal(["-c", "copy (select E'\\x1b]0;owned', 'end' || 'ed') to stdout"]);
     assert!(!copy.shows("ended").contains('\x1b'));
 }
+
+#[test]
+fn explain_shows_a_tree_and_does_not_run_a_write() {
+    let server = Server::start();
+    server.psql(&[
+        "-c",
+        "create table t as select g as a from generate_series(1, 1000) g",
+        "-c",
+        "analyze t",
+    ]);
+    let mut terminal = begin(&server);
+    terminal.keys("\\explain select count(*) from t where a > 10;\r");
+    terminal.shows("Aggregate");
+    terminal.shows("-> Seq Scan on t (a > 10)");
+    terminal.shows("ms to plan");
+    terminal.keys("\\explain delete from t where a = 1\r");
+    terminal.shows("ModifyTable on t");
+    terminal.shows("not run; these are the planner's estimates");
+    terminal.keys("\\explain select nope\r");
+    terminal.shows("42703");
+    assert_eq!(server.psql(&["-Atc", "select count(*) from t"]), b"1000\n");
+}
