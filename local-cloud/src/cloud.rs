@@ -163,6 +163,10 @@ impl Cloud {
         self.stopping.send_replace(true);
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// Returns when the local cloud has been asked to stop.
     pub(crate) async fn stopping(&self) {
         let mut stopping = self.stopping.subscribe();

@@ -1,8 +1,11 @@
 //! RDS for PostgreSQL: instances, snapshots, subnet groups, the engine's versions and tags. A request only says what a database shall
 //! become (`creating`, `modifying`, `deleting`); `database` makes that real with a PostgreSQL of this machine.
 
+mod create;
 mod engine;
 mod instance;
+mod settings;
+mod show;
 mod snapshot;
 mod subnet_group;
 mod tag;
@@ -25,6 +28,7 @@ pub(crate) const SERVICE: Service = Service {
     namespace: "http://rds.amazonaws.com/doc/2014-10-31/",
     envelope: Envelope::Query,
     operations: &[
+        create::OPERATIONS,
         instance::OPERATIONS,
         snapshot::OPERATIONS,
         subnet_group::OPERATIONS,

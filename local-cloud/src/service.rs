@@ -189,10 +189,9 @@ impl Plan {
     ) -> Option<ExitStatus> {
         let process = child.id().and_then(Process::of);
         self.remember(process.clone()).await;
-        for stream in [child.stdout.take().map(into_reader), child.stderr.take().map(into_reader)] {
-            if let Some(stream) = stream {
-                tokio::spawn(copy_lines(stream, self.console.clone()));
-            }
+        let (output, errors) = (child.stdout.take().map(into_reader), child.stderr.take().map(into_reader));
+        for stream in output.into_iter().chain(errors) {
+            tokio::spawn(copy_lines(stream, self.console.clone()));
         }
         let answers = async {
             while TcpStream::connect(self.address).await.is_err() {

@@ -150,7 +150,9 @@ async fn forget(cloud: &Cloud) {
     // A resource id is never used twice, so what is unknown now stays unknown; what is being made is known already.
     for kind in ["instances", "snapshots"] {
         let regions = std::fs::read_dir(cloud.folder.databases().join(kind)).into_iter().flatten().flatten();
-        for home in regions.flat_map(|region| std::fs::read_dir(region.path()).into_iter().flatten().flatten()) {
+        for home in
+            regions.flat_map(|region| std::fs::read_dir(region.path()).into_iter().flatten().flatten())
+        {
             if !kept.contains(home.file_name().to_string_lossy().as_ref()) {
                 remove_folder(&home.path());
             }

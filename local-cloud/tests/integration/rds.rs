@@ -11,7 +11,8 @@ pub(crate) fn query(port: &str, user: &str, password: &str, statement: &str) -> 
     runtime.block_on(async {
         let config = format!("host=127.0.0.1 port={port} user={user} password={password} dbname=music");
         let words = |error: tokio_postgres::Error| format!("{error}: {:?}", error.as_db_error());
-        let (client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.map_err(words)?;
+        let (client, connection) =
+            tokio_postgres::connect(&config, tokio_postgres::NoTls).await.map_err(words)?;
         tokio::spawn(connection);
         let rows = client.simple_query(statement).await.map_err(words)?;
         let first = rows.iter().find_map(|message| match message {
@@ -42,7 +43,10 @@ assert found["StorageEncrypted"] and found["TagList"] == [dict(Key="ops:stack", 
 print(found["Endpoint"]["Port"])
 "#,
     );
-    assert_eq!(sql(&port, "create table t (a int); insert into t values (7); select a from t").as_deref(), Ok("7"));
+    assert_eq!(
+        sql(&port, "create table t (a int); insert into t values (7); select a from t").as_deref(),
+        Ok("7")
+    );
     assert_eq!(sql(&port, "select rolsuper from pg_roles where rolname = current_user").as_deref(), Ok("f"));
     assert_eq!(sql(&port, "select pg_has_role('rds_superuser', 'member')").as_deref(), Ok("t"));
     assert_eq!(sql(&port, "show fsync").as_deref(), Ok("on"));
