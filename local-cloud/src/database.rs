@@ -77,6 +77,10 @@ impl Cloud {
     pub(crate) fn database_home(&self, region: &str, resource_id: &str) -> PathBuf {
         self.folder.databases().join("instances").join(region).join(resource_id)
     }
+
+    pub(crate) fn snapshot_home(&self, region: &str, resource_id: &str) -> PathBuf {
+        self.folder.databases().join("snapshots").join(region).join(resource_id)
+    }
 }
 
 struct Keeper {
@@ -101,7 +105,7 @@ impl Keeper {
     }
 
     fn snapshot_home(&self, id: &str) -> PathBuf {
-        self.cloud.folder.databases().join("snapshots").join(&self.region).join(id)
+        self.cloud.snapshot_home(&self.region, id)
     }
 
     fn cluster(&self, database: &Database) -> Result<Cluster, Error> {

@@ -10,7 +10,7 @@ mod snapshot;
 mod subnet_group;
 mod tag;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ pub(crate) const SERVICE: Service = Service {
 pub(crate) struct State {
     pub(crate) instances: BTreeMap<String, Database>,
     pub(crate) snapshots: BTreeMap<String, Snapshot>,
+    /// Whose data is still to be removed.
+    #[serde(default)]
+    pub(crate) deleted_snapshots: BTreeSet<String>,
     pub(crate) subnet_groups: BTreeMap<String, subnet_group::SubnetGroup>,
 }
 
