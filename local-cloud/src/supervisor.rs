@@ -20,7 +20,8 @@ use crate::{Error, Running, Settings, database, endpoint, machine};
 /// How often what has had its time is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// Serves the local cloud of this folder until it is told to stop.
+/// Serves the local cloud of this folder until it is told to stop. Needs a multi-threaded runtime, because the state is written to disk
+/// in between requests.
 pub async fn serve(settings: Settings) -> Result<(), Error> {
     let folder = Folder::open(&settings.folder)?;
     let _lock = folder.lock()?;

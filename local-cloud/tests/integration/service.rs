@@ -84,3 +84,19 @@ assert reason["Code"] == "Server.InternalError" and f"port {port} of 127." in re
 "##,
     );
 }
+
+#[test]
+fn a_machine_runs_even_if_its_service_does_not() {
+    Cloud::start().python(
+        r##"
+i = launch(UserData=user_data(image="broken"))
+reach(i, "running")
+wait("the console", lambda: "next try in" in ec2.get_console_output(InstanceId=i)["Output"])
+i = launch(UserData=user_data(image="silent"))
+reach(i, "running")
+assert not any(one["service"]["ready"] for one in json.loads(get(ENDPOINT + "/_local/status"))["instances"])
+ec2.terminate_instances(InstanceIds=[i])
+reach(i, "terminated")
+"##,
+    );
+}
