@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postgres::config::SslMode;
-use postgres::{Client, Config};
+use postgres::{CancelToken, Client, Config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -24,10 +24,39 @@ pub struct Login {
     pub password: Secret,
 }
 
+/// A session, and how to reach its server beside it.
+pub struct Session {
+    client: Client,
+    tls: MakeRustlsConnect,
+}
+
+/// What stops the statement that a session runs, from another thread.
+pub struct Canceller {
+    token: CancelToken,
+    tls: MakeRustlsConnect,
+}
+
+impl Session {
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    pub fn canceller(&self) -> Canceller {
+        Canceller { token: self.client.cancel_token(), tls: self.tls.clone() }
+    }
+}
+
+impl Canceller {
+    /// Asks the server to cancel what the session runs.
+    pub fn cancel(self) -> Result<(), Error> {
+        self.token.cancel_query(self.tls).map_err(|error| failure("cancel", &error))
+    }
+}
+
 /// Connects with TLS, verified against the authorities in the PEM file `authority`.
 ///
 /// Fails with the SQLSTATE as code where the server refused (`28P01` wrong password), with kind `unavailable` where there was no answer.
-pub fn connect(login: &Login, authority: &Path) -> Result<Client, Error> {
+pub fn connect(login: &Login, authority: &Path) -> Result<Session, Error> {
     let mut roots = rustls::RootCertStore::empty();
     let unreadable = |reason: String| {
         Error::invalid(format!("cannot read the certificates in {}: {reason}", authority.display()))
@@ -42,7 +71,8 @@ pub fn connect(login: &Login, authority: &Path) -> Result<Client, Error> {
         .map_err(|error| Error::internal(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Config::new()
+    let tls = MakeRustlsConnect::new(tls);
+    let client = Config::new()
         .host(&login.host)
         .port(login.port)
         .dbname(&login.database)
@@ -51,13 +81,14 @@ pub fn connect(login: &Login, authority: &Path) -> Result<Client, Error> {
         .application_name("ops")
         .ssl_mode(SslMode::Require)
         .connect_timeout(Duration::from_secs(10))
-        .connect(MakeRustlsConnect::new(tls))
+        .connect(tls.clone())
         .map_err(|error| {
             failure("connect", &error).help(format!(
                 "tried {} port {} as `{}` in database `{}`",
                 login.host, login.port, login.user, login.database
             ))
-        })
+        })?;
+    Ok(Session { client, tls })
 }
 
 /// What PostgreSQL or the way to it threw: the SQLSTATE as code; DETAIL and HINT are kept as help.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
 
-use super::aws::ec2::Rule;
+use super::aws::ec2::{self, Rule};
 use super::declaration::{Call, Function, Holds, Namespace, Options, optional};
 use super::local::state::json;
 use super::owned::Inventory;
@@ -107,12 +107,13 @@ const TCP: Function = Function {
     keys: &[],
 };
 
-const IS_LOCAL: Function = Function {
-    name: "is_local",
-    doc: "Whether the run is against the local cloud, for demonstration values.",
-    parameters: &[],
-    returns: "bool",
-    keys: &[],
+const SERVICE: Function = Function {
+    name: "service",
+    doc: "Checks what is to run, `#{ name, image, port, env, health }`, and gives it back: a mistake shows before anything is made.\n\
+          On AWS the image is named with its digest, so that every start runs the same one; the local cloud knows `app-server`.",
+    parameters: &["description: map"],
+    returns: "map",
+    keys: ec2::service::KEYS,
 };
 
 const CHANGES: Function = Function {
@@ -172,7 +173,10 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         })
         .function1(&OUTPUT, output)
         .function0(&MY_IP, my_ip)
-        .function0(&IS_LOCAL, |call| Ok(matches!(call.world, World::Local { .. })))
+        .function1(&SERVICE, |call, description: Map| {
+            ec2::service::Service::read(call, "service", description.clone())?;
+            Ok(description)
+        })
         .function0(&CHANGES, |call| Ok(i64::from(call.progress.changes())))
         .handle::<Rule>("Rule")
         .function2(&TCP, |_, port: i64, from: Dynamic| Rule::tcp(port, &from))

@@ -1,5 +1,10 @@
-//! Tests of the project as a whole: what its files promise to whoever reads or changes them.
+//! Tests through the doors that users use: the programs, the files of the project, the wire.
 
 mod architecture;
+mod bad_input;
+mod deploy;
 mod documentation;
+mod harness;
+mod interruption;
+mod playbook;
 mod tree;

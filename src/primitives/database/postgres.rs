@@ -4,7 +4,8 @@
 
 use std::error::Error as StdError;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use postgres::types::{Format, FromSql, IsNull, ToSql, Type, private::BytesMut};
@@ -12,7 +13,7 @@ use postgres::{Client, Row};
 use rhai::{Array, Dynamic, Map};
 use sha2::{Digest, Sha256};
 
-use crate::clients::postgres::{Login, connect as connect_as, failure};
+use crate::clients::postgres::{Login, Session, connect as connect_as, failure};
 use crate::error::{Error, Kind};
 use crate::host::{Host, World};
 use crate::primitives::aws::rds;
@@ -30,7 +31,7 @@ const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"ops migr");
 /// A connection, for as long as the script holds it.
 #[derive(Clone)]
 pub struct Connection {
-    client: Arc<Mutex<Client>>,
+    client: Arc<Mutex<Session>>,
     title: String,
 }
 
@@ -125,9 +126,9 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
     };
     let authority = authority(call, options)?;
     let started = Instant::now();
-    let client = loop {
+    let session = loop {
         match connect_as(&login, &authority) {
-            Ok(client) => break client,
+            Ok(session) => break session,
             Err(error) if error.kind == Kind::Unavailable && started.elapsed() < CONNECT_LIMIT && !call.cancelled() => {
                 call.block(async {
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -137,7 +138,7 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
             Err(error) => return Err(error),
         }
     };
-    Ok(Connection { client: Arc::new(Mutex::new(client)), title: format!("{} on {}", login.database, login.host) })
+    Ok(Connection { client: Arc::new(Mutex::new(session)), title: format!("{} on {}", login.database, login.host) })
 }
 
 /// The file with the authorities that may have signed the database's certificate.
@@ -163,20 +164,39 @@ struct Migration {
 }
 
 impl Connection {
-    fn client(&self) -> MutexGuard<'_, Client> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Runs SQL; when the run is stopped meanwhile, PostgreSQL is asked to cancel it.
+    fn sql<T>(&self, call: &Call, run: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
+        let mut session = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let canceller = session.canceller();
+        let done = AtomicBool::new(false);
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::SeqCst) {
+                    if call.cancelled() {
+                        // Without an answer the statement runs to its end, which is waited for.
+                        return canceller.cancel();
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Ok(())
+            });
+            let outcome = run(session.client());
+            done.store(true, Ordering::SeqCst);
+            outcome
+        });
+        if call.cancelled() { Err(Error::interrupted()) } else { outcome }
     }
 
     fn migrate(&self, call: &Call, folder: &str) -> Result<i64, Error> {
         let migrations = read_migrations(&call.project.root.join(folder))?;
-        let mut client = self.client();
         let failed = |error: postgres::Error| failure("migrate", &error);
-        client.batch_execute(&format!("select pg_advisory_lock({MIGRATION_LOCK})")).map_err(failed)?;
-        let applied = apply(&mut client, &migrations, call);
-        // Also after a failure: the connection may be used again.
-        let unlocked = client.batch_execute(&format!("select pg_advisory_unlock({MIGRATION_LOCK})")).map_err(failed);
-        let applied = applied?;
-        unlocked?;
+        let applied = self.sql(call, |client| {
+            client.batch_execute(&format!("select pg_advisory_lock({MIGRATION_LOCK})")).map_err(failed)?;
+            let applied = apply(client, &migrations, call);
+            // Also after a failure: the connection may be used again.
+            let unlocked = client.batch_execute(&format!("select pg_advisory_unlock({MIGRATION_LOCK})")).map_err(failed);
+            applied.and_then(|applied| unlocked.map(|()| applied))
+        })?;
         if applied > 0 {
             call.progress.line(Line::Success, &format!("postgres {folder}  {applied} migrations applied"));
         }
@@ -185,11 +205,12 @@ impl Connection {
 
     fn run_file(&self, call: &Call, path: &str) -> Result<(), Error> {
         let text = read(&call.project.root.join(path))?;
-        let mut client = self.client();
         let failed = |error: postgres::Error| located(failure("run_file", &error), &error, path, &text);
-        let mut transaction = client.transaction().map_err(failed)?;
-        transaction.batch_execute(&text).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
+        self.sql(call, |client| {
+            let mut transaction = client.transaction().map_err(failed)?;
+            transaction.batch_execute(&text).map_err(failed)?;
+            transaction.commit().map_err(failed)
+        })?;
         call.progress.effect();
         Ok(())
     }
@@ -197,7 +218,8 @@ impl Connection {
     fn query(&self, call: &Call, sql: &str, parameters: Array) -> Result<Array, Error> {
         let parameters = Parameter::all(parameters)?;
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|one| one as _).collect();
-        let rows = self.client().query(sql, &parameters).map_err(|error| located(failure("query", &error), &error, "the query", sql))?;
+        let failed = |error: postgres::Error| located(failure("query", &error), &error, "the query", sql);
+        let rows = self.sql(call, |client| client.query(sql, &parameters).map_err(failed))?;
         call.progress.effect();
         rows.iter().map(row).collect()
     }
@@ -205,8 +227,8 @@ impl Connection {
     fn execute(&self, call: &Call, sql: &str, parameters: Array) -> Result<i64, Error> {
         let parameters = Parameter::all(parameters)?;
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|one| one as _).collect();
-        let touched = self.client().execute(sql, &parameters);
-        let touched = touched.map_err(|error| located(failure("execute", &error), &error, "the statement", sql))?;
+        let failed = |error: postgres::Error| located(failure("execute", &error), &error, "the statement", sql);
+        let touched = self.sql(call, |client| client.execute(sql, &parameters).map_err(failed))?;
         call.progress.effect();
         Ok(i64::try_from(touched).unwrap_or(i64::MAX))
     }

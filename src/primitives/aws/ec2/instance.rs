@@ -107,7 +107,7 @@ pub fn register(namespace: &mut Namespace) {
 
 fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Error> {
     let full_name = call.full_name(&name)?;
-    let service = options.map("service").map(|map| Service::read("ec2::ensure_instance", map)).transpose()?;
+    let service = options.map("service").map(|map| Service::read(call, "ec2::ensure_instance", map)).transpose()?;
     let found = find(call, &name)?;
     let id = match found {
         Some(found) => {

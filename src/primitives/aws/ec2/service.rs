@@ -9,6 +9,7 @@ use rhai::{Dynamic, Map};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::host::{Host, World};
 use crate::primitives::declaration::{Holds, Key, Options, optional, required};
 use crate::primitives::local::secrets::StoredSecret;
 
@@ -38,7 +39,7 @@ pub struct Service {
 
 impl Service {
     /// Reads the map `service` of `function`.
-    pub fn read(function: &str, map: Map) -> Result<Self, Error> {
+    pub fn read(host: &Host, function: &str, map: Map) -> Result<Self, Error> {
         let options = Options::check(&format!("the service of {function}"), KEYS, map)?;
         let port = options.int("port").and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
         let mut env = Vec::new();
@@ -54,6 +55,11 @@ impl Service {
         let image = options.string("image").unwrap_or_default();
         if image.is_empty() || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(Error::invalid(format!("`{image}` is no container image")).key("image"));
+        }
+        if matches!(host.world, World::Aws) && !image.contains("@sha256:") {
+            return Err(Error::invalid(format!("which image is `{image}`? On AWS an image is named with its digest"))
+                .help("push the image to a registry and name it like registry.example.com/app-server@sha256:..")
+                .help("or try the playbook on this machine, where the image is not needed: add `--local`"));
         }
         Ok(Service {
             port: port.ok_or_else(|| Error::invalid("`port` is a TCP port from 1 to 65535").key("port"))?,

@@ -1,0 +1,119 @@
+//! A run that is stopped or killed, and a cloud that is: running the same command again goes on, and nothing is there twice.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::harness::{Project, signal, until, wait};
+
+/// Everything of the stack, once each.
+const WHOLE: &str = r#"["ec2:server", "rds:db", "rds:subnet_group/db", "sns:alerts", "sqs:log", "ec2:security_group/app", "ec2:security_group/db", "ec2:key_pair/key", "secrets:all"]"#;
+
+fn owned(project: &Project) -> String {
+    project.write("left.rhai", "stack(\"music-app\");\nprint(owned().keys);\n");
+    project.run_local("left.rhai", &[]).ended_with(0).stdout.trim().to_owned()
+}
+
+/// Starts a deployment, and sends it `name` as soon as it has printed `line`.
+fn deploy_and_signal(project: &Project, line: &str, name: &str) -> crate::harness::Ran {
+    let log = project.path("run.log");
+    let file = std::fs::File::create(&log).expect("a file");
+    let mut command = project.command(&["run", "deploy", "--local", "--yes"]);
+    let child = command.stdout(Stdio::piped()).stderr(file).spawn().expect("ops starts");
+    let process = i32::try_from(child.id()).expect("a process id");
+    until(line, || std::fs::read_to_string(&log).expect("the log").contains(line));
+    signal(name, process);
+    let mut child = child;
+    child.stderr = None;
+    let code = until_ended(child);
+    crate::harness::Ran { code, stdout: String::new(), stderr: std::fs::read_to_string(&log).expect("the log") }
+}
+
+fn until_ended(mut child: std::process::Child) -> i32 {
+    let mut code = None;
+    until("the run ends", || {
+        code = child.try_wait().expect("the run can be waited for");
+        code.is_some()
+    });
+    code.and_then(|status| status.code()).unwrap_or(-1)
+}
+
+#[test]
+fn ctrl_c_ends_with_130_and_the_same_command_goes_on() {
+    let project = Project::new();
+    let ran = deploy_and_signal(&project, "rds db  db.t3.micro", "-INT");
+    assert_eq!(ran.code, 130, "{}", ran.stderr);
+    assert!(ran.stderr.contains("run the same command again to go on"), "{}", ran.stderr);
+    project.run_local("deploy", &["--yes"]).ended_with(0);
+    assert_eq!(owned(&project), WHOLE);
+}
+
+#[test]
+fn a_run_killed_at_any_step_is_taken_up_again_and_nothing_is_there_twice() {
+    // One project, killed again and again: each run gets a little further.
+    let project = Project::new();
+    for line in ["ec2 key", "tcp 8080", "sqs log", "rds db  subnet", "authority/key", "ec2 server", "Schema", "Ready"] {
+        deploy_and_signal_if_reached(&project, line);
+    }
+    project.run_local("deploy", &["--yes"]).ended_with(0);
+    assert_eq!(owned(&project), WHOLE);
+    project.run_local("deploy", &["--yes"]).ended_with(0).says("0 changes");
+    let rows = project.query("free@example.com", "select count(*) from content").ended_with(0).stdout;
+    assert_eq!(rows, "10\n");
+}
+
+/// Kills a deployment when it prints `line`; one that has made that thing already does not print it, and ends.
+fn deploy_and_signal_if_reached(project: &Project, line: &str) {
+    let log = project.path("run.log");
+    let file = std::fs::File::create(&log).expect("a file");
+    let mut command = project.command(&["run", "deploy", "--local", "--yes"]);
+    let mut child = command.stdout(Stdio::null()).stderr(file).spawn().expect("ops starts");
+    let mut ended = false;
+    until(line, || {
+        ended = child.try_wait().expect("the run can be waited for").is_some();
+        ended || std::fs::read_to_string(&log).expect("the log").contains(line)
+    });
+    if !ended {
+        signal("-KILL", i32::try_from(child.id()).expect("a process id"));
+        child.wait().expect("the run can be waited for");
+    }
+}
+
+#[test]
+fn a_local_cloud_that_is_killed_comes_back_with_its_rows() {
+    let project = Project::new();
+    project.run_local("deploy", &["--yes"]).ended_with(0);
+    let insert = "insert into content (title, duration_s, content_type) values ('Night Train', 180, 'song')";
+    project.query("premium@example.com", insert).ended_with(0);
+    signal("-KILL", project.supervisor());
+
+    project.run_local("deploy", &["--yes"]).ended_with(0).says("0 changes");
+    let found = "select count(*) from content where title = 'Night Train'";
+    assert_eq!(project.query("free@example.com", found).ended_with(0).stdout, "1\n");
+    assert_eq!(owned(&project), WHOLE);
+}
+
+#[test]
+fn a_second_run_of_the_same_stack_is_told_who_has_the_lock() {
+    let project = Project::new();
+    project.write("hold.rhai", "stack(\"music-app\");\nsns::ensure_topic(\"alerts\");\nprint(\"held\");\nloop {}\n");
+    let mut holder = project.command(&["run", "hold.rhai", "--local", "--yes"]);
+    let holder = holder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
+    until("the first run has the lock", || {
+        project.path(".ops/local/cloud.json").exists() && project.changes_on_the_wire() > 0
+    });
+
+    let second = project.run_local("deploy", &["--yes"]).ended_with(5);
+    assert!(second.stderr.contains(&format!("is locked by process {}", holder.id())), "{}", second.stderr);
+    signal("-INT", i32::try_from(holder.id()).expect("a process id"));
+    wait(holder).ended_with(130);
+    project.run_local("deploy", &["--yes"]).ended_with(0);
+}
+
+#[test]
+fn a_message_to_the_topic_is_in_the_queue() {
+    let project = Project::new();
+    project.run_local("deploy", &["--yes"]).ended_with(0);
+    let state: Value = serde_json::from_str(&project.read(".ops/local/state.json")).expect("JSON");
+    assert!(state.to_string().contains("Music app deployed"), "the notice is not in the queue");
+}

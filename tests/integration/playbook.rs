@@ -1,0 +1,91 @@
+//! A playbook that asks no service: its parameters, its help, its errors.
+
+use crate::harness::Project;
+
+const GREET: &str = r#"//! Greets somebody.
+//!
+//! It is polite.
+
+let who   = option("who", "world", "Whom to greet");
+let times = option("times", 1, "How often");
+let style = choice("style", ["warm", "cold"], "In which way");
+let loud  = flag("loud", "Louder");
+for n in 0..times { print(`${style} hello ${who}${if loud { "!" } else { "" }}`); }
+"#;
+
+fn greeter() -> Project {
+    let project = Project::empty();
+    project.write("playbooks/greet.rhai", GREET);
+    project
+}
+
+#[test]
+fn it_runs_without_an_account_and_prints_its_result() {
+    let ran = greeter().ops(&["run", "greet"]).ended_with(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("warm hello world\n", ""));
+}
+
+#[test]
+fn it_is_found_by_name_by_file_name_and_by_path() {
+    let project = greeter();
+    for name in ["greet", "greet.rhai", "playbooks/greet.rhai"] {
+        assert_eq!(project.ops(&["run", name]).ended_with(0).stdout, "warm hello world\n", "{name}");
+    }
+}
+
+#[test]
+fn parameters_and_the_flags_of_ops_mix_on_either_side_of_its_name() {
+    let ran = greeter().ops(&["run", "--yes", "greet", "--who", "Ada", "--json", "--times", "2", "--loud"]).ended_with(0);
+    assert_eq!(ran.stdout, "warm hello Ada!\nwarm hello Ada!\n");
+}
+
+#[test]
+fn a_parameter_comes_from_the_flag_else_the_environment_else_ops_toml() {
+    let project = greeter();
+    project.write("ops.toml", "[params]\nwho = \"toml\"\n");
+    assert_eq!(project.ops(&["run", "greet"]).ended_with(0).stdout, "warm hello toml\n");
+    let mut command = project.command(&["run", "greet"]);
+    command.env("OPS_PARAM_WHO", "environment");
+    assert_eq!(crate::harness::finish(command).ended_with(0).stdout, "warm hello environment\n");
+    let mut command = project.command(&["run", "greet", "--who", "flag"]);
+    command.env("OPS_PARAM_WHO", "environment");
+    assert_eq!(crate::harness::finish(command).ended_with(0).stdout, "warm hello flag\n");
+}
+
+#[test]
+fn its_help_is_its_header_and_its_declarations() {
+    let ran = greeter().ops(&["run", "greet", "--help"]).ended_with(0);
+    for expected in ["It is polite.", "--who <WHO>", "[default: world]", "[possible values: warm, cold]", "Louder", "--local"] {
+        assert!(ran.stdout.contains(expected), "{expected}:\n{}", ran.stdout);
+    }
+    assert!(ran.stdout.starts_with("Greets somebody."), "{}", ran.stdout);
+}
+
+#[test]
+fn the_list_shows_every_playbook_with_its_first_line() {
+    let ran = Project::new().ops(&["list"]).ended_with(0);
+    assert!(ran.stdout.contains("cleanup  Delete what a deployment made"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("deploy   Deploy the music application"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_script_can_choose_its_exit_code() {
+    let project = Project::empty();
+    project.write("leave.rhai", "exit(7);");
+    project.ops(&["run", "leave.rhai"]).ended_with(7);
+}
+
+#[test]
+fn a_failure_inside_attempt_is_a_value_with_the_words_of_the_service() {
+    let project = Project::empty();
+    project.write(
+        "try.rhai",
+        r#"
+        let outcome = attempt(|| tcp(99999, "10.0.0.0/8"));
+        print(`${outcome.ok} ${outcome.error.kind}: ${outcome.error.message}`);
+        try { tcp(80, "nowhere"); } catch (e) { print(e.kind); }
+        "#,
+    );
+    let ran = project.ops(&["run", "try.rhai"]).ended_with(0);
+    assert_eq!(ran.stdout, "false invalid: 99999 is no TCP port: they go from 1 to 65535\ninvalid\n");
+}
