@@ -1,7 +1,7 @@
 //! A query server: any PostgreSQL client logs in as an application user and works under the grants of that user's tier.
 //!
 //! The way of a connection: `listener` tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
-//! (`scram`, `accounts`), `backend` logs in to the database as the tier's role, `allow_list` reads what free and
+//! (`scram`, `accounts`, `guard`), `backend` logs in to the database as the tier's role, `allow_list` reads what free and
 //! premium accounts say, `relay` passes the bytes on while `ledger` keeps
 //! what was asked and not yet answered, and `audit` writes down what came of it. `readiness` says whether to serve at all.
 //! `record_play` is the free tier's only write. `config` documents every environment variable.
@@ -14,6 +14,7 @@ mod audit;
 mod backend;
 mod cancel;
 mod config;
+mod guard;
 mod http;
 mod identity;
 mod ledger;
