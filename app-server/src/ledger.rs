@@ -12,6 +12,9 @@ use crate::wire::{ErrorResponse, take_text};
 /// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
 const SQL_LIMIT: usize = 16 * 1024;
 
+/// Of more named statements than this the audit does not know the text. Drivers keep some hundreds.
+const STATEMENTS_LIMIT: usize = 10_000;
+
 #[derive(Debug)]
 enum Asked {
     /// A simple query: any number of results, then ReadyForQuery. The first `hidden` ones are the server's own.
@@ -186,7 +189,9 @@ impl Ledger {
                 let rest = &mut { body };
                 let name = take_text(rest).unwrap_or_default().to_vec();
                 let sql = sql_text(rest);
-                self.statements.insert(name, Arc::clone(&sql));
+                if self.statements.len() < STATEMENTS_LIMIT || self.statements.contains_key(&name) {
+                    self.statements.insert(name, Arc::clone(&sql));
+                }
                 self.asked.push_back(Asked::Parse { sql, at, refusal: None });
                 self.batch_open = true;
             }
@@ -311,6 +316,10 @@ impl Ledger {
             b'Z' => {
                 self.copying_in = false;
                 self.statement_ended();
+                if body == b"I" {
+                    // Portals end with their transaction.
+                    self.portals.clear();
+                }
                 self.transaction_status = body.first().copied().unwrap_or(b'I');
                 while let Some(asked) = self.asked.pop_front() {
                     if matches!(asked, Asked::Query { .. } | Asked::Sync) {

@@ -106,3 +106,38 @@ async fn a_database_restart_is_survived() {
     eventually("the session has ended with its database session", || client.is_closed());
     assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_is_reached_over_tls_and_its_certificate_is_checked() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let url = |host: &str, mode: &str| format!("postgres://{host}:{}/music?sslmode={mode}", postgres.port);
+    let ca = postgres.ca_pem();
+    let one_line_ca = ca.replace('\n', "\\n");
+    let encrypted = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+    for (url, ca) in
+        [(url("localhost", "verify-full"), one_line_ca.as_str()), (url("127.0.0.1", "require"), "")]
+    {
+        let server = Server::start_with(&postgres, &[("DATABASE_URL", &url), ("DATABASE_CA", ca)]);
+        server.wait_until_ready();
+        let client = server.connect(PREMIUM).await;
+        assert_eq!(value(&client, encrypted).await, "t");
+        // A cancel goes the same way.
+        let cancel = client.cancel_token();
+        let running = tokio::spawn(async move { ask(&client, "select pg_sleep(20)").await });
+        while !running.is_finished() {
+            cancel.cancel_query(tokio_postgres::NoTls).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(running.await.unwrap(), Err("57014".to_owned()));
+    }
+    // Another authority, and another name.
+    let other = Postgres::start().await.ca_pem();
+    for (url, ca) in
+        [(url("localhost", "verify-full"), other.as_str()), (url("127.0.0.1", "verify-full"), ca.as_str())]
+    {
+        let server = Server::start_with(&postgres, &[("DATABASE_URL", &url), ("DATABASE_CA", ca)]);
+        eventually("the certificate is refused", || server.get("/readyz").1.contains("certificate"));
+    }
+}
