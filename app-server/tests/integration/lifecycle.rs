@@ -92,6 +92,14 @@ async fn an_idle_session_expires_but_never_in_a_transaction() {
     let ended = connection.await.unwrap_err();
     assert_eq!(ended.code().unwrap().code(), "57P05");
     assert!(idle.is_closed());
+    // COPY in the extended protocol has a Sync that is not answered: it must not count as work under way.
+    let copying = server.connect(PREMIUM).await;
+    let sink = copying.copy_in::<_, bytes::Bytes>("copy artist (name) from stdin").await.unwrap();
+    futures_util::pin_mut!(sink);
+    futures_util::SinkExt::send(&mut sink, bytes::Bytes::from("Somebody\n")).await.unwrap();
+    assert_eq!(sink.finish().await.unwrap(), 1);
+    assert_eq!(value(&copying, "select 'again'").await, "again");
+    eventually("the session that copied has expired", || copying.is_closed());
     assert_eq!(value(&in_transaction, "select 'still here'").await, "still here");
 }
 
