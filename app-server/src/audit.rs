@@ -16,8 +16,10 @@ use serde_json::json;
 
 use crate::config::Rotation;
 use crate::log;
+use crate::metrics::Metrics;
 
 pub(crate) struct Audit {
+    pub(crate) metrics: Metrics,
     sink: Mutex<Sink>,
 }
 
@@ -53,10 +55,11 @@ impl Audit {
             None => Sink::Stdout,
             Some(path) => Sink::File(AuditFile::open(path, rotation)?),
         };
-        Ok(Self { sink: Mutex::new(sink) })
+        Ok(Self { metrics: Metrics::default(), sink: Mutex::new(sink) })
     }
 
     pub(crate) fn login(&self, actor: &Actor, sqlstate: &str, reason: &str) -> io::Result<()> {
+        self.metrics.login(sqlstate == "00000");
         self.write(&json!({
             "time": log::timestamp(),
             "audit": "login",
@@ -78,6 +81,7 @@ impl Audit {
             Some("57014") => "cancelled",
             Some(_) => "error",
         };
+        self.metrics.statement(outcome, statement.duration);
         self.write(&json!({
             "time": log::timestamp(),
             "audit": "statement",

@@ -79,6 +79,10 @@ impl Guard {
         }
     }
 
+    pub(crate) fn open_sessions(&self) -> usize {
+        self.counts().sessions.values().sum()
+    }
+
     /// Takes a place for a session of the account; it is given back when the place is dropped.
     pub(crate) fn open_session(self: &Arc<Self>, account_id: i64) -> Result<Place, ErrorResponse> {
         let mut counts = self.counts();

@@ -3,7 +3,7 @@
 //! The way of a connection: `listener` tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
 //! (`scram`, `accounts`, `guard`), `backend` logs in to the database as the tier's role, and `relay` passes the bytes on. There
 //! `ledger` keeps what was asked and not yet answered, `allow_list` reads what free and premium accounts say, `refusal` and
-//! `clock` say no, `record_play` is the free tier's only write, and `audit` writes down what came of it all. `readiness` says
+//! `clock` say no, `record_play` is the free tier's only write, and `audit` (`metrics`) keeps what came of it all. `readiness` says
 //! whether to serve at all; `config` documents every environment variable.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -22,6 +22,7 @@ mod ledger;
 mod listener;
 mod log;
 mod login;
+mod metrics;
 mod readiness;
 mod record_play;
 mod refusal;

@@ -144,7 +144,7 @@ async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io
         }
     };
     let is_clear = matches!(stream, Stream::Clear(_));
-    if is_clear && !services.insecure && !peer.ip().is_loopback() {
+    if is_clear && !services.insecure && !peer.ip().to_canonical().is_loopback() {
         let answer = ErrorResponse::fatal("28000", "this server accepts encrypted connections only")
             .with_hint("connect with sslmode=require or stronger");
         return send_error(&mut stream, &answer).await.map(|()| None);

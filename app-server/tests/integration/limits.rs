@@ -59,6 +59,9 @@ async fn guessing_passwords_is_stopped_for_the_guesser_and_an_account_has_so_man
         assert_eq!(code(FREE, "guess").await, "28P01");
     }
     assert_eq!(code(FREE, PASSWORD).await, "28000");
+    let metrics = server.get("/metrics").1;
+    assert!(metrics.contains("app_server_open_sessions "), "{metrics}");
+    assert!(metrics.contains("app_server_logins_total{result=\"refused\"} 1"), "{metrics}");
     assert_eq!(value(&server.connect(ADMIN).await, "select 1").await, "1");
 }
 
