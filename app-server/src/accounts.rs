@@ -30,8 +30,8 @@ pub(crate) enum NotReady {
     Role { role: String, excess: String },
 }
 
-/// Answers a row for each thing that a tier's role can do and must not. An admin owns what admins create, so only the
-/// platform's own tables count there.
+/// Answers a row for each thing that a tier's role can do and must not. An admin owns what admins create, which is
+/// in a schema of its own.
 const ROLE_CHECK: &str = "
     select r.rolname::text, e.excess
     from pg_catalog.pg_roles r
@@ -42,8 +42,9 @@ const ROLE_CHECK: &str = "
         (r.rolreplication, 'may replicate'),
         (r.rolbypassrls, 'bypasses row security'),
         (exists (select from pg_catalog.pg_auth_members m where m.member = r.oid), 'is a member of another role'),
-        (exists (select from pg_catalog.pg_class c where c.relowner = r.oid
-                 and (r.rolname <> 'tier_admin' or c.relrowsecurity)), 'owns tables')
+        (exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                 where c.relowner = r.oid
+                 and not (r.rolname = 'tier_admin' and n.nspname in ('workspace', 'pg_toast'))), 'owns tables')
     ) as e (has, excess)
     where r.rolname in ('tier_free', 'tier_premium', 'tier_admin', 'app_auth') and e.has
     order by 1, 2

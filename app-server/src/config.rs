@@ -11,6 +11,7 @@
 //! | `TLS_CERTIFICATE`, `TLS_KEY` | PEM certificate chain and key of this server | required off loopback |
 //! | `INSECURE` | `1` accepts clear-text logins off loopback | unset |
 //! | `AUDIT_FILE` | file that audit records are appended to | stdout |
+//! | `AUDIT_FILE_MIB`, `AUDIT_FILES` | size at which the file is rotated, and how many are kept beside it | `100`, `10` |
 //! | `IDLE_TIMEOUT_S` | seconds after which an idle session ends | `300` |
 //! | `FREE_STATEMENT_TIMEOUT_S`, `PREMIUM_STATEMENT_TIMEOUT_S` | seconds that a statement may take | `15`, `30` |
 //! | `FREE_ROW_LIMIT`, `PREMIUM_ROW_LIMIT` | rows that a statement may answer | `100000`, `1000000` |
@@ -58,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) certificate: Option<Certificate>,
     pub(crate) insecure: bool,
     pub(crate) audit_file: Option<PathBuf>,
+    pub(crate) audit_rotation: Rotation,
     pub(crate) idle_timeout: Duration,
     pub(crate) limits: Limits,
     pub(crate) drain_timeout: Duration,
@@ -91,6 +93,13 @@ pub(crate) struct Passwords {
 pub(crate) struct Certificate {
     pub(crate) chain_pem: String,
     pub(crate) key_pem: Secret<String>,
+}
+
+/// When the audit file is put aside, and how many of the old ones are kept: `audit.log.1` is the newest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rotation {
+    pub(crate) bytes: u64,
+    pub(crate) files: u64,
 }
 
 /// What a statement of each tier may cost. An admin's may cost anything.
@@ -159,6 +168,10 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let certificate = self.certificate();
         let idle_timeout = self.seconds("IDLE_TIMEOUT_S", 300);
         let drain_timeout = self.seconds("DRAIN_TIMEOUT_S", 60);
+        let audit_rotation = Rotation {
+            bytes: self.number("AUDIT_FILE_MIB", 100).saturating_mul(1024 * 1024),
+            files: self.number("AUDIT_FILES", 10),
+        };
         let limits = Limits {
             free: StatementLimit {
                 duration: self.seconds("FREE_STATEMENT_TIMEOUT_S", 15),
@@ -189,6 +202,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             certificate,
             insecure,
             audit_file: self.optional("AUDIT_FILE").map(PathBuf::from),
+            audit_rotation,
             idle_timeout,
             limits,
             drain_timeout,

@@ -1,6 +1,8 @@
-//! The few HTTP requests answered on the same port: `/healthz` (the process runs) and `/readyz` (it can serve), for balancers.
+//! The few HTTP requests answered on the same port: `/healthz` (the process runs) and `/readyz` (it can serve) for balancers, and
+//! `/metrics` for who asks from this machine.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,7 +16,12 @@ const REQUEST_LIMIT: usize = 8 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers one request whose first byte has been read, and closes.
-pub(crate) async fn serve(mut stream: Stream, first: u8, services: &Services) -> io::Result<()> {
+pub(crate) async fn serve(
+    mut stream: Stream,
+    first: u8,
+    peer: SocketAddr,
+    services: &Services,
+) -> io::Result<()> {
     let Ok(request) = timeout(REQUEST_TIMEOUT, read_head(&mut stream, first)).await else {
         return Ok(());
     };
@@ -28,6 +35,10 @@ pub(crate) async fn serve(mut stream: Stream, first: u8, services: &Services) ->
             Ok(()) => ("200 OK", "ready\n".to_owned()),
             Err(reason) => ("503 Service Unavailable", format!("{reason}\n")),
         },
+        // How much is going on is for the operator, not for whoever reaches the port.
+        (b"GET" | b"HEAD", b"/metrics") if peer.ip().to_canonical().is_loopback() => {
+            ("200 OK", services.audit.metrics.render(services.guard.open_sessions()))
+        }
         (b"GET" | b"HEAD", _) => ("404 Not Found", "there is /healthz and /readyz\n".to_owned()),
         _ => ("405 Method Not Allowed", "only GET and HEAD\n".to_owned()),
     };

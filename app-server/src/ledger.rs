@@ -7,10 +7,13 @@ use std::time::Instant;
 
 use crate::audit::Statement;
 use crate::record_play::is_record_play;
-use crate::wire::{ErrorResponse, take_text};
+use crate::wire::{ErrorResponse, error_field, take_text};
 
 /// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
 const SQL_LIMIT: usize = 16 * 1024;
+
+/// Of more named statements than this the audit does not know the text. Drivers keep some hundreds.
+const STATEMENTS_LIMIT: usize = 10_000;
 
 #[derive(Debug)]
 enum Asked {
@@ -143,7 +146,7 @@ impl Ledger {
         self.asked.push_back(Asked::Query { sql, at, hidden: 1, refusal: None });
     }
 
-    /// Notes that `refused_message` was sent in the place of a message of the client (Query, Parse or FunctionCall).
+    /// Notes that `refusal::substitute` was sent in the place of a message of the client (Query, Parse or FunctionCall).
     pub(crate) fn refused(&mut self, kind: u8, body: &[u8], refusal: ErrorResponse) {
         let at = Instant::now();
         self.last_activity = at;
@@ -157,7 +160,7 @@ impl Ledger {
         }
     }
 
-    /// What to tell the client instead of the error `body`, if this server caused it: the syntax error of `refused_message`,
+    /// What to tell the client instead of the error `body`, if this server caused it: the syntax error of `refusal::substitute`,
     /// or the cancellation of a statement that costs too much.
     pub(crate) fn take_refusal(&mut self, body: &[u8]) -> Option<ErrorResponse> {
         match error_field(body, b'C') {
@@ -186,7 +189,9 @@ impl Ledger {
                 let rest = &mut { body };
                 let name = take_text(rest).unwrap_or_default().to_vec();
                 let sql = sql_text(rest);
-                self.statements.insert(name, Arc::clone(&sql));
+                if self.statements.len() < STATEMENTS_LIMIT || self.statements.contains_key(&name) {
+                    self.statements.insert(name, Arc::clone(&sql));
+                }
                 self.asked.push_back(Asked::Parse { sql, at, refusal: None });
                 self.batch_open = true;
             }
@@ -311,6 +316,10 @@ impl Ledger {
             b'Z' => {
                 self.copying_in = false;
                 self.statement_ended();
+                if body == b"I" {
+                    // Portals end with their transaction.
+                    self.portals.clear();
+                }
                 self.transaction_status = body.first().copied().unwrap_or(b'I');
                 while let Some(asked) = self.asked.pop_front() {
                     if matches!(asked, Asked::Query { .. } | Asked::Sync) {
@@ -389,19 +398,6 @@ impl Ledger {
             self.asked.pop_front();
         }
     }
-}
-
-/// The value of one field of an ErrorResponse.
-pub(crate) fn error_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
-    let mut rest = body;
-    while let Some((kind, fields)) = rest.split_first() {
-        rest = fields;
-        let value = take_text(&mut rest)?;
-        if *kind == wanted {
-            return Some(value);
-        }
-    }
-    None
 }
 
 /// What an audit record shows of a refused message.

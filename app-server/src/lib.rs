@@ -1,10 +1,10 @@
 //! A query server: any PostgreSQL client logs in as an application user and works under the grants of that user's tier.
 //!
 //! The way of a connection: `listener` tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
-//! (`scram`, `accounts`), `backend` logs in to the database as the tier's role, `allow_list` reads what free and
-//! premium accounts say, `relay` passes the bytes on while `ledger` keeps
-//! what was asked and not yet answered, and `audit` writes down what came of it. `readiness` says whether to serve at all.
-//! `record_play` is the free tier's only write. `config` documents every environment variable.
+//! (`scram`, `accounts`, `guard`), `backend` logs in to the database as the tier's role, and `relay` passes the bytes on. There
+//! `ledger` keeps what was asked and not yet answered, `allow_list` reads what free and premium accounts say, `refusal` and
+//! `clock` say no, `record_play` is the free tier's only write, and `audit` (`metrics`) keeps what came of it all. `readiness` says
+//! whether to serve at all; `config` documents every environment variable.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -13,15 +13,19 @@ mod allow_list;
 mod audit;
 mod backend;
 mod cancel;
+mod clock;
 mod config;
+mod guard;
 mod http;
 mod identity;
 mod ledger;
 mod listener;
 mod log;
 mod login;
+mod metrics;
 mod readiness;
 mod record_play;
+mod refusal;
 mod relay;
 mod scram;
 mod server;

@@ -61,7 +61,9 @@ async fn connection(socket: TcpStream, peer: SocketAddr, services: Arc<Services>
             return Ok(());
         };
         match first? {
-            letter if letter.is_ascii_alphabetic() => crate::http::serve(stream, letter, &services).await,
+            letter if letter.is_ascii_alphabetic() => {
+                crate::http::serve(stream, letter, peer, &services).await
+            }
             0 => session::serve(stream, peer, services).await,
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "neither PostgreSQL, TLS nor HTTP")),
         }

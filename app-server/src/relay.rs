@@ -6,32 +6,25 @@
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BufMut as _, BytesMut};
+use bytes::{Buf as _, BytesMut};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
-use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::audit::{Actor, Statement};
-use crate::backend::{Backend, BackendKey};
-use crate::ledger::{Answer, Ledger, error_field};
+use crate::backend::Backend;
+use crate::ledger::{Answer, Ledger};
 use crate::session::Services;
 use crate::stream::Stream;
 use crate::tier::Tier;
-use crate::wire::{ErrorResponse, put_message, put_text, take_text};
-use crate::{allow_list, log, record_play};
+use crate::wire::{ErrorResponse, put_message};
+use crate::{clock, identity, log, record_play, refusal};
 
 /// One read; PostgreSQL writes results in pieces of 8 KiB, and the kernel collects several when it is ahead of us.
 const READ_SIZE: usize = 32 * 1024;
 /// The longest message accepted from a client. PostgreSQL's own limit is 1 GiB, which is one client's memory here.
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
-
-/// PostgreSQL's own statement_timeout is the first to stop a statement; this server's clock is for sessions that changed it.
-const CLOCK_GRACE: Duration = Duration::from_secs(1);
-/// A statement that does not end within this after a cancel loses its session.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// The parties of a relay.
 pub(crate) struct Relay<'a> {
@@ -53,7 +46,7 @@ enum End {
 struct Shared<'a> {
     relay: Relay<'a>,
     ledger: Mutex<Ledger>,
-    /// Something happened that the watch has to look at: answers were delivered during a shutdown, or a limit was passed.
+    /// Something happened that the clock has to look at: answers were delivered during a shutdown, or a limit was passed.
     attention: Notify,
 }
 
@@ -83,7 +76,7 @@ pub(crate) async fn run(relay: Relay<'_>, client: Stream, backend: Backend) -> i
     let end = tokio::select! {
         end = from_client(&shared, &mut client_reader, &mut database_writer) => end,
         end = from_database(&shared, &mut database_reader, &mut client_writer, backend.received) => end,
-        answer = watch(&shared, key) => End::Closed(answer),
+        answer = clock::watch(services, shared.relay.tier, &shared.ledger, &shared.attention, key) => End::Closed(answer),
     };
     let was_busy = shared.ledger().is_busy();
     let answer = match end {
@@ -115,92 +108,6 @@ pub(crate) async fn run(relay: Relay<'_>, client: Stream, backend: Backend) -> i
         let _ = shared.record(&statement);
     }
     Ok(())
-}
-
-/// Ends the session when it was idle for too long, or when the server shuts down; never in the middle of a transaction, unless
-/// the shutdown has waited long enough. Stops statements that cost more than the tier's may, whatever the session has set.
-async fn watch(shared: &Shared<'_>, key: Option<BackendKey>) -> ErrorResponse {
-    let services = shared.relay.services;
-    let limit = services.limits.of(shared.relay.tier);
-    let mut draining = services.draining.clone();
-    let mut cancelled_at: Option<Instant> = None;
-    loop {
-        let drain_began = *draining.borrow_and_update();
-        let now = Instant::now();
-        let mut wake_at = now + services.idle_timeout;
-        let must_cancel = {
-            let mut ledger = shared.ledger();
-            let idle = ledger.is_idle();
-            if drain_began.is_some_and(|began| idle || now - began >= services.drain_timeout) {
-                return ErrorResponse::fatal("57P01", "the server is shutting down")
-                    .with_hint("connect again");
-            }
-            if idle {
-                wake_at = ledger.last_activity + services.idle_timeout;
-                if wake_at <= now {
-                    let seconds = services.idle_timeout.as_secs();
-                    let message = format!("the session was idle for {seconds} s and has expired");
-                    return ErrorResponse::fatal("57P05", message).with_hint("connect again");
-                }
-            }
-            if let (Some(limit), Some(since)) = (limit, ledger.running_since()) {
-                let ends_at = since + limit.duration + CLOCK_GRACE;
-                if ends_at <= now {
-                    ledger.exceed(too_slow(shared.relay.tier, limit.duration));
-                } else {
-                    wake_at = wake_at.min(ends_at);
-                }
-            } else if let Some(limit) = limit {
-                // Nothing runs: what starts meanwhile is looked at before it can exceed by much.
-                wake_at = wake_at.min(now + limit.duration);
-            }
-            if !ledger.is_exceeded() {
-                cancelled_at = None;
-            }
-            ledger.take_cancel()
-        };
-        if must_cancel {
-            cancelled_at = Some(now);
-            if let Some(key) = key
-                && let Err(error) = services.database.cancel(key).await
-            {
-                log::warning("cancel_failed", json!({ "error": error.to_string() }));
-            }
-        }
-        if let Some(at) = cancelled_at {
-            if at.elapsed() >= CANCEL_GRACE {
-                return ErrorResponse::fatal(
-                    "57014",
-                    "a statement passed the tier's limit and could not be cancelled",
-                );
-            }
-            wake_at = wake_at.min(at + CANCEL_GRACE);
-        }
-        if let Some(began) = drain_began {
-            wake_at = wake_at.min(began + services.drain_timeout);
-        }
-        tokio::select! {
-            () = sleep_until(TokioInstant::from_std(wake_at)) => {}
-            () = shared.attention.notified() => {}
-            // The sender lives as long as the process.
-            _ = draining.changed() => {}
-        }
-    }
-}
-
-fn too_slow(tier: Tier, limit: Duration) -> ErrorResponse {
-    let seconds = limit.as_secs();
-    ErrorResponse::error(
-        "57014",
-        format!("the statement was stopped after {seconds} s, the limit of a `{}` account", tier.name()),
-    )
-    .with_hint("ask for less at a time: add a WHERE or a LIMIT")
-}
-
-fn too_many_rows(tier: Tier, limit: u64) -> ErrorResponse {
-    let message =
-        format!("the statement was stopped after {limit} rows, the limit of a `{}` account", tier.name());
-    ErrorResponse::error("54000", message).with_hint("ask for less at a time: add a WHERE or a LIMIT")
 }
 
 /// Kind and whole length of the message that starts at `at`, once its header is there.
@@ -294,13 +201,13 @@ fn scan_client(shared: &Shared<'_>, buffer: &[u8], passing: &mut usize) -> Scann
         }
         if ledger.take_identity_lost() {
             ledger.own_messages(b'Z');
-            scanned.outgoing.replace(buffer, at, at, &identity_batch(shared.relay.identity));
+            scanned.outgoing.replace(buffer, at, at, &identity::restore_batch(shared.relay.identity));
         }
         let body = &message[5..];
         let is_free = shared.relay.tier == Tier::Free;
-        if let Some(refusal) = refusal(shared.relay.tier, kind, body) {
+        if let Some(refusal) = refusal::of_message(shared.relay.tier, kind, body) {
             ledger.refused(kind, body, refusal);
-            scanned.outgoing.replace(buffer, at, at + length, &refused_message(kind, body));
+            scanned.outgoing.replace(buffer, at, at + length, &refusal::substitute(kind, body));
         } else if is_free
             && kind == b'Q'
             && let Some(sql) = ledger.is_record_play_query(body)
@@ -333,71 +240,6 @@ fn too_long(length: usize) -> ErrorResponse {
         format!("a message of {length} bytes: at most {MESSAGE_LIMIT} are accepted"),
     )
     .with_hint("send bulk data with COPY, which is a row per message")
-}
-
-/// Why a message is not passed on, if it is not.
-fn refusal(tier: Tier, kind: u8, body: &[u8]) -> Option<ErrorResponse> {
-    let rest = &mut { body };
-    match kind {
-        // It runs a function without a statement that could be read; PostgreSQL itself calls it obsolete.
-        b'F' => Some(
-            ErrorResponse::error("0A000", "the FunctionCall message is not served")
-                .with_hint("call the function in a SELECT"),
-        ),
-        b'P' => {
-            take_text(rest)?;
-            allow_list::check(tier, &String::from_utf8_lossy(take_text(rest)?)).err()
-        }
-        b'Q' => allow_list::check(tier, &String::from_utf8_lossy(take_text(rest)?)).err(),
-        _ => None,
-    }
-}
-
-/// What is sent to the database instead: a syntax error. So the refusal comes in its turn and does to the batch and the
-/// transaction what any error does; the ledger puts our words into it.
-fn refused_message(kind: u8, body: &[u8]) -> BytesMut {
-    let mut out = BytesMut::new();
-    if kind == b'P' {
-        put_message(&mut out, b'P', |message| {
-            message.extend_from_slice(take_text(&mut { body }).unwrap_or_default());
-            message.put_u8(0);
-            put_text(message, "refused");
-            message.put_u16(0);
-        });
-    } else {
-        put_message(&mut out, b'Q', |message| put_text(message, "refused"));
-    }
-    out
-}
-
-/// Sets `app.identity` again, in the extended protocol and under names of its own: the client's unnamed statement stays.
-fn identity_batch(identity: &str) -> BytesMut {
-    const NAME: &str = "app_identity";
-    let mut out = BytesMut::new();
-    put_message(&mut out, b'P', |body| {
-        put_text(body, NAME);
-        put_text(body, "select pg_catalog.set_config('app.identity', $1, false)");
-        body.put_u16(0);
-    });
-    put_message(&mut out, b'B', |body| {
-        put_text(body, NAME);
-        put_text(body, NAME);
-        body.put_u16(0);
-        body.put_u16(1);
-        body.put_u32(u32::try_from(identity.len()).expect("an identity is some eighty bytes"));
-        body.extend_from_slice(identity.as_bytes());
-        body.put_u16(0);
-    });
-    put_message(&mut out, b'E', |body| {
-        put_text(body, NAME);
-        body.put_u32(0);
-    });
-    put_message(&mut out, b'C', |body| {
-        body.put_u8(b'S');
-        put_text(body, NAME);
-    });
-    put_message(&mut out, b'S', |_| {});
-    out
 }
 
 async fn from_database(
@@ -460,7 +302,7 @@ fn scan_database(
             if let Some(limit) = limit
                 && kind == b'D'
                 && rows > limit.rows
-                && ledger.exceed(too_many_rows(shared.relay.tier, limit.rows))
+                && ledger.exceed(clock::too_many_rows(shared.relay.tier, limit.rows))
             {
                 shared.attention.notify_one();
             }
@@ -470,8 +312,8 @@ fn scan_database(
         let Some(message) = buffer.get(at..at + length) else { break };
         let explained = if kind == b'E' {
             let body = &message[5..];
-            let refused = ledger.take_refusal(body).map(|refusal| encoded(&refusal));
-            refused.or_else(|| explain_denial(body, shared.relay.tier))
+            let refused = ledger.take_refusal(body).map(|answer| answer.encoded());
+            refused.or_else(|| refusal::explain_denial(body, shared.relay.tier))
         } else {
             None
         };
@@ -484,36 +326,4 @@ fn scan_database(
         scanned.end_at += length;
     }
     scanned
-}
-
-fn encoded(refusal: &ErrorResponse) -> BytesMut {
-    let mut out = BytesMut::new();
-    refusal.encode(&mut out);
-    out
-}
-
-/// A denial with a HINT that names the tier and what it may do.
-///
-/// A free session is read-only, and PostgreSQL checks that before it checks grants: what it then reports as 25006 is a denial to
-/// the person, who has no grant for it either.
-fn explain_denial(body: &[u8], tier: Tier) -> Option<BytesMut> {
-    let read_only = tier == Tier::Free && error_field(body, b'C') == Some(b"25006");
-    if !read_only && (error_field(body, b'C') != Some(b"42501") || error_field(body, b'H').is_some()) {
-        return None;
-    }
-    let mut fields = body.strip_suffix(&[0])?;
-    let mut out = BytesMut::new();
-    put_message(&mut out, b'E', |body| {
-        while let Some((kind, rest)) = fields.split_first() {
-            fields = rest;
-            let Some(value) = take_text(&mut fields) else { break };
-            body.put_u8(*kind);
-            body.extend_from_slice(if *kind == b'C' { b"42501" } else { value });
-            body.put_u8(0);
-        }
-        body.put_u8(b'H');
-        put_text(body, tier.hint());
-        body.put_u8(0);
-    });
-    Some(out)
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,6 +17,7 @@ use crate::audit::Audit;
 use crate::backend::Database;
 use crate::cancel::Registry;
 use crate::config::Config;
+use crate::guard::Guard;
 use crate::identity::IdentityKey;
 use crate::readiness::Readiness;
 use crate::session::Services;
@@ -53,14 +55,17 @@ pub(crate) fn run(config: Config) -> Result<(), ServerError> {
 async fn serve(config: Config) -> Result<(), ServerError> {
     let acceptor = config.certificate.as_ref().map(tls::acceptor).transpose()?;
     let database_tls = DatabaseTls::new(&config.database)?;
-    let audit = Audit::open(config.audit_file.as_deref()).map_err(|source| ServerError::Audit {
-        path: config.audit_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
-        source,
+    let audit = Audit::open(config.audit_file.as_deref(), config.audit_rotation).map_err(|source| {
+        ServerError::Audit {
+            path: config.audit_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            source,
+        }
     })?;
     let audit = Arc::new(audit);
     let listen_error = |source| ServerError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
+    raise_descriptor_limit();
     let (drain, draining) = watch::channel(None);
     let services = Arc::new(Services {
         database: Arc::new(Database::new(&config.database, database_tls, config.passwords)),
@@ -69,6 +74,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         readiness: Readiness::new(draining.clone()),
         cancels: Arc::new(Registry::default()),
         audit: Arc::clone(&audit),
+        guard: Arc::new(Guard::default()),
         acceptor,
         insecure: config.insecure,
         draining,
@@ -104,6 +110,19 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         _ = interrupt.recv() => log::warning("stopped", json!({ "all_sessions_ended": false })),
     }
     audit.sync().map_err(ServerError::AuditSync)
+}
+
+/// A session takes two descriptors, and many systems start a process with 1024 although it may have more.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    // macOS reports no maximum, and refuses more than this (OPEN_MAX).
+    let wanted = limit.maximum.unwrap_or(10_240);
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            log::warning("descriptor_limit_unchanged", json!({ "error": error.to_string() }));
+        }
+    }
 }
 
 async fn sync_audit(audit: Arc<Audit>) {

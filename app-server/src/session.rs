@@ -18,6 +18,7 @@ use crate::audit::{Actor, Audit};
 use crate::backend::{Backend, BackendError, Database, Login};
 use crate::cancel::Registry;
 use crate::config::Limits;
+use crate::guard::Guard;
 use crate::identity::IdentityKey;
 use crate::log;
 use crate::login::{self, LoginError, Startup};
@@ -40,6 +41,7 @@ pub(crate) struct Services {
     pub(crate) readiness: Readiness,
     pub(crate) cancels: Arc<Registry>,
     pub(crate) audit: Arc<Audit>,
+    pub(crate) guard: Arc<Guard>,
     pub(crate) acceptor: Option<TlsAcceptor>,
     pub(crate) insecure: bool,
     /// When the shutdown began, once it has.
@@ -66,6 +68,14 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, services: Arc<Servic
     };
     let Some((mut stream, startup, account, actor)) = logged_in? else {
         return Ok(());
+    };
+    // Held until the session ends.
+    let _place = match services.guard.open_session(account.account_id) {
+        Ok(place) => place,
+        Err(answer) => {
+            record_login(&services, &actor, &answer.code, &answer.message)?;
+            return send_error(&mut stream, &answer).await;
+        }
     };
     let opened = open_backend(&services, &account, &startup).await;
     let (backend, identity) = match opened {
@@ -134,7 +144,7 @@ async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io
         }
     };
     let is_clear = matches!(stream, Stream::Clear(_));
-    if is_clear && !services.insecure && !peer.ip().is_loopback() {
+    if is_clear && !services.insecure && !peer.ip().to_canonical().is_loopback() {
         let answer = ErrorResponse::fatal("28000", "this server accepts encrypted connections only")
             .with_hint("connect with sslmode=require or stronger");
         return send_error(&mut stream, &answer).await.map(|()| None);
@@ -152,6 +162,10 @@ async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io
         return send_error(&mut stream, &answer).await.map(|()| None);
     }
     let mut actor = Actor { session: rand::random(), user: startup.user.clone(), tier: "none", client: peer };
+    if let Err(answer) = services.guard.admit(peer.ip(), &startup.user) {
+        record_login(services, &actor, &answer.code, &answer.message)?;
+        return send_error(&mut stream, &answer).await.map(|()| None);
+    }
     let account = match services.accounts.find_login(&services.database, &startup.user).await {
         Ok(account) => account,
         Err(error) => {
@@ -171,6 +185,7 @@ async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io
         (Ok(()), None) => Err(io::Error::other("a login without an account was accepted")),
         (Err(LoginError::Connection(error)), _) => Err(error),
         (Err(LoginError::Refused { reason, answer }), _) => {
+            services.guard.login_failed(peer.ip(), &startup.user);
             record_login(services, &actor, &answer.code, &reason)?;
             send_error(&mut stream, &answer).await.map(|()| None)
         }

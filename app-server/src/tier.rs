@@ -38,7 +38,8 @@ impl Tier {
         // Zero is PostgreSQL's word for none. The relay's own clock holds when a session sets another value.
         let statement_timeout_ms = statement_timeout.map_or(0, |timeout| timeout.as_millis());
         [
-            ("search_path", "public".to_owned()),
+            // An admin may create in `workspace` only, and a table without a schema is created in the first one.
+            ("search_path", if self == Self::Admin { "workspace, public" } else { "public" }.to_owned()),
             ("row_security", "on".to_owned()),
             ("standard_conforming_strings", "on".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
@@ -70,7 +71,7 @@ impl Tier {
                 "your account is `premium`: it may SELECT, and INSERT or UPDATE contents and its own playlists, preferences and plays"
             }
             Self::Admin => {
-                "your account is `admin`: it may SELECT, INSERT, UPDATE and DELETE everything but credentials, CREATE tables, and DROP those that an admin created"
+                "your account is `admin`: it may SELECT, INSERT, UPDATE and DELETE everything but credentials, CREATE and DROP in the schema `workspace`"
             }
         }
     }

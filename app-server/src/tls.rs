@@ -74,11 +74,10 @@ impl DatabaseTls {
                 .with_no_client_auth(),
             SslMode::VerifyFull => {
                 let mut roots = RootCertStore::empty();
-                for certificate in certificates(address.ca_pem.as_deref().unwrap_or_default(), "DATABASE_CA")?
-                {
-                    roots
-                        .add(certificate)
-                        .map_err(|_| TlsError::Pem { variable: "DATABASE_CA", what: "certificate" })?;
+                // A provider's bundle may hold authorities that this library cannot read; the others still count.
+                let bundle = certificates(address.ca_pem.as_deref().unwrap_or_default(), "DATABASE_CA")?;
+                if roots.add_parsable_certificates(bundle).0 == 0 {
+                    return Err(TlsError::Pem { variable: "DATABASE_CA", what: "certificate" });
                 }
                 builder.with_root_certificates(roots).with_no_client_auth()
             }

@@ -42,6 +42,12 @@ impl ErrorResponse {
         self
     }
 
+    pub(crate) fn encoded(&self) -> BytesMut {
+        let mut out = BytesMut::new();
+        self.encode(&mut out);
+        out
+    }
+
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         put_message(out, b'E', |body| {
             let fields = [
@@ -82,6 +88,19 @@ pub(crate) fn take_text<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
     let text = &body[..end];
     *body = &body[end + 1..];
     Some(text)
+}
+
+/// The value of one field of an ErrorResponse.
+pub(crate) fn error_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut rest = body;
+    while let Some((kind, fields)) = rest.split_first() {
+        rest = fields;
+        let value = take_text(&mut rest)?;
+        if *kind == wanted {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Reads a length-prefixed packet without a kind, as start-up packets are, whose length field has been read.

@@ -27,7 +27,10 @@ $$;
 
 revoke all on schema public from public;
 grant usage on schema public to tier_free, tier_premium, tier_admin;
-grant create on schema public to tier_admin;
+-- What admins create stays out of `public`: a function of theirs there would be found by the owner's own unqualified calls, and
+-- would run as the owner.
+create schema workspace;
+grant usage, create on schema workspace to tier_admin;
 -- A function is executable by everybody unless it says otherwise.
 alter default privileges revoke execute on functions from public;
 

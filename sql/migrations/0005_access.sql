@@ -3,7 +3,7 @@
 --          select               insert / update                               delete, create, drop
 -- free     catalogue, own rows  no                                            no
 -- premium  catalogue, own rows  contents; own playlists, preferences, plays   no
--- admin    everything           everything                                    yes (drop: what an admin created)
+-- admin    everything           everything                                    yes (create and drop in the schema `workspace`)
 
 -- The catalogue: everybody reads it.
 grant select on account_type, content_type, artist, album, content, content_artist, genre, content_genre, plan,

@@ -26,6 +26,11 @@ async fn each_tier_runs_exactly_the_statements_of_the_matrix() {
         ("delete from content where title = 'New'", [false, false, true]),
         ("create table notes (line text)", [false, false, true]),
         ("drop table notes", [false, false, true]),
+        ("create table public.notes (line text)", [false, false, false]),
+        (
+            "create function public.expire_subscriptions() returns bigint language sql as 'select 1'",
+            [false, false, false],
+        ),
         ("drop table content", [false, false, false]),
         ("truncate content", [false, false, false]),
         ("create role intruder", [false, false, false]),

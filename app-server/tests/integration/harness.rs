@@ -101,6 +101,13 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let (chain, key) = certificate(&folder.path().join("ca.pem"));
+        fs::write(data.join("server.crt"), chain).unwrap();
+        fs::write(data.join("server.key"), key).unwrap();
+        if let Some((uid, gid)) = user {
+            chown(data.join("server.key"), Some(uid), Some(gid)).unwrap();
+        }
+        fs::set_permissions(data.join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(data.join("pg_hba.conf"), "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
             .unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -108,7 +115,16 @@ impl Postgres {
         let process = command("postgres")
             .arg("-D")
             .arg(&data)
-            .args(["-c", &format!("port={port}"), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+            .args([
+                "-c",
+                &format!("port={port}"),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "fsync=off",
+                "-c",
+                "ssl=on",
+            ])
             .args(["-c", "max_connections=60", "-c", &format!("unix_socket_directories={}", data.display())])
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -130,6 +146,11 @@ impl Postgres {
 
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The certificate that signed the database's own, which is for `localhost`.
+    pub(crate) fn ca_pem(&self) -> String {
+        fs::read_to_string(self.folder.path().join("ca.pem")).unwrap()
     }
 
     fn socket_folder(&self) -> PathBuf {
@@ -334,7 +355,7 @@ fn certificate(ca_file: &Path) -> (String, String) {
     fs::write(ca_file, ca.self_signed(&ca_key).unwrap().pem()).unwrap();
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec![SERVER_NAME.to_owned()])
+    let certificate = rcgen::CertificateParams::new(vec![SERVER_NAME.to_owned(), "localhost".to_owned()])
         .unwrap()
         .signed_by(&key, &issuer)
         .unwrap();

@@ -1,6 +1,10 @@
 //! What a statement or a stranger may cost: time and rows, counted outside the session that could change its own settings.
 
-use crate::harness::{ADMIN, PREMIUM, Postgres, Server, ask, value};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::NoTls;
+
+use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, ask, signal, value, world};
 
 #[tokio::test]
 async fn a_tiers_limits_hold_whatever_the_session_sets() {
@@ -31,5 +35,58 @@ async fn a_tiers_limits_hold_whatever_the_session_sets() {
     assert_eq!(
         ask(&admin, "select i from generate_series(1, 5000) as i, pg_sleep(1.5)").await.unwrap().len(),
         5000
+    );
+}
+
+#[tokio::test]
+async fn guessing_passwords_is_stopped_for_the_guesser_and_an_account_has_so_many_sessions() {
+    let (_postgres, server) = world().await;
+    let mut sessions = Vec::new();
+    for _ in 0..20 {
+        sessions.push(server.connect(PREMIUM).await);
+    }
+    let code = async |user: &str, password: &str| {
+        let refused = server.config(user, password).connect(NoTls).await.err().unwrap();
+        refused.code().unwrap().code().to_owned()
+    };
+    assert_eq!(code(PREMIUM, PASSWORD).await, "53300");
+    drop(sessions.pop());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.config(PREMIUM, PASSWORD).connect(NoTls).await.is_err() {
+        assert!(Instant::now() < deadline, "a closed session gives its place back");
+    }
+    for _ in 0..10 {
+        assert_eq!(code(FREE, "guess").await, "28P01");
+    }
+    assert_eq!(code(FREE, PASSWORD).await, "28000");
+    let metrics = server.get("/metrics").1;
+    assert!(metrics.contains("app_server_open_sessions "), "{metrics}");
+    assert!(metrics.contains("app_server_logins_total{result=\"refused\"} 1"), "{metrics}");
+    assert_eq!(value(&server.connect(ADMIN).await, "select 1").await, "1");
+}
+
+#[tokio::test]
+async fn every_answered_statement_is_in_the_audit_file_even_after_a_kill() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.log");
+    let server = Server::start_with(&postgres, &[("AUDIT_FILE", file.to_str().unwrap())]);
+    server.wait_until_ready();
+    let client = server.connect(PREMIUM).await;
+    let mut answered = 0;
+    for number in 0..500 {
+        assert_eq!(value(&client, &format!("select {number} as answered")).await, number.to_string());
+        answered += 1;
+    }
+    signal(server.process_id(), "KILL");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let recorded = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    assert_eq!(
+        recorded
+            .filter(|record| record["sql"].as_str().is_some_and(|sql| sql.ends_with("as answered")))
+            .count(),
+        answered
     );
 }

@@ -10,4 +10,5 @@ mod lifecycle;
 mod limits;
 mod operations;
 mod protocol;
+mod raw;
 mod rules;

@@ -1,0 +1,112 @@
+//! A session's clock, outside the session that could change its own settings: it ends what is idle for too long or outlives a
+//! shutdown, and stops statements that pass their tier's limit.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+
+use crate::backend::BackendKey;
+use crate::ledger::Ledger;
+use crate::log;
+use crate::session::Services;
+use crate::tier::Tier;
+use crate::wire::ErrorResponse;
+
+/// PostgreSQL's own statement_timeout is the first to stop a statement; this server's clock is for sessions that changed it.
+const CLOCK_GRACE: Duration = Duration::from_secs(1);
+/// A statement that does not end within this after a cancel loses its session.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// Ends the session when it was idle for too long, or when the server shuts down; never in the middle of a transaction, unless
+/// the shutdown has waited long enough. Stops statements that cost more than the tier's may, whatever the session has set.
+pub(crate) async fn watch(
+    services: &Services,
+    tier: Tier,
+    ledger: &Mutex<Ledger>,
+    attention: &Notify,
+    key: Option<BackendKey>,
+) -> ErrorResponse {
+    let limit = services.limits.of(tier);
+    let mut draining = services.draining.clone();
+    let mut cancelled_at: Option<Instant> = None;
+    loop {
+        let drain_began = *draining.borrow_and_update();
+        let now = Instant::now();
+        let mut wake_at = now + services.idle_timeout;
+        let must_cancel = {
+            let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            let idle = ledger.is_idle();
+            if drain_began.is_some_and(|began| idle || now - began >= services.drain_timeout) {
+                return ErrorResponse::fatal("57P01", "the server is shutting down")
+                    .with_hint("connect again");
+            }
+            if idle {
+                wake_at = ledger.last_activity + services.idle_timeout;
+                if wake_at <= now {
+                    let seconds = services.idle_timeout.as_secs();
+                    let message = format!("the session was idle for {seconds} s and has expired");
+                    return ErrorResponse::fatal("57P05", message).with_hint("connect again");
+                }
+            }
+            if let (Some(limit), Some(since)) = (limit, ledger.running_since()) {
+                let ends_at = since + limit.duration + CLOCK_GRACE;
+                if ends_at <= now {
+                    ledger.exceed(too_slow(tier, limit.duration));
+                } else {
+                    wake_at = wake_at.min(ends_at);
+                }
+            } else if let Some(limit) = limit {
+                // Nothing runs: what starts meanwhile is looked at before it can exceed by much.
+                wake_at = wake_at.min(now + limit.duration);
+            }
+            if !ledger.is_exceeded() {
+                cancelled_at = None;
+            }
+            ledger.take_cancel()
+        };
+        if must_cancel {
+            cancelled_at = Some(now);
+            if let Some(key) = key
+                && let Err(error) = services.database.cancel(key).await
+            {
+                log::warning("cancel_failed", json!({ "error": error.to_string() }));
+            }
+        }
+        if let Some(at) = cancelled_at {
+            if at.elapsed() >= CANCEL_GRACE {
+                return ErrorResponse::fatal(
+                    "57014",
+                    "a statement passed the tier's limit and could not be cancelled",
+                );
+            }
+            wake_at = wake_at.min(at + CANCEL_GRACE);
+        }
+        if let Some(began) = drain_began {
+            wake_at = wake_at.min(began + services.drain_timeout);
+        }
+        tokio::select! {
+            () = sleep_until(TokioInstant::from_std(wake_at)) => {}
+            () = attention.notified() => {}
+            // The sender lives as long as the process.
+            _ = draining.changed() => {}
+        }
+    }
+}
+
+fn too_slow(tier: Tier, limit: Duration) -> ErrorResponse {
+    let seconds = limit.as_secs();
+    ErrorResponse::error(
+        "57014",
+        format!("the statement was stopped after {seconds} s, the limit of a `{}` account", tier.name()),
+    )
+    .with_hint("ask for less at a time: add a WHERE or a LIMIT")
+}
+
+pub(crate) fn too_many_rows(tier: Tier, limit: u64) -> ErrorResponse {
+    let message =
+        format!("the statement was stopped after {limit} rows, the limit of a `{}` account", tier.name());
+    ErrorResponse::error("54000", message).with_hint("ask for less at a time: add a WHERE or a LIMIT")
+}

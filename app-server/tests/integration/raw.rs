@@ -1,0 +1,168 @@
+//! The protocol byte by byte, for what no honest driver sends.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::{BufMut as _, BytesMut};
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+use postgres_protocol::message::frontend;
+
+use crate::harness::{FREE, PASSWORD, PREMIUM, Server, eventually, value, world};
+
+struct Raw {
+    stream: TcpStream,
+}
+
+impl Raw {
+    fn connect(server: &Server, user: &str) -> Self {
+        let mut raw = Self { stream: TcpStream::connect(server.address).unwrap() };
+        raw.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut out = BytesMut::new();
+        frontend::startup_message([("user", user), ("database", "music")], &mut out).unwrap();
+        let mut scram = ScramSha256::new(PASSWORD.as_bytes(), ChannelBinding::unsupported());
+        raw.send(&out);
+        assert_eq!(raw.receive().0, b'R');
+        out.clear();
+        frontend::sasl_initial_response("SCRAM-SHA-256", scram.message(), &mut out).unwrap();
+        raw.send(&out);
+        scram.update(&raw.receive().1[4..]).unwrap();
+        out.clear();
+        frontend::sasl_response(scram.message(), &mut out).unwrap();
+        raw.send(&out);
+        raw.until(b'Z');
+        raw
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    fn receive(&mut self) -> (u8, Vec<u8>) {
+        let mut header = [0; 5];
+        self.stream.read_exact(&mut header).unwrap();
+        let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
+        let mut body = vec![0; length - 4];
+        self.stream.read_exact(&mut body).unwrap();
+        (header[0], body)
+    }
+
+    /// The kinds of the messages up to the first of one kind, and all their bodies.
+    fn until(&mut self, last: u8) -> (String, String) {
+        let (mut kinds, mut bodies) = (String::new(), String::new());
+        loop {
+            let (kind, body) = self.receive();
+            kinds.push(char::from(kind));
+            bodies.push_str(&String::from_utf8_lossy(&body));
+            if kind == last {
+                return (kinds, bodies);
+            }
+        }
+    }
+
+    fn query(&mut self, sql: &str) -> (String, String) {
+        let mut out = BytesMut::new();
+        frontend::query(sql, &mut out).unwrap();
+        self.send(&out);
+        self.until(b'Z')
+    }
+}
+
+#[tokio::test]
+async fn a_function_call_is_refused_in_its_turn() {
+    let (_postgres, server) = world().await;
+    let mut raw = Raw::connect(&server, PREMIUM);
+    // FunctionCall of pg_backend_pid (oid 2026), without arguments.
+    let mut out = BytesMut::new();
+    frontend::query("select 'before'", &mut out).unwrap();
+    out.put_slice(b"F\0\0\0\x0e");
+    out.put_u32(2026);
+    out.put_slice(&[0; 6]);
+    frontend::query("select 'after'", &mut out).unwrap();
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "TDCZ");
+    let (kinds, bodies) = raw.until(b'Z');
+    assert_eq!(kinds, "EZ");
+    assert!(bodies.contains("0A000") && bodies.contains("FunctionCall"), "{bodies}");
+    assert_eq!(raw.until(b'Z').0, "TDCZ");
+}
+
+#[tokio::test]
+async fn messages_cut_anywhere_mean_the_same() {
+    let (_postgres, server) = world().await;
+    let mut raw = Raw::connect(&server, FREE);
+    let mut out = BytesMut::new();
+    frontend::query("select title from content order by title limit 1", &mut out).unwrap();
+    frontend::query("alter role tier_free password 'x'", &mut out).unwrap();
+    frontend::query("select record_play(1)", &mut out).unwrap();
+    for byte in &out {
+        raw.send(&[*byte]);
+    }
+    assert_eq!(raw.until(b'Z').0, "TDCZ");
+    let (kinds, bodies) = raw.until(b'Z');
+    assert_eq!(kinds, "EZ");
+    assert!(bodies.contains("42501"), "{bodies}");
+    assert_eq!(raw.until(b'Z').0, "TDCZ");
+}
+
+#[tokio::test]
+async fn a_message_of_an_impossible_length_ends_only_its_own_session() {
+    let (_postgres, server) = world().await;
+    let honest = server.connect(FREE).await;
+    for header in [*b"Q\x7f\xff\xff\xff", *b"Q\0\0\0\0", *b"d\xff\xff\xff\xff", *b"\0\0\0\0\x03"] {
+        let mut raw = Raw::connect(&server, PREMIUM);
+        raw.send(&header);
+        let (_, bodies) = raw.until(b'E');
+        assert!(bodies.contains("08P01"), "{bodies}");
+        let mut rest = Vec::new();
+        raw.stream.read_to_end(&mut rest).unwrap();
+    }
+    assert_eq!(value(&honest, "select 'served'").await, "served");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_stops_its_statement() {
+    let (postgres, server) = world().await;
+    let superuser = postgres.superuser().await;
+    let mut raw = Raw::connect(&server, PREMIUM);
+    let mut out = BytesMut::new();
+    frontend::query("select pg_sleep(20)", &mut out).unwrap();
+    raw.send(&out);
+    let sleeping = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    while value(&superuser, sleeping).await != "1" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(raw);
+    let left = std::time::Instant::now();
+    while value(&superuser, sleeping).await != "0" {
+        assert!(left.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    eventually("the audit has the abandoned statement", || {
+        server
+            .lines()
+            .iter()
+            .any(|line| line["sql"] == "select pg_sleep(20)" && line["outcome"] == "abandoned")
+    });
+}
+
+#[tokio::test]
+async fn a_long_pipeline_does_not_block_itself() {
+    let (_postgres, server) = world().await;
+    let mut raw = Raw::connect(&server, PREMIUM);
+    let mut writer = raw.stream.try_clone().unwrap();
+    // Far more answers than all buffers between the two ends hold, while the questions are still being sent.
+    let sending = std::thread::spawn(move || {
+        let mut out = BytesMut::new();
+        for _ in 0..2000 {
+            frontend::query("select repeat('x', 10000)", &mut out).unwrap();
+        }
+        writer.write_all(&out).unwrap();
+    });
+    for _ in 0..2000 {
+        assert_eq!(raw.until(b'Z').0, "TDCZ");
+    }
+    sending.join().unwrap();
+    let (kinds, _) = raw.query("select 1");
+    assert_eq!(kinds, "TDCZ");
+}
