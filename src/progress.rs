@@ -265,7 +265,7 @@ impl Wait<'_> {
             if let Some(bar) = &*bar {
                 bar.set_message(format!("{}: {}", self.what, secret::mask(status)));
             }
-        } else if status != self.status || self.said.is_none_or(|said| said.elapsed() > REMINDER) {
+        } else if !same_but_for_numbers(status, &self.status) || self.said.is_none_or(|said| said.elapsed() > REMINDER) {
             self.said = Some(Instant::now());
             self.progress.line(Line::Wait, &format!("{}: {status} ({})", self.what, seconds(self.started.elapsed())));
         }
@@ -280,6 +280,12 @@ impl Drop for Wait<'_> {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A countdown is not news at every tick.
+fn same_but_for_numbers(one: &str, other: &str) -> bool {
+    let words = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    words(one) == words(other)
 }
 
 /// A duration as people say it: `0.8 s`, `12 s`, `3 min 5 s`.

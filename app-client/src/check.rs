@@ -1,6 +1,7 @@
 //! `app-client check`: what each tier may do, tried out. Two accounts, four statements each, every
 //! one in a transaction that is rolled back; denied means the server said so, not that something failed.
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -9,8 +10,10 @@ use crate::connection::Connection;
 use crate::error::Error;
 use crate::output::{Column, Output, Style};
 use crate::password::Passwords;
+use crate::prompt;
+use crate::script::Variables;
 use crate::server_message::ServerMessage;
-use crate::target::Place;
+use crate::target::{self, Place};
 
 #[derive(Debug, Args)]
 pub(crate) struct Accounts {
@@ -20,6 +23,9 @@ pub(crate) struct Accounts {
     /// An account of the premium tier
     #[arg(long, value_name = "USER", default_value = "premium@example.com")]
     premium: String,
+    /// Open the prompt afterwards, if all passed
+    #[arg(long)]
+    then_prompt: bool,
 }
 
 /// What is tried: the statement, and whether free and premium may.
@@ -75,7 +81,7 @@ pub(crate) fn run(accounts: &Accounts, place: &Place, style: Style) -> Result<Ex
     for (index, (tier, user)) in
         [("free", &accounts.free), ("premium", &accounts.premium)].into_iter().enumerate()
     {
-        let mut connection = Connection::open(&place.resolve_as(user)?, &mut Passwords::default())?;
+        let mut connection = Connection::open(&place.named(user).resolve()?, &mut Passwords::default())?;
         for (statement, expected) in &SCENARIO {
             let verdict = try_out(&mut connection, statement)?;
             let expected = &expected[index];
@@ -90,7 +96,23 @@ pub(crate) fn run(accounts: &Accounts, place: &Place, style: Style) -> Result<Ex
     let mut output = Output::stdout(style).map_err(|source| Error::Output { source })?;
     output.table(columns, &rows).map_err(|source| Error::Output { source })?;
     eprintln!("{passed} of {} passed; everything was rolled back", rows.len());
-    Ok(if passed == rows.len() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    if passed < rows.len() {
+        return Ok(ExitCode::from(1));
+    }
+    if accounts.then_prompt {
+        drop(output);
+        prompt::run(&named(place)?, Variables::new(), style)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The place with a user to log in as: asked for if none was given.
+fn named(place: &Place) -> Result<Place, Error> {
+    let Err(target::Error::NoUser { .. }) = place.resolve() else { return Ok(place.clone()) };
+    eprint!("Log in as: ");
+    let mut user = String::new();
+    io::stdin().read_line(&mut user).map_err(|source| Error::Terminal { source })?;
+    Ok(place.named(user.trim()))
 }
 
 /// In a transaction of its own, which never commits.

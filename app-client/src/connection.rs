@@ -12,11 +12,13 @@ mod tls;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
+use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
+pub(crate) use ask::Answer;
 pub(crate) use error::Error;
 pub(crate) use frame::Frame;
 pub(crate) use stream::Address;
@@ -47,6 +49,8 @@ pub(crate) struct Connection {
     reader: FrameReader,
     out: BytesMut,
     pub(crate) parameters: BTreeMap<String, String>,
+    /// `I` outside of a transaction, `T` in one, `E` in one that failed: what the server said last.
+    pub(crate) transaction: u8,
     canceller: Canceller,
 }
 
@@ -92,11 +96,14 @@ impl Connection {
             reader: FrameReader::new(LONGEST_BEFORE_LOGIN),
             out: BytesMut::new(),
             parameters: BTreeMap::new(),
+            transaction: b'I',
             canceller,
         };
-        let password_from = connection
-            .log_in(target, passwords)
-            .map_err(|error| error.before_login(&target.address.to_string()))?;
+        let password_from = connection.log_in(target, passwords).map_err(|error| {
+            // What was typed wrong once should be asked for again.
+            passwords.forget();
+            error.before_login(&target.address.to_string())
+        })?;
         observe(Leg::LoggedIn { password_from });
         connection.reader.trust();
         Ok(connection)
@@ -106,6 +113,65 @@ impl Connection {
     pub(crate) fn query(&mut self, sql: &str) -> Result<(), Error> {
         frontend::query(sql, &mut self.out).map_err(|_| Error::NulInStatement)?;
         self.send()
+    }
+
+    /// Sends one statement and, apart from it, the values of its `$1`, `$2` ...
+    pub(crate) fn query_with(&mut self, sql: &str, arguments: &[String]) -> Result<(), Error> {
+        let built = frontend::parse("", sql, [], &mut self.out).and_then(|()| {
+            let value = |argument: &String, out: &mut BytesMut| {
+                out.extend_from_slice(argument.as_bytes());
+                Ok(IsNull::No)
+            };
+            frontend::bind("", "", [0], arguments, value, [0], &mut self.out).map_err(
+                |error| match error {
+                    frontend::BindError::Serialization(source) => source,
+                    frontend::BindError::Conversion(source) => io::Error::other(source),
+                },
+            )?;
+            frontend::describe(b'P', "", &mut self.out)?;
+            frontend::execute("", 0, &mut self.out)
+        });
+        if built.is_err() {
+            self.out.clear();
+            return Err(Error::NulInStatement);
+        }
+        frontend::sync(&mut self.out);
+        self.send()
+    }
+
+    /// Whether the session is still there, for all that has arrived. Only between statements, when
+    /// whatever comes is the server's own idea: a setting, a notice, or a farewell.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        // What has arrived is read at once; there is nothing to wait for.
+        let quickly = self.stream.set_read_timeout(Duration::from_millis(1)).is_ok();
+        let alive = quickly && self.no_farewell();
+        alive && self.stream.set_read_timeout(TICK).is_ok()
+    }
+
+    /// Reads what has arrived. False if it ends with the end of the session.
+    fn no_farewell(&mut self) -> bool {
+        loop {
+            match self.next() {
+                Ok(None) => return true,
+                Ok(Some(frame)) => match frame.tag {
+                    b'S' => {
+                        let body = frame.body.to_vec();
+                        self.parameter_status(&body);
+                    }
+                    b'E' => {
+                        eprintln!("{}", ServerMessage::parse(frame.body).render("", 1));
+                        return false;
+                    }
+                    b'N' => eprintln!("{}", ServerMessage::parse(frame.body).render("", 1)),
+                    _ => {}
+                },
+                Err(_) => return false,
+            }
+        }
+    }
+
+    pub(crate) fn tls_version(&self) -> Option<&'static str> {
+        self.stream.tls_version()
     }
 
     /// The next message, or `None` when nothing came for a `TICK`.
@@ -197,18 +263,6 @@ fn encryption(target: &Target) -> Result<Encryption, Error> {
     let Some(verification) = target.verification else { return Ok(Encryption::Disable) };
     let tls = Tls::new(verification, &target.authorities, &target.server_name)?;
     Ok(if target.tls_required { Encryption::Required(tls) } else { Encryption::IfOffered(tls) })
-}
-
-/// The place in `started.elapsed()` terms where waiting for a login message ends.
-struct Deadline {
-    started: Instant,
-    limit: Duration,
-}
-
-impl Deadline {
-    fn passed(&self) -> bool {
-        self.started.elapsed() > self.limit
-    }
 }
 
 /// A message that the protocol does not allow where it came.

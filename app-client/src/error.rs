@@ -21,11 +21,15 @@ pub(crate) enum Error {
     CopyInput { source: io::Error },
     #[error("cannot write the result: {source}")]
     Output { source: io::Error },
+    #[error("whoever reads the output has left, so the rest was not run")]
+    NobodyReads,
     #[error("Ctrl-C cannot be handled: {source}")]
     Interrupt { source: ctrlc::Error },
-    #[error("nothing to run: stdin is a terminal")]
+    #[error("the terminal cannot be used: {source}")]
+    Terminal { source: io::Error },
+    #[error("nothing to run: the output is not a terminal, so there is no prompt")]
     NothingToRun,
-    #[error("{after_rows} rows of the result had come when {source}")]
+    #[error("{after_rows} {} of the result had come when {source}", if *after_rows == 1 { "row" } else { "rows" })]
     CutResult { after_rows: u64, source: connection::Error },
 }
 

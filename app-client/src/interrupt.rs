@@ -1,8 +1,10 @@
 //! Ctrl-C: the first asks the server to stop the running statement, the second leaves at once.
 
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::connection::Canceller;
 
@@ -12,6 +14,8 @@ pub(crate) const EXIT_CODE: u8 = 130;
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt {
     running: Arc<Mutex<Running>>,
+    /// At a prompt, Ctrl-C while nothing runs ends nothing.
+    stays: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -29,6 +33,10 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    pub(crate) fn stay(&self) {
+        self.stays.store(true, Ordering::Relaxed);
+    }
+
     /// From here a Ctrl-C goes to this session's statement.
     pub(crate) fn watch(&self, canceller: Canceller) {
         *self.lock() = Running { canceller: Some(canceller), pressed: false };
@@ -37,6 +45,18 @@ impl Interrupt {
     /// The statement is over. True if Ctrl-C was pressed while it ran.
     pub(crate) fn finish(&self) -> bool {
         std::mem::take(&mut *self.lock()).pressed
+    }
+
+    /// Waits, unless Ctrl-C is pressed. False if it was.
+    pub(crate) fn pause(&self, pause: Duration) -> bool {
+        let started = Instant::now();
+        loop {
+            let left = pause.saturating_sub(started.elapsed());
+            if self.lock().pressed || left.is_zero() {
+                return !self.lock().pressed;
+            }
+            thread::sleep(left.min(Duration::from_millis(20)));
+        }
     }
 
     fn press(&self) {
@@ -53,6 +73,7 @@ impl Interrupt {
                 running.pressed = true;
                 eprintln!("\ncancelling; Ctrl-C again leaves without waiting");
             }
+            None if self.stays.load(Ordering::Relaxed) => {}
             _ => process::exit(EXIT_CODE.into()),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `cli` reads the command line, `target` finds the server (`state`, `password`), `connection` speaks
 //! the protocol, `script` cuts text into statements, `run` sends them, `output` shows the rows.
-//! What the user asked for is done by `one_shot`, `check` or `doctor`.
+//! What the user asked for is done by `one_shot`, `prompt`, `check` or `doctor`.
 
 mod check;
 mod cli;
@@ -13,6 +13,8 @@ mod interrupt;
 mod one_shot;
 mod output;
 mod password;
+mod progress;
+mod prompt;
 mod run;
 mod script;
 mod server_message;

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::interrupt::{self, Interrupt};
 use crate::output::{Output, Style};
 use crate::password::Passwords;
+use crate::prompt;
 use crate::run::{Outcome, Runner};
 use crate::script::{Script, Statement, Variables};
 use crate::target::Place;
@@ -27,20 +28,33 @@ pub(crate) type Order = (Vec<usize>, Vec<usize>);
 
 pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Result<ExitCode, Error> {
     let Run { commands, files, variables, on_error, single_transaction } = flags;
-    let sources = sources(commands, files, order)?;
+    let variables: Variables = variables.into_iter().collect();
+    let sources = match sources(commands, files, order) {
+        Some(sources) => sources,
+        None if io::stdout().is_terminal() => {
+            return prompt::run(place, variables, style).map(|()| ExitCode::SUCCESS);
+        }
+        None => return Err(Error::NothingToRun),
+    };
     let target = place.resolve()?;
     let mut runner = Runner {
         connection: Connection::open(&target, &mut Passwords::default())?,
         output: Output::stdout(style).map_err(|source| Error::Output { source })?,
         interrupt: Interrupt::install().map_err(|source| Error::Interrupt { source })?,
     };
-    let variables: Variables = variables.into_iter().collect();
     if single_transaction {
         runner.execute("begin")?;
     }
     let mut worst = Outcome::Done;
-    for source in sources {
-        match run_source(&mut runner, source, &variables, on_error)? {
+    let mut sources = sources.into_iter();
+    while let Some(source) = sources.next() {
+        let outcome = match run_source(&mut runner, source, &variables, on_error) {
+            Err(error) if error.is_closed_output() && (sources.len() > 0 || single_transaction) => {
+                return Err(Error::NobodyReads);
+            }
+            outcome => outcome?,
+        };
+        match outcome {
             Outcome::Done => {}
             Outcome::Failed if on_error == OnError::Continue => worst = Outcome::Failed,
             outcome => {
@@ -61,7 +75,8 @@ pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Resu
     })
 }
 
-fn sources(commands: Vec<String>, files: Vec<PathBuf>, order: Order) -> Result<Vec<Source>, Error> {
+/// `None` when nothing is named and somebody sits at the keyboard.
+fn sources(commands: Vec<String>, files: Vec<PathBuf>, order: Order) -> Option<Vec<Source>> {
     let commands = commands.into_iter().map(Source::Command);
     let files = files.into_iter().map(|path| match path.as_os_str() == "-" {
         true => Source::Stdin,
@@ -71,12 +86,9 @@ fn sources(commands: Vec<String>, files: Vec<PathBuf>, order: Order) -> Result<V
         order.0.into_iter().zip(commands).chain(order.1.into_iter().zip(files)).collect();
     sources.sort_by_key(|(index, _)| *index);
     if sources.is_empty() {
-        if io::stdin().is_terminal() {
-            return Err(Error::NothingToRun);
-        }
-        return Ok(vec![Source::Stdin]);
+        return (!io::stdin().is_terminal()).then(|| vec![Source::Stdin]);
     }
-    Ok(sources.into_iter().map(|(_, source)| source).collect())
+    Some(sources.into_iter().map(|(_, source)| source).collect())
 }
 
 fn run_source(
@@ -106,7 +118,12 @@ fn run_script(
     let mut worst = Outcome::Done;
     while let Some(statement) = script.next()? {
         let name = script.name().to_owned();
-        let outcome = runner.run(&statement, Some(&name), &mut |line| Ok(script.copy_line(line)?))?;
+        let outcome = match runner.run(&statement, Some(&name), &mut |line| Ok(script.copy_line(line)?)) {
+            Err(error) if error.is_closed_output() && matches!(script.next(), Ok(Some(_))) => {
+                return Err(Error::NobodyReads);
+            }
+            outcome => outcome?,
+        };
         match outcome {
             Outcome::Done => {}
             Outcome::Failed if on_error == OnError::Continue => worst = Outcome::Failed,

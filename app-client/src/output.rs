@@ -8,6 +8,7 @@ mod json;
 mod markdown;
 mod row;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -64,19 +65,22 @@ pub(crate) struct Output {
     sink: File,
     buffer: Vec<u8>,
     pub(crate) style: Style,
-    /// Rows on a screen, when somebody watches.
-    screen: Option<usize>,
+    /// Whether somebody watches.
+    screen: bool,
 }
 
 impl Output {
     pub(crate) fn stdout(style: Style) -> io::Result<Self> {
         let stdout = io::stdout();
-        let screen = stdout.is_terminal().then(|| {
-            terminal_size::terminal_size().map_or(24, |(_, terminal_size::Height(rows))| usize::from(rows))
-        });
+        let screen = stdout.is_terminal();
         // The file itself: the standard library's handle would look for newlines in every write.
         let sink = File::from(stdout.as_fd().try_clone_to_owned()?);
         Ok(Self { sink, buffer: Vec::with_capacity(2 * BUFFER), style, screen })
+    }
+
+    /// Whether the rows go to a screen.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.screen
     }
 
     /// Starts a result with these columns.
@@ -85,9 +89,10 @@ impl Output {
         match format {
             Format::Aligned => {
                 let (sample, patience) = match self.screen {
-                    Some(rows) => (rows.max(10), Duration::from_millis(50)),
+                    // Asked for each result: windows change.
+                    true => (screen_rows(), Duration::from_millis(50)),
                     // Nobody watches: the widths should not depend on how fast the server was.
-                    None => (aligned::SAMPLE, Duration::from_secs(1)),
+                    false => (aligned::SAMPLE, Duration::from_secs(1)),
                 };
                 Box::new(Aligned::new(columns, sample, patience, tuples_only))
             }
@@ -145,7 +150,14 @@ impl Output {
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
-            let written = self.sink.write_all(&self.buffer);
+            // CSV, JSON and COPY carry what the data holds; a screen must not obey it.
+            let shown = if self.screen {
+                cell::harmless(&self.buffer)
+            } else {
+                Cow::Borrowed(self.buffer.as_slice())
+            };
+            let written = self.sink.write_all(&shown);
+            drop(shown);
             self.buffer.clear();
             // One huge cell should not hold its memory for the rest of the session.
             self.buffer.shrink_to(2 * BUFFER);
@@ -157,4 +169,10 @@ impl Output {
     fn spill(&mut self) -> io::Result<()> {
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
+}
+
+fn screen_rows() -> usize {
+    let height =
+        terminal_size::terminal_size().map_or(24, |(_, terminal_size::Height(rows))| usize::from(rows));
+    height.max(10)
 }

@@ -70,6 +70,10 @@ impl Passwords {
         let (_, password) = self.found.as_ref().expect("it was just put there");
         Ok(password)
     }
+
+    pub(crate) fn forget(&mut self) {
+        self.found = None;
+    }
 }
 
 fn find(target: &Target) -> Result<Password, Error> {

@@ -7,8 +7,12 @@ use crate::connection::{self, Connection};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, RowBuffer, RowWriter, columns};
+use crate::progress::Progress;
 use crate::script::Statement;
 use crate::server_message::ServerMessage;
+
+/// Looking at the clock for each row would cost more than printing it.
+const ROWS_BETWEEN_LOOKS: u64 = 4096;
 
 /// How a statement, or a string of several, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +47,26 @@ impl Runner {
         copy_input: &mut CopyInput<'_>,
     ) -> Result<Outcome, Error> {
         self.interrupt.watch(self.connection.canceller());
-        let answered = self.connection.query(&statement.text).map_err(Error::from);
-        let answered = answered.and_then(|()| self.receive(statement, name, copy_input));
+        let sent = self.connection.query(&statement.text);
+        self.answer(sent, statement, name, copy_input)
+    }
+
+    /// Runs one statement with the values of its parameters.
+    pub(crate) fn run_with(&mut self, sql: &str, arguments: &[String]) -> Result<Outcome, Error> {
+        let statement = Statement { text: sql.to_owned(), line: 1 };
+        self.interrupt.watch(self.connection.canceller());
+        let sent = self.connection.query_with(sql, arguments);
+        self.answer(sent, &statement, None, &mut |_| Ok(false))
+    }
+
+    fn answer(
+        &mut self,
+        sent: Result<(), connection::Error>,
+        statement: &Statement,
+        name: Option<&str>,
+        copy_input: &mut CopyInput<'_>,
+    ) -> Result<Outcome, Error> {
+        let answered = sent.map_err(Error::from).and_then(|()| self.receive(statement, name, copy_input));
         let interrupted = self.interrupt.finish();
         // What has come stays visible, whatever happened after it.
         let flushed = self.output.flush().map_err(|source| Error::Output { source });
@@ -80,15 +102,27 @@ impl Runner {
         let mut receiving: Option<Receiving> = None;
         let mut failed = false;
         let mut copied_out = false;
+        let mut progress = Progress::start();
         loop {
             let frame = match connection.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
+                    // Rows on the screen speak for themselves.
+                    match receiving.as_ref().map_or(0, |result| result.rows) {
+                        rows if rows == 0 || !output.is_watched() => progress.tick(rows),
+                        _ => {}
+                    }
                     output.idle(receiving.as_mut().map(|result| result.writer.as_mut())).map_err(written)?;
                     continue;
                 }
-                Err(source) => return Err(cut(receiving, output, source)),
+                Err(source) => {
+                    progress.clear();
+                    return Err(cut(receiving, output, source));
+                }
             };
+            if frame.tag != b'D' || output.is_watched() {
+                progress.clear();
+            }
             match frame.tag {
                 b'D' => {
                     let result = receiving.as_mut().ok_or_else(|| broken("a row without columns"))?;
@@ -96,6 +130,9 @@ impl Runner {
                         .read(frame.body, result.columns)
                         .ok_or_else(|| broken("a row that is not as announced"))?;
                     result.rows += 1;
+                    if result.rows % ROWS_BETWEEN_LOOKS == 0 && !output.is_watched() {
+                        progress.tick(result.rows);
+                    }
                     output.row(result.writer.as_mut(), row).map_err(written)?;
                 }
                 b'T' => {
@@ -103,17 +140,20 @@ impl Runner {
                     let count = columns.len();
                     receiving = Some(Receiving { writer: output.begin(columns), columns: count, rows: 0 });
                 }
-                b'C' => match receiving.take() {
-                    Some(mut result) => output.end(result.writer.as_mut(), result.rows).map_err(written)?,
-                    None if output.style.shows_tags() => {
-                        let tag = frame.body.split(|byte| *byte == 0).next().unwrap_or_default();
+                b'C' => {
+                    let tag = frame.body.split(|byte| *byte == 0).next().unwrap_or_default();
+                    let had_rows = receiving.is_some();
+                    if let Some(mut result) = receiving.take() {
+                        output.end(result.writer.as_mut(), result.rows).map_err(written)?;
+                    }
+                    // Of the statements with rows only a write with RETURNING says more with its tag.
+                    if output.style.shows_tags() && (!had_rows || is_write(tag)) {
                         // After the data of a COPY TO STDOUT the tag would be taken for a row of it.
                         if !std::mem::take(&mut copied_out) {
                             output.raw(&[tag, b"\n"].concat()).map_err(written)?;
                         }
                     }
-                    None => {}
-                },
+                }
                 b'E' | b'N' => {
                     let message = ServerMessage::parse(frame.body);
                     if frame.tag == b'E' {
@@ -130,14 +170,21 @@ impl Runner {
                     let body = frame.body.to_vec();
                     connection.parameter_status(&body);
                 }
-                b'Z' => return Ok(failed),
+                b'Z' => {
+                    connection.transaction = frame.body.first().copied().unwrap_or(b'I');
+                    return Ok(failed);
+                }
                 b'H' => copied_out = true,
-                // EmptyQueryResponse, CopyDone, NotificationResponse: nothing to show.
-                b'I' | b'c' | b'A' => {}
+                // EmptyQueryResponse, CopyDone, NotificationResponse; ParseComplete, BindComplete, NoData.
+                b'I' | b'c' | b'A' | b'1' | b'2' | b'n' => {}
                 other => return Err(broken(&format!("a message of type `{}`", char::from(other)))),
             }
         }
     }
+}
+
+fn is_write(tag: &[u8]) -> bool {
+    ["INSERT", "UPDATE", "DELETE", "MERGE"].iter().any(|word| tag.starts_with(word.as_bytes()))
 }
 
 fn broken(what: &str) -> Error {

@@ -44,7 +44,8 @@ impl<R: BufRead> Script<R> {
             if let Some(statement) = self.splitter.next() {
                 return Ok(Some(statement));
             }
-            if let Some(command) = self.splitter.backslash() {
+            if let Some(line) = self.splitter.backslash() {
+                let command = line.split_whitespace().next().unwrap_or_default().to_owned();
                 return Err(Error::Backslash { name: self.name.clone(), line: self.line, command });
             }
             let mut line = Vec::new();

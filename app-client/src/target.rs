@@ -134,8 +134,8 @@ impl Target {
 
 impl Place {
     /// The same place for another user.
-    pub(crate) fn resolve_as(&self, user: &str) -> Result<Target, Error> {
-        Self { user: Some(user.to_owned()), ..self.clone() }.resolve()
+    pub(crate) fn named(&self, user: &str) -> Self {
+        Self { user: Some(user.to_owned()).filter(|user| !user.is_empty()), ..self.clone() }
     }
 
     pub(crate) fn resolve(&self) -> Result<Target, Error> {

@@ -138,7 +138,7 @@ impl Cloud {
     }
 
     pub(crate) async fn save(&self, state: &State) -> Result<(), Error> {
-        let text = serde_json::to_vec_pretty(state).map_err(|error| Error::State {
+        let text = serde_json::to_vec(state).map_err(|error| Error::State {
             path: self.folder.join(STATE_FILE),
             reason: error.to_string(),
         })?;
@@ -161,6 +161,10 @@ impl Cloud {
 
     pub(crate) fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
     }
 
     /// Returns when the local cloud has been asked to stop.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Error;
 use crate::cloud::Cloud;
@@ -14,6 +14,8 @@ use crate::postgres::{authority, cluster::Cluster};
 use crate::rds::{Database, SnapshotStatus, Status};
 
 const PASSWORD_FILE: &str = "rdsadmin.password";
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(30);
 /// How often a running server is looked after.
 const WATCH: Duration = Duration::from_secs(2);
 /// `deleting` stays visible for at least this long, so that whoever deletes has to wait as on AWS.
@@ -22,28 +24,34 @@ const DELETING: Duration = Duration::from_secs(1);
 pub(crate) async fn run(cloud: Arc<Cloud>, region: String, id: String) {
     let keeper = Keeper { cloud: cloud.clone(), region, id };
     let mut changed = cloud.changed();
-    let mut retry = Duration::from_millis(500);
-    while let Some(database) = keeper.database().await {
+    let mut retry = FIRST_RETRY;
+    'keep: while let Some(database) = keeper.database().await {
         changed.mark_unchanged();
-        let step = keeper.step(&database);
-        let outcome = tokio::select! {
-            outcome = step => outcome,
-            () = cloud.stopping() => break,
-        };
-        match outcome {
-            Ok(()) => retry = Duration::from_millis(500),
+        // A step is never cut off: it would leave programs behind that still write.
+        let (wait, settled) = match keeper.step(&database).await {
+            Ok(()) => {
+                retry = FIRST_RETRY;
+                (WATCH, Status::Available)
+            }
             Err(error) => {
                 eprintln!("local cloud: database {}: {}", database.id, with_causes(&error));
                 keeper.set(|database| database.problem = Some(with_causes(&error))).await;
-                changed.mark_unchanged();
-                retry = (retry * 2).min(Duration::from_secs(30));
+                let wait = retry;
+                retry = (retry * 2).min(LAST_RETRY);
+                (wait, database.status)
+            }
+        };
+        let due = Instant::now() + wait;
+        // Most changes are of other resources: looking after the server at each of them would be a login each time.
+        while keeper.database().await.is_some_and(|database| database.status == settled) {
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = sleep_until(due) => break,
+                () = cloud.stopping() => break 'keep,
             }
         }
-        let wait = if retry > Duration::from_millis(500) { retry } else { WATCH };
-        tokio::select! {
-            _ = changed.changed() => {}
-            () = sleep(wait) => {}
-            () = cloud.stopping() => break,
+        if cloud.is_stopping() {
+            break;
         }
     }
     if let Some(database) = keeper.database().await
@@ -69,6 +77,10 @@ impl Cloud {
     pub(crate) fn database_home(&self, region: &str, resource_id: &str) -> PathBuf {
         self.folder.databases().join("instances").join(region).join(resource_id)
     }
+
+    pub(crate) fn snapshot_home(&self, region: &str, resource_id: &str) -> PathBuf {
+        self.folder.databases().join("snapshots").join(region).join(resource_id)
+    }
 }
 
 struct Keeper {
@@ -93,7 +105,7 @@ impl Keeper {
     }
 
     fn snapshot_home(&self, id: &str) -> PathBuf {
-        self.cloud.folder.databases().join("snapshots").join(&self.region).join(id)
+        self.cloud.snapshot_home(&self.region, id)
     }
 
     fn cluster(&self, database: &Database) -> Result<Cluster, Error> {

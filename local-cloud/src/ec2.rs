@@ -5,10 +5,13 @@ mod attribute;
 mod image;
 mod instance;
 mod key_pair;
+mod metadata;
+mod permission;
 mod run;
 mod security_group;
 mod security_group_rule;
 mod tag;
+mod transition;
 mod vpc;
 
 use std::collections::BTreeMap;
@@ -36,6 +39,7 @@ pub(crate) const SERVICE: Service = Service {
         security_group_rule::OPERATIONS,
         run::OPERATIONS,
         instance::OPERATIONS,
+        transition::OPERATIONS,
         attribute::OPERATIONS,
         tag::OPERATIONS,
     ],

@@ -57,9 +57,7 @@ fn answers(running: &Running) -> bool {
 
 /// Removes the local cloud of this folder, its databases included. Refuses while it runs.
 pub fn reset(folder: &Path) -> Result<(), Error> {
-    if !folder.exists() {
-        return Ok(());
-    }
+    // Root's databases lie elsewhere: they may be there even if somebody removed the folder by hand.
     let folder = Folder::open(folder)?;
     let _held = folder.lock()?;
     crate::postgres::stop_all_below(&folder.databases())?;

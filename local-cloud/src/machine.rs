@@ -7,6 +7,9 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use crate::Error;
 use crate::cloud::Cloud;
@@ -17,6 +20,9 @@ use crate::time::Time;
 
 /// A console is rotated at this size; one older file is kept.
 const CONSOLE_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// `stopping` and `shutting-down` stay visible for at least this long, so that whoever asks has to wait as on AWS.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// Where the service of a new instance listens. On Linux all of 127.0.0.0/8 is this machine, so every instance has an address of its own
 /// (chosen at random: other local clouds choose too); elsewhere only 127.0.0.1 is, so it has a port of its own.
@@ -60,9 +66,8 @@ pub(crate) async fn run(cloud: Arc<Cloud>, region: String, id: String) {
             },
             InstanceState::Pending => {
                 let up = async {
-                    match &mut service {
-                        Some(service) => service.booted().await,
-                        None => {}
+                    if let Some(service) = &mut service {
+                        service.booted().await;
                     }
                 };
                 tokio::select! {
@@ -81,6 +86,7 @@ pub(crate) async fn run(cloud: Arc<Cloud>, region: String, id: String) {
                     service.stop().await;
                 }
                 machine.end_stale(&instance).await;
+                sleep(ENDING.saturating_sub(instance.changed_at.elapsed())).await;
                 let after = if instance.state == InstanceState::Stopping {
                     InstanceState::Stopped
                 } else {
@@ -172,7 +178,7 @@ impl Machine {
     /// What a killed supervisor left running must not hold the address.
     async fn end_stale(&self, instance: &Instance) {
         if let Some(process) = &instance.process {
-            process.end(std::time::Duration::from_secs(5)).await;
+            process.end(Duration::from_secs(5)).await;
         }
     }
 }

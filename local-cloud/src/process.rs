@@ -27,7 +27,8 @@ impl Process {
     pub(crate) async fn end(&self, grace: Duration) {
         self.signal(Signal::TERM);
         let asked = tokio::time::Instant::now();
-        while self.is_alive() {
+        // One that even a KILL does not end hangs in the kernel; waiting for it would hang us, too.
+        while self.is_alive() && asked.elapsed() < grace + Duration::from_secs(5) {
             if asked.elapsed() > grace {
                 self.signal(Signal::KILL);
             }
@@ -46,10 +47,9 @@ impl Process {
 
 fn start_time(pid: u32) -> Option<String> {
     let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    match test_kill_process(number) {
-        Err(rustix::io::Errno::SRCH) => return None,
-        // A process of another user (the database's) exists all the same.
-        Ok(()) | Err(_) => {}
+    // Any other error means that it exists, as another user's (the database's).
+    if test_kill_process(number) == Err(rustix::io::Errno::SRCH) {
+        return None;
     }
     if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         // The command in the second field may hold spaces; what follows it does not (proc(5)).

@@ -1,13 +1,16 @@
 //! RDS for PostgreSQL: instances, snapshots, subnet groups, the engine's versions and tags. A request only says what a database shall
 //! become (`creating`, `modifying`, `deleting`); `database` makes that real with a PostgreSQL of this machine.
 
+mod create;
 mod engine;
 mod instance;
+mod settings;
+mod show;
 mod snapshot;
 mod subnet_group;
 mod tag;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +28,7 @@ pub(crate) const SERVICE: Service = Service {
     namespace: "http://rds.amazonaws.com/doc/2014-10-31/",
     envelope: Envelope::Query,
     operations: &[
+        create::OPERATIONS,
         instance::OPERATIONS,
         snapshot::OPERATIONS,
         subnet_group::OPERATIONS,
@@ -37,6 +41,9 @@ pub(crate) const SERVICE: Service = Service {
 pub(crate) struct State {
     pub(crate) instances: BTreeMap<String, Database>,
     pub(crate) snapshots: BTreeMap<String, Snapshot>,
+    /// Whose data is still to be removed.
+    #[serde(default)]
+    pub(crate) deleted_snapshots: BTreeSet<String>,
     pub(crate) subnet_groups: BTreeMap<String, subnet_group::SubnetGroup>,
 }
 

@@ -24,6 +24,8 @@ use crate::process::Process;
 
 /// A service may drain its sessions for 60 s before it ends.
 const GRACE: Duration = Duration::from_secs(70);
+/// A machine has booted when its service listens, and after this long in any case.
+const BOOT: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// The declaration stands at the top of user data, where nothing else can push it out of sight.
@@ -78,7 +80,7 @@ impl Declaration {
 /// A service that is being kept running until it is stopped.
 pub(crate) struct Service {
     stop: watch::Sender<bool>,
-    /// True once the machine has booted: the service answers, or is in trouble that a boot does not wait for.
+    /// True once the machine has booted: the service listens, or a boot does not wait for it any longer.
     booted: watch::Receiver<bool>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -189,15 +191,18 @@ impl Plan {
     ) -> Option<ExitStatus> {
         let process = child.id().and_then(Process::of);
         self.remember(process.clone()).await;
-        for stream in [child.stdout.take().map(into_reader), child.stderr.take().map(into_reader)] {
-            if let Some(stream) = stream {
-                tokio::spawn(copy_lines(stream, self.console.clone()));
-            }
+        let (output, errors) = (child.stdout.take().map(into_reader), child.stderr.take().map(into_reader));
+        for stream in output.into_iter().chain(errors) {
+            tokio::spawn(copy_lines(stream, self.console.clone()));
         }
         let answers = async {
-            while TcpStream::connect(self.address).await.is_err() {
-                sleep(Duration::from_millis(10)).await;
-            }
+            let listening = async {
+                while TcpStream::connect(self.address).await.is_err() {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            // A service may have to wait for something that its user sets up only once the machine runs.
+            let _ = timeout(BOOT, listening).await;
             booted.send_replace(true);
             std::future::pending::<()>().await;
         };

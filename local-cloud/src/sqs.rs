@@ -1,6 +1,7 @@
 //! SQS: standard queues whose messages survive a restart, with long polling, dead-letter queues and AWS's rule that a deleted queue's
 //! name is blocked for 60 s. FIFO queues are refused.
 
+mod attribute;
 mod message;
 mod queue;
 
@@ -10,7 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-pub(crate) use message::{Attribute, Message};
+pub(crate) use attribute::Attribute;
+pub(crate) use message::Message;
 pub(crate) use queue::Queue;
 
 use crate::cloud::{ACCOUNT, Cloud};

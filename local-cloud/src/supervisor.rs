@@ -20,7 +20,8 @@ use crate::{Error, Running, Settings, database, endpoint, machine};
 /// How often what has had its time is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// Serves the local cloud of this folder until it is told to stop.
+/// Serves the local cloud of this folder until it is told to stop. Needs a multi-threaded runtime, because the state is written to disk
+/// in between requests.
 pub async fn serve(settings: Settings) -> Result<(), Error> {
     let folder = Folder::open(&settings.folder)?;
     let _lock = folder.lock()?;
@@ -128,33 +129,26 @@ fn resources(state: &State) -> Vec<Resource> {
     resources
 }
 
-/// Forgets instances that were terminated long ago, and removes what deleted databases and snapshots left behind.
+/// Forgets instances that were terminated long ago, and removes the data of deleted snapshots.
 async fn forget(cloud: &Cloud) {
-    let (forgotten, kept) = cloud
+    let (instances, snapshots) = cloud
         .read_all(|state| {
-            let mut forgotten = Vec::new();
-            let mut kept = HashSet::new();
+            let (mut instances, mut snapshots) = (Vec::new(), Vec::new());
             for (name, region) in &state.regions {
                 let old = region.ec2.instances.values().filter(|instance| instance.is_forgotten());
-                forgotten.extend(old.map(|instance| (name.clone(), instance.id.clone())));
-                kept.extend(region.rds.instances.values().map(|database| database.resource_id.clone()));
-                kept.extend(region.rds.snapshots.values().map(|snapshot| snapshot.resource_id.clone()));
+                instances.extend(old.map(|instance| (name.clone(), instance.id.clone())));
+                snapshots.extend(region.rds.deleted_snapshots.iter().map(|id| (name.clone(), id.clone())));
             }
-            (forgotten, kept)
+            (instances, snapshots)
         })
         .await;
-    for (region, id) in forgotten {
+    for (region, id) in instances {
         cloud.record(&region, |region| drop(region.ec2.instances.remove(&id))).await;
         remove_folder(&cloud.folder.instance(&id));
     }
-    // A resource id is never used twice, so what is unknown now stays unknown; what is being made is known already.
-    for kind in ["instances", "snapshots"] {
-        let regions = std::fs::read_dir(cloud.folder.databases().join(kind)).into_iter().flatten().flatten();
-        for home in regions.flat_map(|region| std::fs::read_dir(region.path()).into_iter().flatten().flatten()) {
-            if !kept.contains(home.file_name().to_string_lossy().as_ref()) {
-                remove_folder(&home.path());
-            }
-        }
+    for (region, id) in snapshots {
+        remove_folder(&cloud.snapshot_home(&region, &id));
+        cloud.record(&region, |region| region.rds.deleted_snapshots.retain(|kept| *kept != id)).await;
     }
 }
 

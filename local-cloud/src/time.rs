@@ -21,6 +21,10 @@ impl Time {
         self <= Time::now()
     }
 
+    pub(crate) fn elapsed(self) -> Duration {
+        Duration::from_millis(u64::try_from(Time::now().0.saturating_sub(self.0)).unwrap_or(0))
+    }
+
     pub(crate) fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }

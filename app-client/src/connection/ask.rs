@@ -37,7 +37,10 @@ impl Connection {
                     let body = frame.body.to_vec();
                     self.parameter_status(&body);
                 }
-                b'Z' => return Ok(answer),
+                b'Z' => {
+                    self.transaction = frame.body.first().copied().unwrap_or(b'I');
+                    return Ok(answer);
+                }
                 b'N' | b'I' | b'A' => {}
                 other => return Err(unexpected(other)),
             }

@@ -93,3 +93,57 @@ impl FrameReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives at most `piece` bytes a read, then a timeout.
+    struct Pieces<'a> {
+        bytes: &'a [u8],
+        piece: usize,
+    }
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.bytes.is_empty() {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let length = self.piece.min(self.bytes.len()).min(buffer.len());
+            buffer[..length].copy_from_slice(&self.bytes[..length]);
+            self.bytes = &self.bytes[length..];
+            Ok(length)
+        }
+    }
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = (body.len() as u32 + 4).to_be_bytes();
+        [&[tag], length.as_slice(), body].concat()
+    }
+
+    #[test]
+    fn messages_come_out_whole_however_they_arrive() {
+        let bodies = [vec![], vec![1; 10], vec![2; 3 * BUFFER], vec![3; BUFFER - 7], vec![4; 100], vec![]];
+        let bytes: Vec<u8> = bodies.iter().flat_map(|body| message(b'D', body)).collect();
+        for piece in [1, 2, 5, 8192, BUFFER, usize::MAX] {
+            let mut stream = Pieces { bytes: &bytes, piece };
+            let mut reader = FrameReader::new(LONGEST);
+            for body in &bodies {
+                let frame = reader.next(&mut stream).expect("no error").expect("a message");
+                assert!(frame.tag == b'D' && frame.body == body, "pieces of {piece}");
+            }
+            assert!(reader.next(&mut stream).expect("no error").is_none());
+            assert_eq!(reader.buffer.len(), BUFFER);
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_is_an_error_before_anything_is_kept() {
+        for length in [0_u32, 3, 5000, u32::MAX] {
+            let bytes = [b"E".as_slice(), &length.to_be_bytes()].concat();
+            let mut reader = FrameReader::new(4096);
+            let read = reader.next(&mut Pieces { bytes: &bytes, piece: 64 });
+            assert_eq!(read.err().map(|error| error.kind()), Some(ErrorKind::InvalidData), "{length}");
+        }
+    }
+}

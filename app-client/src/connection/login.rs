@@ -6,7 +6,7 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 
-use super::{Connection, Deadline, Error, refused, unexpected};
+use super::{Connection, Error, refused, unexpected};
 use crate::password::Passwords;
 use crate::target::Target;
 
@@ -141,12 +141,14 @@ impl Connection {
     }
 
     fn login_message(&mut self, limit: Duration) -> Result<Message, Error> {
-        let deadline = Deadline { started: Instant::now(), limit };
+        let started = Instant::now();
         loop {
             let message = self.next()?.map(|frame| Message { tag: frame.tag, body: frame.body.to_vec() });
             match message {
                 Some(message) => return Ok(message),
-                None if deadline.passed() => return Err(Error::LoginTimeout { limit_s: limit.as_secs() }),
+                None if started.elapsed() > limit => {
+                    return Err(Error::LoginTimeout { limit_s: limit.as_secs() });
+                }
                 None => {}
             }
         }

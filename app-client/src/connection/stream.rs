@@ -58,7 +58,7 @@ impl Stream {
         Ok(stream)
     }
 
-    fn tls_version(&self) -> Option<&'static str> {
+    pub(crate) fn tls_version(&self) -> Option<&'static str> {
         let Self::Tls(tls) = self else { return None };
         Some(match tls.conn.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",

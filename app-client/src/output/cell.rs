@@ -77,6 +77,27 @@ impl Line {
     }
 }
 
+/// Output with everything that a terminal would obey made visible, but for line ends and tabs.
+pub(crate) fn harmless(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let obeyed = |byte: &u8| (*byte < 0x20 && !matches!(byte, b'\n' | b'\r' | b'\t')) || *byte >= 0x7f;
+    if !bytes.iter().any(obeyed) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut shown = Line { text: String::with_capacity(bytes.len()), width: 0 };
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' | '\r' | '\t' => shown.text.push(character),
+                other => shown.push(other),
+            }
+        }
+        for byte in chunk.invalid() {
+            shown.escape(format_args!("\\x{byte:02X}"), 4);
+        }
+    }
+    Cow::Owned(shown.text.into_bytes())
+}
+
 /// Text of the server in a message: line breaks stay, the rest of the escapes hold.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if is_plain(text.as_bytes()) {
@@ -97,6 +118,13 @@ mod tests {
         {
             assert_eq!(width(text.as_bytes()), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn output_for_a_screen_keeps_its_layout_and_loses_its_commands() {
+        let shown = |bytes| String::from_utf8(harmless(bytes).into_owned()).expect("UTF-8");
+        assert_eq!(shown("a,\"è\tb\"\r\n".as_bytes()), "a,\"è\tb\"\r\n");
+        assert_eq!(shown(b"\x1b]0;title\x07\xff\n"), "\\x1B]0;title\\x07\\xFF\n");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Splitter {
         None
     }
 
-    /// The name of a backslash command that scanning stopped at.
+    /// The rest of the line after a backslash that scanning stopped at.
     pub(crate) fn backslash(&mut self) -> Option<String> {
         self.backslash.take()
     }
@@ -135,9 +135,9 @@ impl Splitter {
             self.inside = Inside::Comment { depth: 1 };
             self.skip_or_take(2);
         } else if first == '\\' {
-            let name =
-                rest[1..].split(|character: char| character.is_whitespace()).next().unwrap_or_default();
-            self.backslash = Some(name.to_owned());
+            let line = rest[1..].split('\n').next().unwrap_or_default().to_owned();
+            self.at += 1 + line.len();
+            self.backslash = Some(line);
         } else if first == ';' && self.parentheses == 0 && self.begins == 0 {
             self.at += 1;
             return true;

@@ -32,6 +32,20 @@ fn eight_of_eight_pass_and_nothing_stays() {
 }
 
 #[test]
+fn the_prompt_may_follow_and_asks_who() {
+    let server = Server::start();
+    prepare(&server);
+    server.file(".pgpass", "*:*:*:*:music-demo\n");
+    let mut terminal = server.terminal_without_account(["check", "--then-prompt"]);
+    terminal.shows("8 of 8 passed");
+    terminal.shows("Log in as: ");
+    terminal.keys("free@example.com\r");
+    terminal.shows("free@example.com postgres=> ");
+    terminal.keys("exit\r");
+    terminal.ends(0);
+}
+
+#[test]
 fn a_policy_that_is_too_wide_or_broken_fails() {
     let server = Server::start();
     prepare(&server);

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
+use crate::terminal::Terminal;
+
 pub(crate) const USER: &str = "owner";
 pub(crate) const PASSWORD: &str = "music:demo\\ü";
 /// The name in the server's certificate.
 pub(crate) const SERVER_NAME: &str = "music-app.ops.internal";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Server {
     pub(crate) port: u16,
@@ -25,6 +27,7 @@ pub(crate) struct Server {
     pub(crate) ca: String,
     // Dropped in this order: the server stops before its folder goes.
     process: Postgres,
+    account: Account,
     folder: TempDir,
 }
 
@@ -33,8 +36,10 @@ struct Postgres(Child);
 impl Drop for Postgres {
     fn drop(&mut self) {
         // SIGQUIT: the server takes its children with it, which a kill of this process would not.
-        let _ = Command::new("kill").args(["-QUIT", &self.0.id().to_string()]).status();
-        let _ = self.0.wait();
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").args(["-QUIT", &self.0.id().to_string()]).status();
+            let _ = self.0.wait();
+        }
     }
 }
 
@@ -83,17 +88,18 @@ impl Server {
         // PostgreSQL cannot be given port 0, and another process may take the one that was free.
         for _ in 0..5 {
             let port = free_port();
-            let mut postgres = account.command("postgres");
-            postgres.arg("-D").arg(&data).arg("-k").arg(&home).args(["-p", &port.to_string()]);
-            let log = fs::File::create(folder.path().join("postgres.log")).expect("the folder is ours");
-            let child = postgres.stderr(log).stdout(Stdio::null()).spawn().expect("postgres starts");
-            let mut process = Postgres(child);
-            if becomes_ready(&mut process.0, port) {
-                return Self { port, ca, process, folder };
+            if let Some(process) = launch(&account, folder.path(), port) {
+                return Self { port, ca, process, account, folder };
             }
         }
         let log = fs::read_to_string(folder.path().join("postgres.log")).unwrap_or_default();
         panic!("PostgreSQL did not start in five attempts: {log}");
+    }
+
+    /// Stops the server and starts it again where it was.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.process = launch(&self.account, self.folder.path(), self.port).expect("the port is still free");
     }
 
     /// The client, pointed at this server as its owner.
@@ -105,6 +111,26 @@ impl Server {
             .env("PGUSER", USER)
             .env("PGDATABASE", "postgres")
             .env("PGPASSWORD", PASSWORD)
+    }
+
+    /// The client on a terminal, as `client` has it.
+    pub(crate) fn terminal<const N: usize>(&self, arguments: [&str; N]) -> Terminal {
+        Terminal::open(self.client(arguments).env("TERM", "xterm-256color").env("NO_COLOR", "1"))
+    }
+
+    /// The client on a terminal, with nothing that would give it the password.
+    pub(crate) fn terminal_without_password<const N: usize>(&self, arguments: [&str; N]) -> Terminal {
+        Terminal::open(self.client(arguments).without("PGPASSWORD"))
+    }
+
+    /// The client on a terminal, which knows the server but nobody to log in as.
+    pub(crate) fn terminal_without_account<const N: usize>(&self, arguments: [&str; N]) -> Terminal {
+        Terminal::open(self.client(arguments).without("PGPASSWORD").without("PGUSER").env("NO_COLOR", "1"))
+    }
+
+    /// Where the client runs and has its home.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What psql prints for the same statement.
@@ -138,7 +164,7 @@ impl Server {
 
 /// A run of the client, in a folder and an environment of its own.
 pub(crate) struct Client {
-    command: Command,
+    pub(crate) command: Command,
     stdin: Vec<u8>,
 }
 
@@ -244,6 +270,17 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").port()
+}
+
+/// `None` if the process ended instead of answering.
+fn launch(account: &Account, folder: &Path, port: u16) -> Option<Postgres> {
+    let home = folder.join("postgres");
+    let mut postgres = account.command("postgres");
+    postgres.arg("-D").arg(home.join("data")).arg("-k").arg(&home).args(["-p", &port.to_string()]);
+    let log = fs::File::create(folder.join("postgres.log")).expect("the folder is ours");
+    let child = postgres.stderr(log).stdout(Stdio::null()).spawn().expect("postgres starts");
+    let mut process = Postgres(child);
+    becomes_ready(&mut process.0, port).then_some(process)
 }
 
 /// False if the process ended instead.

@@ -40,6 +40,8 @@ fn a_small_result_looks_as_in_psql() {
         "select null",
         "select E'a\\nbb\\tc' x, 1 y, E'z\\nw' z, null n",
         "select E'one\\ntwo', E'\\n', repeat('w', 300)",
+        "create temp table r (a int); insert into r values (1), (2) returning a; delete from r returning *",
+        "explain (costs off) select 1; show server_version_num",
         "select 'x' as \"a longer name than the cell\", 7 as \"and a number\"",
         "select 1; create temp table t (a int); insert into t values (1), (2); table t; drop table t",
     ] {
@@ -94,6 +96,25 @@ fn a_reader_that_leaves_ends_the_client_quietly() {
     child.stdout.take().expect("a pipe").read_exact(&mut start).expect("rows came");
     let ended = child.wait_with_output().expect("the client ends");
     assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
+}
+
+#[test]
+fn a_reader_that_leaves_before_the_last_statement_is_an_error() {
+    let server = Server::start();
+    server.psql(&["-c", "create table t (a int)"]);
+    let many = "select * from generate_series(1, 1000000)";
+    let script = format!("{many}; insert into t values (1)");
+    for client in
+        [server.client(["-c", many, "-c", "insert into t values (1)"]), server.client([]).stdin(script)]
+    {
+        let mut child = client.spawn();
+        let mut start = [0; 100];
+        child.stdout.take().expect("a pipe").read_exact(&mut start).expect("rows came");
+        let ended = child.wait_with_output().expect("the client ends");
+        assert_eq!(ended.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&ended.stderr).contains("the rest was not run"), "{ended:?}");
+    }
+    assert_eq!(server.psql(&["-Atc", "select count(*) from t"]), b"0\n");
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::metadata::MetadataOptions;
 use super::{Tags, tag_set};
 use crate::cloud::{ACCOUNT, fresh_id};
 use crate::process::Process;
-use crate::query::{Access, Answer, AwsError, Call, Form, Operation, invalid};
+use crate::query::{Access, Answer, AwsError, Call, Operation};
 use crate::select::{EC2_PAGES, Filters, tag_values};
 use crate::time::Time;
 use crate::xml::Xml;
@@ -17,9 +18,6 @@ use crate::xml::Xml;
 pub(super) const OPERATIONS: &[Operation] = &[
     ("DescribeInstances", Access::Read, describe_instances),
     ("DescribeInstanceStatus", Access::Read, describe_instance_status),
-    ("StopInstances", Access::Change, stop_instances),
-    ("StartInstances", Access::Change, start_instances),
-    ("TerminateInstances", Access::Change, terminate_instances),
 ];
 
 /// How long a terminated instance stays visible; about what AWS does.
@@ -120,57 +118,6 @@ impl Volume {
     }
 }
 
-/// Amazon Linux 2023 instances ask for a token by default (IMDSv2).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct MetadataOptions {
-    tokens: String,
-    hop_limit: i64,
-    endpoint: String,
-    tags: String,
-}
-
-impl Default for MetadataOptions {
-    fn default() -> MetadataOptions {
-        MetadataOptions {
-            tokens: "required".into(),
-            hop_limit: 2,
-            endpoint: "enabled".into(),
-            tags: "disabled".into(),
-        }
-    }
-}
-
-impl MetadataOptions {
-    pub(super) fn with(mut self, form: &Form, prefix: &str) -> Result<MetadataOptions, AwsError> {
-        let one_of =
-            |name: &str, current: String, allowed: [&str; 2]| match form.get(&format!("{prefix}{name}")) {
-                None => Ok(current),
-                Some(value) if allowed.contains(&value) => Ok(value.to_string()),
-                Some(value) => Err(invalid(name, value, &allowed.join(" or "))),
-            };
-        self.tokens = one_of("HttpTokens", self.tokens, ["required", "optional"])?;
-        self.endpoint = one_of("HttpEndpoint", self.endpoint, ["enabled", "disabled"])?;
-        self.tags = one_of("InstanceMetadataTags", self.tags, ["enabled", "disabled"])?;
-        if let Some(limit) = form.number(&format!("{prefix}HttpPutResponseHopLimit"))? {
-            if !(1..=64).contains(&limit) {
-                return Err(invalid("HttpPutResponseHopLimit", &limit.to_string(), "1 to 64"));
-            }
-            self.hop_limit = limit;
-        }
-        form.ignore(&[&format!("{prefix}HttpProtocolIpv6")]);
-        Ok(self)
-    }
-
-    pub(super) fn xml(&self, xml: &mut Xml) {
-        xml.text("state", "applied")
-            .text("httpTokens", &self.tokens)
-            .text("httpPutResponseHopLimit", self.hop_limit)
-            .text("httpEndpoint", &self.endpoint)
-            .text("httpProtocolIpv6", "disabled")
-            .text("instanceMetadataTags", &self.tags);
-    }
-}
-
 impl Instance {
     pub(crate) fn enter(&mut self, state: InstanceState, reason: Option<StateReason>) {
         if self.state != state {
@@ -212,7 +159,7 @@ pub(super) fn not_found(id: &str) -> AwsError {
 }
 
 /// The instances named in the request, in its order.
-fn named(call: &Call<'_>) -> Result<Vec<String>, AwsError> {
+pub(super) fn named(call: &Call<'_>) -> Result<Vec<String>, AwsError> {
     let ids = call.form.list("InstanceId");
     match ids.iter().find(|id| !call.region.ec2.instances.contains_key(*id)) {
         Some(unknown) => Err(not_found(unknown)),
@@ -395,7 +342,7 @@ fn instance_xml(xml: &mut Xml, call: &Call<'_>, instance: &Instance) {
     tag_set(xml, &instance.tags);
 }
 
-fn state_xml(xml: &mut Xml, state: InstanceState) {
+pub(super) fn state_xml(xml: &mut Xml, state: InstanceState) {
     xml.text("code", state.code()).text("name", state.name());
 }
 
@@ -426,82 +373,4 @@ fn describe_instance_status(call: &mut Call<'_>) -> Answer {
     });
     xml.optional("nextToken", next);
     Ok(xml)
-}
-
-/// Moves every named instance on; `next` says where to, or refuses.
-fn transition(
-    call: &mut Call<'_>,
-    reason: Option<(&str, &str)>,
-    next: impl Fn(&Instance) -> Result<InstanceState, AwsError>,
-) -> Answer {
-    let ids = named(call)?;
-    if ids.is_empty() {
-        return Err(AwsError::new("MissingParameter", "The request must contain the parameter InstanceId"));
-    }
-    let mut moved = Vec::new();
-    for id in ids {
-        let Some(instance) = call.region.ec2.instances.get_mut(&id) else { return Err(not_found(&id)) };
-        let before = instance.state;
-        let after = next(instance)?;
-        if before != after {
-            let reason =
-                reason.map(|(code, message)| StateReason { code: code.into(), message: message.into() });
-            instance.enter(after, reason);
-        }
-        moved.push((id, before, after));
-    }
-    super::refuse_dry_run(call.form)?;
-    let mut xml = Xml::new();
-    xml.list("instancesSet", "item", moved, |xml, (id, before, after)| {
-        xml.text("instanceId", id)
-            .nest("currentState", |xml| state_xml(xml, after))
-            .nest("previousState", |xml| state_xml(xml, before));
-    });
-    Ok(xml)
-}
-
-fn incorrect_state(instance: &Instance, operation: &str) -> AwsError {
-    AwsError::new(
-        "IncorrectInstanceState",
-        format!(
-            "The instance '{}' is not in a state from which it can be {operation}: it is {}",
-            instance.id,
-            instance.state.name()
-        ),
-    )
-}
-
-const BY_USER: (&str, &str) =
-    ("Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown");
-
-fn stop_instances(call: &mut Call<'_>) -> Answer {
-    call.form.ignore(&["Force", "Hibernate", "SkipOsShutdown"]);
-    transition(call, Some(BY_USER), |instance| match instance.state {
-        InstanceState::Running => Ok(InstanceState::Stopping),
-        same @ (InstanceState::Stopping | InstanceState::Stopped) => Ok(same),
-        _ => Err(incorrect_state(instance, "stopped")),
-    })
-}
-
-fn start_instances(call: &mut Call<'_>) -> Answer {
-    transition(call, None, |instance| match instance.state {
-        InstanceState::Stopped => Ok(InstanceState::Pending),
-        same @ (InstanceState::Pending | InstanceState::Running) => Ok(same),
-        _ => Err(incorrect_state(instance, "started")),
-    })
-}
-
-fn terminate_instances(call: &mut Call<'_>) -> Answer {
-    call.form.ignore(&["Force", "SkipOsShutdown"]);
-    transition(call, Some(BY_USER), |instance| match instance.state {
-        same @ (InstanceState::ShuttingDown | InstanceState::Terminated) => Ok(same),
-        _ if instance.protected => Err(AwsError::new(
-            "OperationNotPermitted",
-            format!(
-                "The instance '{}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.",
-                instance.id
-            ),
-        )),
-        _ => Ok(InstanceState::ShuttingDown),
-    })
 }

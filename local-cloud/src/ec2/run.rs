@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::instance::{self, Instance, InstanceState, MetadataOptions, Volume};
+use super::instance::{self, Instance, InstanceState, Volume};
+use super::metadata::MetadataOptions;
 use super::vpc::{subnet_not_found, subnets};
 use super::{image, key_pair, tag_specification};
 use crate::cloud::{ACCOUNT, fresh_id};

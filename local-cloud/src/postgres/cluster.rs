@@ -155,10 +155,13 @@ impl Cluster {
         }
         let mut stop = owner_command(&self.binaries()?.program("pg_ctl"), &self.home)?;
         stop.arg("-D").arg(self.data()).args(["-w", "-t", "60", "-s", "-m", "fast", "stop"]);
-        match run(stop, "pg_ctl").await {
-            // A server that died left its pid file: there is nothing to stop.
-            Err(_) if self.answers().await.is_err() => Ok(()),
-            other => other,
+        let Err(error) = run(stop, "pg_ctl").await else { return Ok(()) };
+        // A server that died left its pid file and there is nothing to stop; but data must not be touched under one that lives.
+        let mut status = owner_command(&self.binaries()?.program("pg_ctl"), &self.home)?;
+        let output = status.arg("-D").arg(self.data()).arg("status").output().await;
+        match output.map(|output| output.status.code()) {
+            Ok(Some(3)) => Ok(()),
+            _ => Err(error),
         }
     }
 

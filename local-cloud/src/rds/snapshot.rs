@@ -134,7 +134,9 @@ fn delete_db_snapshot(call: &mut Call<'_>) -> Answer {
     }
     let mut xml = Xml::new();
     xml.nest("DBSnapshot", |xml| snapshot_xml(xml, call.region_name, snapshot));
-    snapshots.remove(&id);
+    if let Some(snapshot) = snapshots.remove(&id) {
+        call.region.rds.deleted_snapshots.insert(snapshot.resource_id);
+    }
     Ok(xml)
 }
 

@@ -15,9 +15,8 @@ pub(super) fn lets_send(policy: Option<&str>, queue: &str, topic: &str) -> bool 
             && is_met(&statement["Condition"], topic)
     };
     let statements = one_or_many(&policy["Statement"]);
-    let has = |effect: &str| {
-        statements.iter().filter(|statement| statement["Effect"] == effect).any(|one| applies(one))
-    };
+    let has =
+        |effect: &str| statements.iter().filter(|statement| statement["Effect"] == effect).any(&applies);
     has("Allow") && !has("Deny")
 }
 

@@ -168,3 +168,45 @@ assert [len(page["SecurityGroups"]) for page in pages] == [5, 5, 3]
 "##,
     );
 }
+
+#[test]
+fn attributes_of_a_running_instance_can_be_changed() {
+    Cloud::start().python(
+        r##"
+group = ec2.create_security_group(GroupName="app", Description="d")["GroupId"]
+i = launch(IamInstanceProfile=dict(Name="role"), NetworkInterfaces=[dict(DeviceIndex=0, Groups=[group], AssociatePublicIpAddress=True)])
+found = reach(i, "running")
+assert found["IamInstanceProfile"]["Arn"].endswith("instance-profile/role") and found["SecurityGroups"][0]["GroupId"] == group
+other = ec2.create_security_group(GroupName="other", Description="d")["GroupId"]
+ec2.modify_instance_attribute(InstanceId=i, Groups=[other])
+assert instance(i)["SecurityGroups"] == [dict(GroupId=other, GroupName="other")]
+refused("InvalidGroup.NotFound", ec2.modify_instance_attribute, InstanceId=i, Groups=["sg-00000000000000000"])
+ec2.modify_instance_metadata_options(InstanceId=i, HttpTokens="optional", HttpPutResponseHopLimit=1)
+assert instance(i)["MetadataOptions"]["HttpTokens"] == "optional"
+refused("InvalidAction", ec2.create_key_pair, KeyName="k")
+"##,
+    );
+}
+
+#[test]
+fn a_terminated_instance_is_visible_for_an_hour() {
+    let mut cloud = Cloud::start();
+    cloud.python(
+        r##"
+i = launch()
+reach(i, "running")
+ec2.terminate_instances(InstanceIds=[i])
+reach(i, "terminated")
+"##,
+    );
+    cloud.stop();
+    let path = cloud.path().join("state.json");
+    let mut state: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("the state")).expect("valid JSON");
+    let instances = state["regions"]["us-east-1"]["ec2"]["instances"].as_object_mut().expect("the instances");
+    let instance = instances.values_mut().next().expect("one instance");
+    instance["changed_at"] = (instance["changed_at"].as_i64().expect("a time") - 3_601_000).into();
+    std::fs::write(&path, state.to_string()).expect("the state is written");
+    cloud.restart();
+    cloud.python("assert ec2.describe_instances()['Reservations'] == []");
+}

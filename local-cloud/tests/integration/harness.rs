@@ -27,13 +27,16 @@ impl Cloud {
         let process = Command::new(supervisor())
             .arg(self.path())
             .arg(image)
-            .arg("broken=/bin/false")
+            .arg("broken=false")
+            .arg("silent=sleep 1000")
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("the supervisor starts");
         self.process = Some(process);
-        wait_for("the supervisor to answer", || local_cloud::running(&self.path()).expect("readable").is_some());
+        wait_for("the supervisor to answer", || {
+            local_cloud::running(&self.path()).expect("readable").is_some()
+        });
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -121,7 +124,11 @@ fn target() -> PathBuf {
 
 fn supervisor() -> PathBuf {
     let path = target().join("examples/serve");
-    assert!(path.exists(), "{} is missing: build it with `cargo build -p local-cloud --examples`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: build it with `cargo build -p local-cloud --examples`",
+        path.display()
+    );
     path
 }
 

@@ -54,7 +54,9 @@ fn a_web_page_cannot_stop_the_local_cloud() {
     for header in ["host: {address}\r\norigin: http://evil.example", "host: evil.example"] {
         let answer = raw(
             &cloud,
-            &format!("POST /_local/shutdown HTTP/1.1\r\n{header}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"),
+            &format!(
+                "POST /_local/shutdown HTTP/1.1\r\n{header}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            ),
         );
         assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     }

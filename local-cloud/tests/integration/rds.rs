@@ -11,7 +11,8 @@ pub(crate) fn query(port: &str, user: &str, password: &str, statement: &str) -> 
     runtime.block_on(async {
         let config = format!("host=127.0.0.1 port={port} user={user} password={password} dbname=music");
         let words = |error: tokio_postgres::Error| format!("{error}: {:?}", error.as_db_error());
-        let (client, connection) = tokio_postgres::connect(&config, tokio_postgres::NoTls).await.map_err(words)?;
+        let (client, connection) =
+            tokio_postgres::connect(&config, tokio_postgres::NoTls).await.map_err(words)?;
         tokio::spawn(connection);
         let rows = client.simple_query(statement).await.map_err(words)?;
         let first = rows.iter().find_map(|message| match message {
@@ -42,7 +43,10 @@ assert found["StorageEncrypted"] and found["TagList"] == [dict(Key="ops:stack", 
 print(found["Endpoint"]["Port"])
 "#,
     );
-    assert_eq!(sql(&port, "create table t (a int); insert into t values (7); select a from t").as_deref(), Ok("7"));
+    assert_eq!(
+        sql(&port, "create table t (a int); insert into t values (7); select a from t").as_deref(),
+        Ok("7")
+    );
     assert_eq!(sql(&port, "select rolsuper from pg_roles where rolname = current_user").as_deref(), Ok("f"));
     assert_eq!(sql(&port, "select pg_has_role('rds_superuser', 'member')").as_deref(), Ok("t"));
     assert_eq!(sql(&port, "show fsync").as_deref(), Ok("on"));
@@ -161,4 +165,57 @@ assert "another-horse" not in state and "correct-horse" not in state
     );
     assert!(sql(&port, "select 1").is_err());
     assert_eq!(query(&port, "owner", "another-horse", "select 1").as_deref(), Ok("1"));
+}
+
+#[test]
+fn settings_that_wait_are_shown_as_pending_and_tags_are_kept() {
+    let cloud = Cloud::start();
+    cloud.python(CREATE);
+    cloud.python(
+        r#"
+arn = database()["DBInstanceArn"]
+rds.add_tags_to_resource(ResourceName=arn, Tags=[dict(Key="a", Value="1"), dict(Key="b", Value="2")])
+rds.remove_tags_from_resource(ResourceName=arn, TagKeys=["a"])
+assert rds.list_tags_for_resource(ResourceName=arn)["TagList"] == [dict(Key="b", Value="2")]
+refused("DBInstanceNotFound", rds.list_tags_for_resource, ResourceName=arn + "x")
+rds.modify_db_instance(DBInstanceIdentifier="db", AllocatedStorage=30, BackupRetentionPeriod=7)
+found = available()
+assert (found["AllocatedStorage"], found["BackupRetentionPeriod"], found["PendingModifiedValues"]["AllocatedStorage"]) == (20, 7, 30)
+rds.modify_db_instance(DBInstanceIdentifier="db", ApplyImmediately=True)
+assert available()["AllocatedStorage"] == 30
+refused("InvalidParameterCombination", rds.modify_db_instance, DBInstanceIdentifier="db", AllocatedStorage=20)
+assert rds.describe_orderable_db_instance_options(Engine="postgres", DBInstanceClass="db.t3.micro")["OrderableDBInstanceOptions"]
+refused("InvalidParameterValue", rds.describe_db_instances, Filters=[dict(Name="nope", Values=["a"])])
+"#,
+    );
+}
+
+#[test]
+fn a_client_can_verify_the_servers_certificate() {
+    let cloud = Cloud::start();
+    let port = cloud.python(CREATE);
+    let authority = cloud.path().join("rds-ca.pem");
+    let connect = |host: &str, authority: &std::path::Path| {
+        let bin = local_cloud::postgres::find().expect("PostgreSQL is installed").folder;
+        std::process::Command::new(bin.join("psql"))
+            .arg(format!(
+                "host={host} port={port} user=owner dbname=music sslmode=verify-full sslrootcert={}",
+                authority.display()
+            ))
+            .args(["-Atc", "select ssl from pg_stat_ssl where pid = pg_backend_pid()"])
+            .env("PGPASSWORD", "correct-horse")
+            .output()
+            .expect("psql runs")
+    };
+    for host in ["127.0.0.1", "localhost"] {
+        let output = connect(host, &authority);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            "t",
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let other = Cloud::start();
+    assert!(!connect("127.0.0.1", &other.path().join("rds-ca.pem")).status.success());
 }

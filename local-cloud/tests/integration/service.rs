@@ -67,6 +67,8 @@ assert "ops-service" in reach(i, "terminated")["StateReason"]["Message"]
     );
 }
 
+// Elsewhere an instance gets a port of its own, so a fixed one cannot be in the way.
+#[cfg(target_os = "linux")]
 #[test]
 fn an_address_in_use_is_named() {
     Cloud::start().python(
@@ -79,6 +81,22 @@ port = other.getsockname()[1]
 i = launch(UserData=user_data(port=port))
 reason = reach(i, "terminated")["StateReason"]
 assert reason["Code"] == "Server.InternalError" and f"port {port} of 127." in reason["Message"] and "in use" in reason["Message"], reason
+"##,
+    );
+}
+
+#[test]
+fn a_machine_runs_even_if_its_service_does_not() {
+    Cloud::start().python(
+        r##"
+i = launch(UserData=user_data(image="broken"))
+reach(i, "running")
+wait("the console", lambda: "next try in" in ec2.get_console_output(InstanceId=i)["Output"])
+i = launch(UserData=user_data(image="silent"))
+reach(i, "running")
+assert not any(one["service"]["ready"] for one in json.loads(get(ENDPOINT + "/_local/status"))["instances"])
+ec2.terminate_instances(InstanceIds=[i])
+reach(i, "terminated")
 "##,
     );
 }

@@ -33,10 +33,14 @@ fn state_survives_a_restart() {
     let mut cloud = Cloud::start();
     let endpoint = cloud.endpoint();
     let [port, instance, address] = words(&cloud.python(DEPLOYED));
-    query(&port, "owner", "correct-horse", "create table t (a int); insert into t values (5)").expect("the row");
+    query(&port, "owner", "correct-horse", "create table t (a int); insert into t values (5)")
+        .expect("the row");
     cloud.stop();
     assert_eq!(running(&cloud.path()).expect("readable"), None);
-    assert!(query(&port, "owner", "correct-horse", "select 1").is_err(), "PostgreSQL must stop with the supervisor");
+    assert!(
+        query(&port, "owner", "correct-horse", "select 1").is_err(),
+        "PostgreSQL must stop with the supervisor"
+    );
     cloud.restart();
     assert_eq!(cloud.endpoint(), endpoint);
     cloud.python(&still_there(&instance, &address, &port));
@@ -47,7 +51,8 @@ fn state_survives_a_restart() {
 fn a_killed_supervisor_comes_back_with_everything() {
     let mut cloud = Cloud::start();
     let [port, instance, address] = words(&cloud.python(DEPLOYED));
-    query(&port, "owner", "correct-horse", "create table t (a int); insert into t values (5)").expect("the row");
+    query(&port, "owner", "correct-horse", "create table t (a int); insert into t values (5)")
+        .expect("the row");
     cloud.kill();
     assert_eq!(running(&cloud.path()).expect("readable"), None);
     cloud.restart();
@@ -97,7 +102,8 @@ fn a_port_that_was_taken_meanwhile_is_replaced() {
     let mut cloud = Cloud::start();
     let endpoint = cloud.endpoint();
     cloud.stop();
-    let _other = std::net::TcpListener::bind(endpoint.trim_start_matches("http://")).expect("the port is free");
+    let _other =
+        std::net::TcpListener::bind(endpoint.trim_start_matches("http://")).expect("the port is free");
     cloud.restart();
     assert_ne!(cloud.endpoint(), endpoint);
     cloud.python("ec2.describe_vpcs()");

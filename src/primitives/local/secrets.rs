@@ -1,5 +1,6 @@
 //! `secrets::` a stack's secrets, kept as SSM SecureStrings under `/ops/<stack>/`, made once and never printed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_sdk_ssm::types::{ParameterType, Tag};
@@ -248,14 +249,19 @@ fn unescape(secret: &Secret) -> String {
     secret.expose().replace("\\n", "\n") + "\n"
 }
 
-fn passfile(call: &Call, database: String, passwords: Map) -> Result<String, Error> {
-    let path = match &call.world {
+/// Where the password file of the stack lies.
+fn passfile_path(host: &Host) -> Result<PathBuf, Error> {
+    Ok(match &host.world {
         World::Local { folder } => folder.join("pgpass"),
         World::Aws => {
-            let scope = format!("{}-{}-{}", call.aws()?.identity.account, call.aws()?.region, call.stack()?);
-            call.project.folder.join(format!("pgpass-{scope}"))
+            let aws = host.aws()?;
+            host.project.folder.join(format!("pgpass-{}-{}-{}", aws.identity.account, aws.region, host.stack()?))
         }
-    };
+    })
+}
+
+fn passfile(call: &Call, database: String, passwords: Map) -> Result<String, Error> {
+    let path = passfile_path(call)?;
     let field = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
     let mut lines = String::new();
     for (user, password) in passwords {
@@ -308,5 +314,13 @@ fn delete(host: &Host, names: &[String]) -> Result<(), Error> {
             request.send().await.map_err(|error| failure("ssm", "DeleteParameters", error))?;
         }
         Ok(())
-    })
+    })?;
+    // The passwords in it are those of secrets that are gone now.
+    let path = passfile_path(host)?;
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format_args!("remove {}", path.display()), &source))
+        }
+        _ => Ok(()),
+    }
 }

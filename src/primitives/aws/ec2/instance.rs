@@ -360,11 +360,13 @@ fn wait_ready(call: &Call, it: &Instance, minutes: i64) -> Result<(), Error> {
     let minutes = u64::try_from(minutes).map_err(|_| Error::invalid("wait_ready takes a number of minutes"))?;
     let addresses = it.addresses(call, "wait")?;
     let url = format!("http://{}{path}", addresses.address);
-    call.wait(&format!("{url}"), Duration::from_secs(minutes * 60), || async {
+    call.wait(&url, Duration::from_secs(minutes * 60), || async {
         Ok(match http::get(&url).await {
             Ok(answer) if answer.status == 200 => Ok(()),
             Ok(answer) => Err(format!("{} {}", answer.status, answer.text.lines().next().unwrap_or_default())),
-            Err(error) => Err(error.message.clone()),
+            // Nothing listens yet, or the start is still under way.
+            Err(error) if error.retryable => Err("no answer".to_owned()),
+            Err(error) => return Err(error),
         })
     })
 }

@@ -1,0 +1,265 @@
+//! The interactive session: reads a line, runs it, survives a session that the server ended.
+//!
+//! A statement is never sent twice by itself. A session that ended while the prompt waited is
+//! replaced before the next statement is sent; one that ends under a statement is reported.
+
+mod caution;
+mod command;
+mod describe;
+mod editor;
+mod explain;
+mod names;
+mod operation;
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use reedline::Signal;
+
+use crate::connection::Connection;
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::output::{Format, Output, Style};
+use crate::password::Passwords;
+use crate::run::{Outcome, Runner};
+use crate::script::{Splitter, Statement, Variables};
+use crate::target::{Place, Target};
+
+pub(crate) struct Session {
+    runner: Runner,
+    target: Target,
+    passwords: Passwords,
+    variables: Variables,
+    names: names::Names,
+    /// The database's own login for this user, where it differs: the tier.
+    role: Option<String>,
+    timing: bool,
+    /// Whether a write outside a transaction is shown and asked about before it is kept.
+    safe: bool,
+    last: Option<Statement>,
+}
+
+/// Whether the prompt comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Stay,
+    Leave,
+}
+
+pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(), Error> {
+    let target = place.resolve()?;
+    let mut passwords = Passwords::default();
+    let connection = Connection::open(&target, &mut passwords)?;
+    let interrupt = Interrupt::install().map_err(|source| Error::Interrupt { source })?;
+    interrupt.stay();
+    let output = Output::stdout(style).map_err(|source| Error::Output { source })?;
+    let mut session = Session {
+        runner: Runner { connection, output, interrupt },
+        target,
+        passwords,
+        variables,
+        names: names::Names::default(),
+        role: None,
+        timing: false,
+        safe: false,
+        last: None,
+    };
+    session.greet();
+    let mut editor = editor::open(session.names.clone());
+    loop {
+        match editor.read_line(&session.prompt()) {
+            Ok(Signal::Success(text)) => {
+                if session.submit(&text)? == Next::Leave {
+                    break;
+                }
+            }
+            Ok(Signal::CtrlD) => break,
+            Ok(_) => {}
+            Err(source) => return Err(Error::Terminal { source }),
+        }
+    }
+    session.runner.connection.close();
+    Ok(())
+}
+
+impl Session {
+    fn greet(&mut self) {
+        self.learn();
+        let version = self.runner.connection.parameters.get("server_version");
+        println!(
+            "{} on PostgreSQL {}; \\? lists the commands, \\q leaves",
+            self.target.database,
+            version.map_or("?", String::as_str)
+        );
+    }
+
+    /// What the prompt and the completion should know. A server that does not tell is no obstacle.
+    fn learn(&mut self) {
+        let connection = &mut self.runner.connection;
+        let role = connection.ask("select current_user").ok();
+        let role = role.and_then(|answer| answer.rows.into_iter().flatten().flatten().next());
+        self.role = role.filter(|role| *role != self.target.user);
+        self.names.load(connection);
+    }
+
+    fn prompt(&self) -> editor::Prompt {
+        let role = self.role.as_ref().map(|role| format!(" ({role})")).unwrap_or_default();
+        let mark = match self.runner.connection.transaction {
+            b'T' => "*",
+            b'E' => "!",
+            _ => "",
+        };
+        editor::Prompt { text: format!("{}{role} {}={mark}> ", self.target.user, self.target.database) }
+    }
+
+    /// Runs what was typed: statements and commands.
+    fn submit(&mut self, text: &str) -> Result<Next, Error> {
+        match text.trim().trim_end_matches(';').to_ascii_lowercase().as_str() {
+            "exit" | "quit" => return Ok(Next::Leave),
+            "help" => return self.command("?"),
+            _ => {}
+        }
+        let mut splitter = Splitter::new(self.variables.clone());
+        splitter.push(text, 1);
+        loop {
+            if let Some(statement) = splitter.next() {
+                self.statement(statement)?;
+            } else if let Some(command) = splitter.backslash() {
+                let pending = splitter.rest();
+                // `\g` in place of a semicolon, `\gx` for this one result down the page.
+                match (command.trim(), pending.or_else(|| self.last.clone())) {
+                    ("g", Some(statement)) => self.statement(statement)?,
+                    ("gx", Some(statement)) => {
+                        let style = self.runner.output.style;
+                        self.runner.output.style.format = Format::Expanded;
+                        let done = self.statement(statement);
+                        self.runner.output.style = style;
+                        done?;
+                    }
+                    _ => {
+                        if self.command(&command)? == Next::Leave {
+                            return Ok(Next::Leave);
+                        }
+                    }
+                }
+            } else {
+                if let Some(statement) = splitter.rest() {
+                    self.statement(statement)?;
+                }
+                return Ok(Next::Stay);
+            }
+        }
+    }
+
+    /// Runs a statement with everything that surrounds it at a prompt.
+    fn statement(&mut self, statement: Statement) -> Result<(), Error> {
+        self.last = Some(statement.clone());
+        if caution::changes_every_row(&statement.text)
+            && !confirmed("this has no WHERE and changes every row of the table; run it?")
+        {
+            println!("not run");
+            return Ok(());
+        }
+        let guarded =
+            self.safe && caution::writes(&statement.text) && self.runner.connection.transaction == b'I';
+        if guarded { self.guarded(&statement) } else { self.attempt(&statement).map(|_| ()) }
+    }
+
+    /// In a transaction that is kept only if the user says so.
+    fn guarded(&mut self, statement: &Statement) -> Result<(), Error> {
+        if self.execute("begin")? != Some(Outcome::Done) {
+            return Ok(());
+        }
+        let outcome = self.attempt(statement)?;
+        if outcome == Some(Outcome::Done) && confirmed("keep this change?") {
+            self.execute("commit")?;
+            println!("kept");
+        } else if outcome.is_some() {
+            self.execute("rollback")?;
+            println!("rolled back");
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<Option<Outcome>, Error> {
+        let outcome = self.runner.execute(sql);
+        self.survived(outcome)
+    }
+
+    /// Sends the statement over a session that is alive. `None` if there was none, or it ended.
+    fn attempt(&mut self, statement: &Statement) -> Result<Option<Outcome>, Error> {
+        if !self.runner.connection.is_alive() && !self.reconnect() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let outcome = self.runner.run(statement, None, &mut typed_line);
+        let outcome = self.survived(outcome)?;
+        if self.timing {
+            println!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1000.0);
+        }
+        let changed_names =
+            ["create", "alter", "drop"].iter().any(|word| caution::begins_with(&statement.text, word));
+        if changed_names && self.runner.connection.transaction == b'I' {
+            self.names.load(&mut self.runner.connection);
+        }
+        Ok(outcome)
+    }
+
+    /// A connection that was lost is an event at a prompt, not the end of it.
+    fn survived(&mut self, outcome: Result<Outcome, Error>) -> Result<Option<Outcome>, Error> {
+        match outcome {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(error @ (Error::Connection(_) | Error::CutResult { .. })) => {
+                eprintln!("error: {error}");
+                if !matches!(error, Error::Connection(crate::connection::Error::NulInStatement)) {
+                    eprintln!(
+                        "hint: whether the statement took effect is not known; it is not sent again by itself"
+                    );
+                    self.reconnect();
+                }
+                Ok(None)
+            }
+            Err(error @ Error::CopyInput { .. }) => {
+                eprintln!("error: {error}");
+                self.reconnect();
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn reconnect(&mut self) -> bool {
+        match Connection::open(&self.target, &mut self.passwords) {
+            Ok(connection) => {
+                self.runner.connection = connection;
+                eprintln!(
+                    "connected again; settings, temporary tables and transactions of the old session are gone"
+                );
+                self.learn();
+                true
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                eprintln!("hint: the next statement tries to connect again");
+                false
+            }
+        }
+    }
+}
+
+/// COPY FROM STDIN at the prompt: lines are typed until `\.`.
+fn typed_line(line: &mut Vec<u8>) -> Result<bool, Error> {
+    use std::io::BufRead;
+    line.clear();
+    let read = io::stdin().lock().read_until(b'\n', line).map_err(|source| Error::CopyInput { source })?;
+    Ok(read > 0 && line.as_slice() != b"\\.\n")
+}
+
+/// Anything but a yes is a no.
+fn confirmed(question: &str) -> bool {
+    print!("{question} [y/N] ");
+    let _ = io::stdout().flush();
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}

@@ -1,0 +1,229 @@
+//! Commands of the prompt that begin with a backslash; psql's words where psql has one.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::time::Duration;
+
+use super::{Next, Session, caution, describe, explain, operation};
+use crate::connection::Answer;
+use crate::error::Error;
+use crate::output::{Format, cell};
+use crate::run::Outcome;
+use crate::script::{Script, Statement};
+
+const HELP: &str = "\
+  \\d [NAME]          what there is, or the columns, indexes and constraints of NAME
+  \\dt \\dv \\dm \\di \\ds \\df [PATTERN]   tables, views, materialized views, indexes, sequences, functions
+  \\dn \\du \\l         schemas, roles, databases
+  \\op [NAME ARGS]    a named operation of the platform; alone, lists them
+  \\g \\gx             run the statement, or the last one; \\gx shows it expanded
+  \\explain [SQL]      how the server runs it, or the last statement: a read is run, a write is not
+  \\watch [SECONDS]   run the last statement again and again, until Ctrl-C
+  \\x                 a line for each column, on or off
+  \\format NAME       aligned, expanded, csv, json, ndjson, markdown
+  \\t                 rows only, on or off
+  \\timing            show how long statements take, on or off
+  \\safe [on|off]     ask before a write is kept
+  \\set [NAME VALUE]  set a variable (:name, :'name', :\"name\"), or show them; \\unset NAME
+  \\i FILE            run the statements of a file
+  \\conninfo          where this session is
+  \\q                 leave (also exit, quit, Ctrl-D)";
+
+impl Session {
+    /// Runs a command; `line` is what followed the backslash.
+    pub(super) fn command(&mut self, line: &str) -> Result<Next, Error> {
+        // A semicolon after a command is a habit of the fingers.
+        let line = line.trim().trim_end_matches(';').trim_end();
+        let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let rest = rest.trim();
+        match name {
+            "q" | "quit" => return Ok(Next::Leave),
+            "?" | "h" | "help" => println!("{HELP}"),
+            "x" => {
+                let expanded = self.runner.output.style.format == Format::Expanded;
+                self.format(if expanded { "aligned" } else { "expanded" });
+            }
+            "format" => self.format(rest),
+            "t" => {
+                let style = &mut self.runner.output.style;
+                style.tuples_only = switched(style.tuples_only, rest, "rows only");
+            }
+            "timing" => self.timing = switched(self.timing, rest, "timing"),
+            "safe" => self.safe = switched(self.safe, rest, "safe writes"),
+            "set" => self.set(rest),
+            "unset" => {
+                self.variables.remove(rest);
+            }
+            "conninfo" => self.show_connection(),
+            "i" => self.include(rest)?,
+            "op" => self.operation(rest)?,
+            "watch" => self.watch(rest)?,
+            "explain" => self.explain(rest)?,
+            "g" | "gx" => println!("there is no statement to run yet"),
+            _ => match describe::statements(name, rest) {
+                Some(statements) => {
+                    for text in statements {
+                        if self.attempt(&Statement { text, line: 1 })? != Some(Outcome::Done) {
+                            break;
+                        }
+                    }
+                }
+                None => eprintln!("error: there is no command `\\{name}`\nhint: \\? lists them"),
+            },
+        }
+        Ok(Next::Stay)
+    }
+
+    fn format(&mut self, name: &str) {
+        let formats = [
+            ("aligned", Format::Aligned),
+            ("expanded", Format::Expanded),
+            ("csv", Format::Csv),
+            ("json", Format::Json),
+            ("ndjson", Format::Ndjson),
+            ("markdown", Format::Markdown),
+        ];
+        match formats.into_iter().find(|(known, _)| *known == name) {
+            Some((name, format)) => {
+                self.runner.output.style.format = format;
+                println!("format is {name}");
+            }
+            None => {
+                let known = formats.map(|(name, _)| name).join(", ");
+                eprintln!("error: there is no format `{name}`; expected one of {known}");
+            }
+        }
+    }
+
+    fn set(&mut self, assignment: &str) {
+        if assignment.is_empty() {
+            for (name, value) in &self.variables {
+                println!("{name} = '{value}'");
+            }
+            return;
+        }
+        let (name, value) = assignment.split_once(char::is_whitespace).unwrap_or((assignment, ""));
+        let value = value.trim();
+        let unquoted = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
+        self.variables.insert(name.to_owned(), unquoted.unwrap_or(value).to_owned());
+    }
+
+    fn show_connection(&self) {
+        let target = &self.target;
+        let encryption = self.runner.connection.tls_version().unwrap_or("not encrypted");
+        println!("{}, database {}, user {}", target.address, target.database, target.user);
+        println!("{encryption}, {}; from {}", target.verified(), target.origin);
+    }
+
+    /// Runs a file; it stops at the first statement that fails.
+    fn include(&mut self, path: &str) -> Result<(), Error> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) => {
+                eprintln!("error: cannot read {path}: {error}");
+                return Ok(());
+            }
+        };
+        let mut script = Script::new(BufReader::new(file), path.to_owned(), self.variables.clone());
+        loop {
+            let statement = match script.next() {
+                Ok(Some(statement)) => statement,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    eprintln!("error: {error}");
+                    return Ok(());
+                }
+            };
+            let outcome = self.runner.run(&statement, Some(path), &mut |line| Ok(script.copy_line(line)?));
+            if self.survived(outcome)? != Some(Outcome::Done) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn explain(&mut self, sql: &str) -> Result<(), Error> {
+        let sql = match (sql, &self.last) {
+            ("", None) => {
+                eprintln!("error: there is no statement to explain yet");
+                return Ok(());
+            }
+            ("", Some(last)) => last.text.clone(),
+            (sql, _) => sql.to_owned(),
+        };
+        if !self.runner.connection.is_alive() && !self.reconnect() {
+            return Ok(());
+        }
+        // ANALYZE runs the statement; a write must not happen because somebody asked how it would.
+        let analyze = if caution::is_read(&sql) { "analyze, " } else { "" };
+        let question = format!("explain ({analyze}format json) {sql}");
+        self.runner.interrupt.watch(self.runner.connection.canceller());
+        let answer = self.runner.connection.ask(&question);
+        self.runner.interrupt.finish();
+        match answer {
+            Ok(Answer { error: Some(error), .. }) => eprintln!("{}", error.render(&question, 1)),
+            Ok(answer) => {
+                let plan = answer.rows.into_iter().flatten().flatten().next().unwrap_or_default();
+                let shown = explain::tree(&plan).unwrap_or(plan);
+                println!("{}", cell::visible(&shown));
+            }
+            Err(error) => {
+                self.survived(Err(error.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Repeats the last statement until it fails or Ctrl-C is pressed.
+    fn watch(&mut self, seconds: &str) -> Result<(), Error> {
+        // psql's default.
+        let seconds: f64 = if seconds.is_empty() { 2.0 } else { seconds.parse().unwrap_or(-1.0) };
+        let Ok(pause) = Duration::try_from_secs_f64(seconds) else {
+            eprintln!("error: expected a number of seconds, such as `\\watch 2`");
+            return Ok(());
+        };
+        let Some(statement) = self.last.clone() else {
+            eprintln!("error: there is no statement to repeat yet");
+            return Ok(());
+        };
+        while self.attempt(&statement)? == Some(Outcome::Done) {
+            self.runner.interrupt.watch(self.runner.connection.canceller());
+            let undisturbed = self.runner.interrupt.pause(pause);
+            self.runner.interrupt.finish();
+            if !undisturbed {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn operation(&mut self, line: &str) -> Result<(), Error> {
+        match operation::find(line) {
+            Ok(operation) => {
+                if !self.runner.connection.is_alive() && !self.reconnect() {
+                    return Ok(());
+                }
+                let outcome = self.runner.run_with(&operation.sql, &operation.arguments);
+                self.survived(outcome).map(|_| ())
+            }
+            Err(operation::Error::Unknown { name, known }) if name.is_empty() => {
+                println!("{known}");
+                Ok(())
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `on`, `off`, or the other way round; says which it is now.
+fn switched(now: bool, word: &str, what: &str) -> bool {
+    let next = match word {
+        "on" => true,
+        "off" => false,
+        _ => !now,
+    };
+    println!("{what} is {}", if next { "on" } else { "off" });
+    next
+}

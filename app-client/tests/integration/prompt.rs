@@ -1,0 +1,246 @@
+//! The interactive session, typed at on a real pseudo terminal.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::harness::{PASSWORD, Server, USER};
+use crate::terminal::Terminal;
+
+const PROMPT: &str = "owner postgres=> ";
+
+/// The prompt of a session that has just begun.
+fn begin(server: &Server) -> Terminal {
+    let mut terminal = server.terminal([]);
+    terminal.shows("postgres on PostgreSQL ");
+    terminal.shows(PROMPT);
+    terminal
+}
+
+#[test]
+fn statements_and_commands_are_run_until_one_leaves() {
+    let server = Server::start();
+    let mut terminal = begin(&server);
+    terminal.keys("select 6 * 7 as answer;\r");
+    terminal.shows(" answer \r\n--------\r\n     42\r\n(1 row)\r\n");
+    terminal.shows(PROMPT);
+    terminal.keys("select 1,\r");
+    terminal.shows("... ");
+    terminal.keys("nope;\r");
+    terminal.shows("ERROR: column \"nope\" does not exist (42703)\r\nLINE 2: nope");
+    terminal.shows(PROMPT);
+    terminal.keys("create table song (id int primary key, title text not null);\r");
+    terminal.shows("CREATE TABLE");
+    terminal.keys("\\d song\r");
+    terminal.shows(" title  | text    | not null | ");
+    terminal.shows("primary key");
+    terminal.keys("\\dt so*\r");
+    terminal.shows(" public | song | table | owner");
+    terminal.keys("\\x\r");
+    terminal.shows("format is expanded");
+    terminal.keys("select 1 as a \\g\r");
+    terminal.shows("-[ RECORD 1 ]\r\na | 1\r\n");
+    terminal.keys("\\nonsense\r");
+    terminal.shows("there is no command `\\nonsense`");
+    terminal.keys("begin;\r");
+    terminal.shows("owner postgres=*> ");
+    terminal.keys("nope;\r");
+    terminal.shows("42601");
+    terminal.shows("owner postgres=!> ");
+    terminal.keys("rollback;\r");
+    terminal.shows(PROMPT);
+    terminal.keys("Exit\r");
+    terminal.ends(0);
+
+    let history = server.folder().join(".local/state/app-client/history");
+    assert!(fs::read_to_string(&history).expect("a history").contains("select 6 * 7"));
+    assert_eq!(fs::metadata(&history).expect("a history").permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn ctrl_c_cancels_the_statement_and_the_prompt_stays() {
+    let server = Server::start();
+    let mut terminal = begin(&server);
+    terminal.keys("select 'started', pg_sleep(600);\r");
+    crate::harness::eventually("the statement to run", || {
+        let count = "select count(*) from pg_stat_activity where query like '%pg_sleep(600%' and pid <> pg_backend_pid()";
+        server.psql(&["-Atc", count]) == b"1\n"
+    });
+    terminal.keys("\x03");
+    terminal.shows("57014");
+    terminal.shows(PROMPT);
+    // With nothing running it only gives a new line.
+    terminal.keys("select \x03");
+    terminal.shows(PROMPT);
+    terminal.keys("select 'still ' || 'here' as x;\r");
+    terminal.shows("still here");
+    terminal.shows(PROMPT);
+    terminal.keys("\x04");
+    terminal.ends(0);
+}
+
+#[test]
+fn a_server_that_was_restarted_under_the_prompt_is_found_again() {
+    let mut server = Server::start();
+    let mut terminal = begin(&server);
+    terminal.keys("\\set n 41\r");
+    terminal.shows(PROMPT);
+    server.restart();
+    terminal.keys("select :n + 1 as answer;\r");
+    terminal.shows("connected again");
+    terminal.shows("     42\r\n");
+    terminal.shows(PROMPT);
+    server.kill();
+    terminal.keys("select 2;\r");
+    terminal.shows("the next statement tries to connect again");
+    terminal.shows(PROMPT);
+    server.restart();
+    terminal.keys("select 'back ' || 'again' as x;\r");
+    terminal.shows("back again");
+    terminal.shows(PROMPT);
+}
+
+#[test]
+fn a_write_is_asked_about_before_it_does_harm() {
+    let server = Server::start();
+    server.psql(&["-c", "create table t (a int)", "-c", "insert into t values (1), (2)"]);
+    let mut terminal = begin(&server);
+    terminal.keys("delete from t;\r");
+    terminal.shows("changes every row of the table; run it? [y/N] ");
+    terminal.keys("n\r");
+    terminal.shows("not run");
+    terminal.shows(PROMPT);
+    terminal.keys("\\safe on\r");
+    terminal.shows("safe writes is on");
+    terminal.shows(PROMPT);
+    terminal.keys("update t set a = 10 where a = 1;\r");
+    terminal.shows("UPDATE 1");
+    terminal.shows("keep this change? [y/N] ");
+    terminal.keys("\r");
+    terminal.shows("rolled back");
+    terminal.shows(PROMPT);
+    terminal.keys("update t set a = 20 where a = 2;\r");
+    terminal.shows("keep this change? [y/N] ");
+    terminal.keys("y\r");
+    terminal.shows("kept");
+    terminal.shows(PROMPT);
+    assert_eq!(server.psql(&["-Atc", "select a from t order by a"]), b"1\n20\n");
+}
+
+#[test]
+fn tab_completes_tables_and_the_columns_of_an_alias() {
+    let server = Server::start();
+    server.psql(&[
+        "-c",
+        "create table playlist (playlist_id int, nickname text)",
+        "-c",
+        "insert into playlist values (7, 'x')",
+    ]);
+    let mut terminal = begin(&server);
+    terminal.keys("select nick from playl\t");
+    terminal.shows("playlist");
+    terminal.keys("\x03");
+    terminal.shows(PROMPT);
+    terminal.keys("select p.playlist_i from playlist p where p.nickn\t");
+    terminal.shows("nickname");
+    terminal.keys("\x03");
+}
+
+#[test]
+fn named_operations_take_arguments_apart_from_the_sql() {
+    let server = Server::start();
+    let folder = server.folder().join("sql/operations");
+    fs::create_dir_all(&folder).expect("the folder is ours");
+    fs::write(folder.join("4_find.sql"), "-- Find by title.\nselect $1::text || '!' as found\n")
+        .expect("written");
+    let mut terminal = begin(&server);
+    terminal.keys("\\op\r");
+    terminal.shows(" 4 find");
+    terminal.shows("Find by title.");
+    terminal.keys("\\op find \"it's; drop\"\r");
+    terminal.shows("it's; drop!");
+    terminal.keys("\\op 4\r");
+    terminal.shows("takes 1 arguments, not 0: Find by title.");
+}
+
+#[test]
+fn a_password_is_asked_for_and_not_echoed() {
+    let server = Server::start();
+    let mut terminal = server.terminal_without_password(["--csv", "-c", "select current_user as name"]);
+    terminal.shows(&format!("Password for {USER}: "));
+    terminal.keys(&format!("{PASSWORD}\r"));
+    let rest = terminal.shows(&format!("name\r\n{USER}\r\n"));
+    assert!(!rest.contains(PASSWORD), "{rest:?}");
+    terminal.ends(0);
+}
+
+#[test]
+fn the_first_rows_are_on_the_screen_while_the_rest_is_computed() {
+    let server = Server::start();
+    let statement = "select g, repeat('x', 9000) as wide, pg_sleep(case when g > 3 then 600 else 0 end) \
+                     from generate_series(1, 10) g";
+    let mut terminal = server.terminal(["-x", "-c", statement]);
+    terminal.shows("-[ RECORD 1 ]");
+    let mut aligned = server.terminal(["-c", statement]);
+    aligned.shows(" g | ");
+    aligned.shows(" 1 | xxx");
+}
+
+#[test]
+fn a_long_statement_says_that_it_is_still_running() {
+    let server = Server::start();
+    let mut terminal = begin(&server);
+    terminal.keys("select pg_sleep(2.5), 'done' as x;\r");
+    terminal.shows("1 s; Ctrl-C cancels");
+    terminal.shows("2 s; Ctrl-C cancels");
+    // The line is wiped before the result.
+    terminal.shows("\r\x1b[K pg_sleep |  x");
+}
+
+#[test]
+fn watch_repeats_the_last_statement_until_ctrl_c() {
+    let server = Server::start();
+    server.psql(&["-c", "create sequence beat"]);
+    let mut terminal = begin(&server);
+    terminal.keys("select nextval('beat') as beat;\r");
+    terminal.shows("    1\r\n");
+    terminal.keys("\\watch 0.1\r");
+    terminal.shows("    2\r\n");
+    terminal.shows("    4\r\n");
+    terminal.keys("\x03");
+    terminal.shows(PROMPT);
+}
+
+#[test]
+fn data_cannot_command_the_terminal_in_any_format() {
+    let server = Server::start();
+    for arguments in [["--csv", "-c"], ["--json", "-c"], ["-t", "-c"], ["-x", "-c"]] {
+        let sql = "select E'\\x1b]0;owned\\x07' || U&'\\009b' as x, 'end' || 'ed' as y";
+        let mut terminal = server.terminal([arguments[0], arguments[1], sql]);
+        let drawn = terminal.shows("ended");
+        assert!(drawn.contains("]0;owned") && !drawn.contains(['\x1b', '\x07', '\u{9b}']), "{drawn:?}");
+    }
+    let mut copy = server.terminal(["-c", "copy (select E'\\x1b]0;owned', 'end' || 'ed') to stdout"]);
+    assert!(!copy.shows("ended").contains('\x1b'));
+}
+
+#[test]
+fn explain_shows_a_tree_and_does_not_run_a_write() {
+    let server = Server::start();
+    server.psql(&[
+        "-c",
+        "create table t as select g as a from generate_series(1, 1000) g",
+        "-c",
+        "analyze t",
+    ]);
+    let mut terminal = begin(&server);
+    terminal.keys("\\explain select count(*) from t where a > 10;\r");
+    terminal.shows("Aggregate");
+    terminal.shows("-> Seq Scan on t (a > 10)");
+    terminal.shows("ms to plan");
+    terminal.keys("\\explain delete from t where a = 1\r");
+    terminal.shows("ModifyTable on t");
+    terminal.shows("not run; these are the planner's estimates");
+    terminal.keys("\\explain select nope\r");
+    terminal.shows("42703");
+    assert_eq!(server.psql(&["-Atc", "select count(*) from t"]), b"1000\n");
+}
