@@ -32,7 +32,11 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(subcommand_value_name = "PLAYBOOK [PARAMETERS]", subcommand_help_heading = "Playbook", disable_help_subcommand = true)]
+#[command(
+    subcommand_value_name = "PLAYBOOK [PARAMETERS]",
+    subcommand_help_heading = "Playbook",
+    disable_help_subcommand = true
+)]
 struct RunArgs {
     #[command(flatten)]
     flags: HostFlags,
@@ -135,7 +139,8 @@ pub fn main() -> ExitCode {
             let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
             let before = arguments.len().saturating_sub(words.len());
             let (flags, words) = arguments.split_at(before);
-            let (name, parameters) = words.split_first().map_or((OsString::new(), &[][..]), |(name, rest)| (name.clone(), rest));
+            let (name, parameters) =
+                words.split_first().map_or((OsString::new(), &[][..]), |(name, rest)| (name.clone(), rest));
             return commands::run::run(&name.to_string_lossy(), &[flags, parameters].concat());
         }
         Command::List => commands::list::list(),

@@ -162,7 +162,10 @@ impl Error {
             (true, _) => details.message.clone(),
             (false, true) => format!("{} {}: {}", details.service, details.operation, details.message),
             (false, false) => {
-                format!("{} {} failed with {}: {}", details.service, details.operation, details.code, details.message)
+                format!(
+                    "{} {} failed with {}: {}",
+                    details.service, details.operation, details.code, details.message
+                )
             }
         }
     }

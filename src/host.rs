@@ -43,7 +43,9 @@ pub struct Project {
 pub enum World {
     Aws,
     /// The local cloud, whose files lie in `folder`.
-    Local { folder: PathBuf },
+    Local {
+        folder: PathBuf,
+    },
 }
 
 /// A resource that is about to change.
@@ -143,7 +145,9 @@ impl Host {
             World::Local { .. } => format!("local cloud · {}", clients.region),
             World::Aws => format!("account {} · {} · {}", identity.account, clients.region, identity.caller),
         };
-        if let Some(left) = identity.expiry.and_then(|expiry| expiry.duration_since(std::time::SystemTime::now()).ok()) {
+        if let Some(left) =
+            identity.expiry.and_then(|expiry| expiry.duration_since(std::time::SystemTime::now()).ok())
+        {
             line += &format!(" · credentials {} min left", left.as_secs() / 60);
         }
         line
@@ -252,7 +256,8 @@ impl Host {
     /// The stack's name. Fails where the playbook has not called `stack(..)` yet.
     pub fn stack(&self) -> Result<&str, Error> {
         self.stack.get().map(String::as_str).ok_or_else(|| {
-            Error::invalid("the playbook has no stack yet").help("begin it with `stack(\"music-app\");`: what is made carries that name")
+            Error::invalid("the playbook has no stack yet")
+                .help("begin it with `stack(\"music-app\");`: what is made carries that name")
         })
     }
 
@@ -285,7 +290,10 @@ impl Host {
     /// The ARN of a thing of this account and region whose ARN ends in its name, as topics' and queues' do.
     pub fn arn(&self, service: &str, full_name: &str) -> Result<String, Error> {
         let aws = self.aws()?;
-        Ok(format!("arn:{}:{service}:{}:{}:{full_name}", aws.identity.partition, aws.region, aws.identity.account))
+        Ok(format!(
+            "arn:{}:{service}:{}:{}:{full_name}",
+            aws.identity.partition, aws.region, aws.identity.account
+        ))
     }
 
     fn session(&self) -> MutexGuard<'_, Option<Session>> {
@@ -314,7 +322,8 @@ impl Host {
     {
         self.agree()?;
         loop {
-            let intent = self.with_journal(|journal| journal.intend(change.service, change.operation, change.name))?;
+            let intent =
+                self.with_journal(|journal| journal.intend(change.service, change.operation, change.name))?;
             match self.block(call(intent.token.clone())) {
                 Ok(value) => {
                     self.with_journal(|journal| journal.done(&intent, change.detail))?;
@@ -326,7 +335,10 @@ impl Host {
                     return Ok(value);
                 }
                 // The token was spent on a thing that is gone or was other: this is a new thing.
-                Err(error) if error.code == "IdempotentInstanceTerminated" || error.code == "IdempotentParameterMismatch" => {
+                Err(error)
+                    if error.code == "IdempotentInstanceTerminated"
+                        || error.code == "IdempotentParameterMismatch" =>
+                {
                     self.with_journal(|journal| {
                         journal.next_generation(change.name);
                         journal.failed(&intent, &error)
@@ -341,7 +353,10 @@ impl Host {
     }
 
     /// The journal, under the stack's lock, which the first use takes.
-    fn with_journal<T>(&self, use_journal: impl FnOnce(&mut Journal) -> Result<T, Error>) -> Result<T, Error> {
+    fn with_journal<T>(
+        &self,
+        use_journal: impl FnOnce(&mut Journal) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut session = self.session();
         let session = session.as_mut().ok_or_else(|| Error::internal("a change without a stack"))?;
         let (_, journal) = match &mut session.journal {
@@ -383,16 +398,23 @@ impl Host {
     /// Whether `doomed` may be deleted; `protected` are those among them that `--yes` does not cover.
     ///
     /// `to_keep` is what may be added to the command to keep the protected ones.
-    pub fn agree_to_delete(&self, doomed: &[String], protected: &[String], to_keep: &str) -> Result<(), Error> {
+    pub fn agree_to_delete(
+        &self,
+        doomed: &[String],
+        protected: &[String],
+        to_keep: &str,
+    ) -> Result<(), Error> {
         let stack = self.stack()?;
-        self.progress.line(Line::Info, &format!("To be deleted from the stack `{stack}` ({}):", self.place()));
+        self.progress
+            .line(Line::Info, &format!("To be deleted from the stack `{stack}` ({}):", self.place()));
         for thing in doomed {
             let mark = if protected.contains(thing) { "   (protected)" } else { "" };
             self.progress.line(Line::Info, &format!("  - {thing}{mark}"));
         }
-        for (flag, given) in
-            [("--delete-protected", &self.consent.delete_protected), ("--destroy-data", &self.consent.destroy_data)]
-        {
+        for (flag, given) in [
+            ("--delete-protected", &self.consent.delete_protected),
+            ("--destroy-data", &self.consent.destroy_data),
+        ] {
             if let Some(given) = given
                 && given != stack
             {
@@ -402,7 +424,8 @@ impl Host {
         let covered = protected.is_empty() || self.consent.delete_protected.is_some();
         if !self.progress.interactive() {
             return if !covered {
-                let mut refused = Error::refused(format!("{} is protected: nothing was deleted", protected.join(", ")));
+                let mut refused =
+                    Error::refused(format!("{} is protected: nothing was deleted", protected.join(", ")));
                 if !to_keep.is_empty() {
                     refused = refused.help(format!("add `{to_keep}` to keep it and its data"));
                 }
@@ -410,7 +433,8 @@ impl Host {
                     "or add `--delete-protected {stack}` to delete it as well; a final snapshot stays"
                 )))
             } else if !self.consent.yes {
-                Err(Error::refused("nothing was deleted: nobody can be asked here").help("add `--yes` to agree to this list"))
+                Err(Error::refused("nothing was deleted: nobody can be asked here")
+                    .help("add `--yes` to agree to this list"))
             } else {
                 Ok(())
             };

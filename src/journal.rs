@@ -60,8 +60,10 @@ impl Journal {
     ///
     /// A torn last line, as a killed run may leave, is skipped: it was never acted on.
     pub fn open(path: &Path, scope: &str) -> Result<Self, Error> {
-        let failed = |source: std::io::Error| Error::io(format_args!("open the journal {}", path.display()), &source);
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(failed)?;
+        let failed =
+            |source: std::io::Error| Error::io(format_args!("open the journal {}", path.display()), &source);
+        let file =
+            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         let mut generations = HashMap::new();
         let mut torn = false;
         for line in BufReader::new(&file).lines() {
@@ -86,7 +88,12 @@ impl Journal {
     }
 
     /// Writes that `operation` is about to be sent, and waits until the disk has it.
-    pub fn intend(&mut self, service: &'static str, operation: &'static str, name: &str) -> Result<Intent, Error> {
+    pub fn intend(
+        &mut self,
+        service: &'static str,
+        operation: &'static str,
+        name: &str,
+    ) -> Result<Intent, Error> {
         let generation = self.generations.get(name).copied().unwrap_or(0);
         let digest = Sha256::digest(format!("{}/{service}/{operation}/{name}/{generation}", self.scope));
         let token = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -124,10 +131,10 @@ impl Journal {
         let mut line = serde_json::to_vec(&entry).map_err(|error| Error::internal(error.to_string()))?;
         line.push(b'\n');
         // One write call, so that two lines never mix; then to the disk, before the service is asked.
-        self.file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data())
-            .map_err(|source| Error::io("write the journal", &source).help("free some disk space and run the same command again"))
+        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(|source| {
+            Error::io("write the journal", &source)
+                .help("free some disk space and run the same command again")
+        })
     }
 }
 

@@ -31,14 +31,20 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(failed)?;
-                return Err(Error::new(Kind::Conflict, format!("the stack `{stack}` is locked by {}", holder.trim()))
-                    .code(LOCKED)
-                    .help("wait until that run has ended, then run the same command again"));
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("the stack `{stack}` is locked by {}", holder.trim()),
+                )
+                .code(LOCKED)
+                .help("wait until that run has ended, then run the same command again"));
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         let holder = format!("process {} since {}\n", std::process::id(), jiff::Timestamp::now());
-        file.rewind().and_then(|()| file.set_len(0)).and_then(|()| file.write_all(holder.as_bytes())).map_err(failed)?;
+        file.rewind()
+            .and_then(|()| file.set_len(0))
+            .and_then(|()| file.write_all(holder.as_bytes()))
+            .map_err(failed)?;
         Ok(Lock { _file: file })
     }
 }

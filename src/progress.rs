@@ -265,9 +265,12 @@ impl Wait<'_> {
             if let Some(bar) = &*bar {
                 bar.set_message(format!("{}: {}", self.what, secret::mask(status)));
             }
-        } else if !same_but_for_numbers(status, &self.status) || self.said.is_none_or(|said| said.elapsed() > REMINDER) {
+        } else if !same_but_for_numbers(status, &self.status)
+            || self.said.is_none_or(|said| said.elapsed() > REMINDER)
+        {
             self.said = Some(Instant::now());
-            self.progress.line(Line::Wait, &format!("{}: {status} ({})", self.what, seconds(self.started.elapsed())));
+            self.progress
+                .line(Line::Wait, &format!("{}: {status} ({})", self.what, seconds(self.started.elapsed())));
         }
         status.clone_into(&mut self.status);
     }

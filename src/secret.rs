@@ -32,7 +32,8 @@ impl Secret {
     /// Random letters and digits, about 6 bits each, and safe in every URL, password file and shell.
     pub fn generate(length: usize) -> Self {
         use rand::RngExt;
-        let text: String = rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect();
+        let text: String =
+            rand::rng().sample_iter(rand::distr::Alphanumeric).take(length).map(char::from).collect();
         Secret::new(text)
     }
 

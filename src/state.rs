@@ -170,7 +170,16 @@ mod tests {
     fn a_file_that_cannot_be_read_is_refused_and_stays_as_it_is() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("deploy_config.json");
-        let broken = ["", "{", "[]", "null", "{\"schema_version\": 99}", "{\"schema_version\": \"x\"}", "\u{0}\u{0}", "{}{}"];
+        let broken = [
+            "",
+            "{",
+            "[]",
+            "null",
+            "{\"schema_version\": 99}",
+            "{\"schema_version\": \"x\"}",
+            "\u{0}\u{0}",
+            "{}{}",
+        ];
         for text in broken {
             std::fs::write(&path, text).unwrap();
             assert!(open(&path, "music-app").is_err(), "{text:?}");

@@ -141,7 +141,8 @@ where
         }
         SdkError::TimeoutError(_) => Error::new(Kind::Timeout, "no answer in time").retryable(true),
         SdkError::DispatchFailure(_) => {
-            Error::new(Kind::Unavailable, format!("cannot reach the service: {}", chain(&error))).retryable(true)
+            Error::new(Kind::Unavailable, format!("cannot reach the service: {}", chain(&error)))
+                .retryable(true)
         }
         _ => Error::internal(chain(&error)),
     };
@@ -163,16 +164,41 @@ where
 /// The kind of a service error. The codes are those of each API's reference; what is not listed goes by its ending and status.
 fn kind(code: &str, status: u16) -> Kind {
     match code {
-        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" | "AuthFailure" | "AuthorizationError"
-        | "InvalidClientTokenId" | "ExpiredToken" | "ExpiredTokenException" | "RequestExpired"
-        | "SignatureDoesNotMatch" | "UnrecognizedClientException" | "OptInRequired" => Kind::Denied,
-        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "TooManyRequestsException" => Kind::Throttled,
-        "DBInstanceNotFound" | "DBSubnetGroupNotFoundFault" | "ParameterNotFound" | "NotFound" | "NotFoundException"
-        | "AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" | "DBSnapshotNotFound" => Kind::NotFound,
-        "DependencyViolation" | "InvalidDBInstanceState" | "IncorrectInstanceState" | "IdempotentParameterMismatch"
-        | "IdempotentInstanceTerminated" | "AWS.SimpleQueueService.QueueDeletedRecently" | "QueueDeletedRecently" => Kind::Conflict,
+        "UnauthorizedOperation"
+        | "AccessDenied"
+        | "AccessDeniedException"
+        | "AuthFailure"
+        | "AuthorizationError"
+        | "InvalidClientTokenId"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException"
+        | "OptInRequired" => Kind::Denied,
+        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "TooManyRequestsException" => {
+            Kind::Throttled
+        }
+        "DBInstanceNotFound"
+        | "DBSubnetGroupNotFoundFault"
+        | "ParameterNotFound"
+        | "NotFound"
+        | "NotFoundException"
+        | "AWS.SimpleQueueService.NonExistentQueue"
+        | "QueueDoesNotExist"
+        | "DBSnapshotNotFound" => Kind::NotFound,
+        "DependencyViolation"
+        | "InvalidDBInstanceState"
+        | "IncorrectInstanceState"
+        | "IdempotentParameterMismatch"
+        | "IdempotentInstanceTerminated"
+        | "AWS.SimpleQueueService.QueueDeletedRecently"
+        | "QueueDeletedRecently" => Kind::Conflict,
         _ if code.ends_with(".NotFound") => Kind::NotFound,
-        _ if code.ends_with(".Duplicate") || code.ends_with("AlreadyExists") || code.ends_with("AlreadyExistsFault") => {
+        _ if code.ends_with(".Duplicate")
+            || code.ends_with("AlreadyExists")
+            || code.ends_with("AlreadyExistsFault") =>
+        {
             Kind::Exists
         }
         "QueueNameExists" | "QueueAlreadyExists" => Kind::Exists,

@@ -24,8 +24,11 @@ pub async fn get(url: &str) -> Result<Answer, Error> {
     let connector = Connector::builder()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
         .build();
-    let request = HttpRequest::get(url).map_err(|error| Error::invalid(format!("`{url}` is no URL: {error}")))?;
-    let unavailable = |reason: String| Error::new(Kind::Unavailable, format!("no answer from {url}: {reason}")).retryable(true);
+    let request =
+        HttpRequest::get(url).map_err(|error| Error::invalid(format!("`{url}` is no URL: {error}")))?;
+    let unavailable = |reason: String| {
+        Error::new(Kind::Unavailable, format!("no answer from {url}: {reason}")).retryable(true)
+    };
     let exchange = async {
         let response = connector.call(request).await.map_err(|error| {
             unavailable(error.source().map_or_else(|| error.to_string(), ToString::to_string))
@@ -35,7 +38,7 @@ pub async fn get(url: &str) -> Result<Answer, Error> {
         let bytes = body.collect().await.map_err(|error| unavailable(error.to_string()))?.into_bytes();
         Ok(Answer { status, text: String::from_utf8_lossy(&bytes).into_owned() })
     };
-    tokio::time::timeout(TIMEOUT, exchange)
-        .await
-        .map_err(|_| Error::new(Kind::Timeout, format!("no answer from {url} in {} s", TIMEOUT.as_secs())).retryable(true))?
+    tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| {
+        Error::new(Kind::Timeout, format!("no answer from {url} in {} s", TIMEOUT.as_secs())).retryable(true)
+    })?
 }

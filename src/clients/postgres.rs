@@ -62,15 +62,18 @@ pub fn connect(login: &Login, authority: &Path) -> Result<Session, Error> {
         Error::invalid(format!("cannot read the certificates in {}: {reason}", authority.display()))
             .help("it has to be a PEM file with the authority that signed the database's certificate")
     };
-    for certificate in CertificateDer::pem_file_iter(authority).map_err(|error| unreadable(error.to_string()))? {
+    for certificate in
+        CertificateDer::pem_file_iter(authority).map_err(|error| unreadable(error.to_string()))?
+    {
         let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
     }
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::internal(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let tls =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::internal(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
     let tls = MakeRustlsConnect::new(tls);
     let client = Config::new()
         .host(&login.host)

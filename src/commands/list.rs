@@ -9,7 +9,8 @@ pub fn list() -> Result<(), Error> {
     let names = Playbook::names(&root).map_err(|error| Error::invalid(error.to_string()))?;
     let widest = names.iter().map(String::len).max().unwrap_or(0);
     for name in names {
-        let playbook = Playbook::find(&root, &current, &name).map_err(|error| Error::invalid(error.to_string()))?;
+        let playbook =
+            Playbook::find(&root, &current, &name).map_err(|error| Error::invalid(error.to_string()))?;
         let about = playbook.about();
         println!("{name:widest$}  {}", about.lines().next().unwrap_or_default());
     }

@@ -51,7 +51,8 @@ pub fn ensure_up(folder: &Path, install_missing: bool) -> Result<String, Error> 
     }
     if let Err(missing) = local_cloud::postgres::find() {
         if !install_missing || missing.command.is_empty() {
-            return Err(Error::new(Kind::NotFound, missing.to_string()).help("or run the same command again with `--install-missing`"));
+            return Err(Error::new(Kind::NotFound, missing.to_string())
+                .help("or run the same command again with `--install-missing`"));
         }
         install(&missing.command)?;
         local_cloud::postgres::find().map_err(|missing| Error::new(Kind::NotFound, missing.to_string()))?;
@@ -88,7 +89,8 @@ fn install(command: &[String]) -> Result<(), Error> {
 fn start(folder: &Path) -> Result<String, Error> {
     private_folder(folder)?;
     let log_path = folder.join("supervisor.log");
-    let log_failed = |source: std::io::Error| Error::io(format_args!("write {}", log_path.display()), &source);
+    let log_failed =
+        |source: std::io::Error| Error::io(format_args!("write {}", log_path.display()), &source);
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&log_path).map_err(log_failed)?;
     let program = std::env::current_exe().map_err(|source| Error::io("find the program itself", &source))?;
     let mut supervisor = Command::new(program)
@@ -105,7 +107,8 @@ fn start(folder: &Path) -> Result<String, Error> {
         if let Some(running) = running(folder)? {
             return Ok(running.endpoint);
         }
-        let ended = supervisor.try_wait().map_err(|source| Error::io("watch the local cloud start", &source))?;
+        let ended =
+            supervisor.try_wait().map_err(|source| Error::io("watch the local cloud start", &source))?;
         if ended.is_some() || started.elapsed() > START_LIMIT {
             // Somebody else may have started it at the same moment.
             if let Some(running) = running(folder)? {
@@ -124,7 +127,10 @@ fn start(folder: &Path) -> Result<String, Error> {
 fn supervise(folder: &Path) -> Result<(), Error> {
     let program = std::env::current_exe().map_err(|source| Error::io("find the program itself", &source))?;
     // `ops` carries the query server, so one build is enough for a deployment on this machine.
-    let images = BTreeMap::from([("app-server".to_owned(), vec![program.into_os_string(), OsString::from("app-server")])]);
+    let images = BTreeMap::from([(
+        "app-server".to_owned(),
+        vec![program.into_os_string(), OsString::from("app-server")],
+    )]);
     let runtime = tokio::runtime::Runtime::new().map_err(|source| Error::io("start the runtime", &source))?;
     let settings = local_cloud::Settings { folder: folder.to_owned(), images };
     runtime.block_on(local_cloud::serve(settings)).map_err(failed)
@@ -139,7 +145,10 @@ fn down(folder: &Path) -> Result<(), Error> {
     let started = Instant::now();
     while running(folder)?.is_some() || Path::new(&format!("/proc/{}", cloud.pid)).exists() {
         if started.elapsed() > STOP_LIMIT {
-            return Err(Error::new(Kind::Timeout, format!("the local cloud (process {}) is still stopping", cloud.pid)));
+            return Err(Error::new(
+                Kind::Timeout,
+                format!("the local cloud (process {}) is still stopping", cloud.pid),
+            ));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -149,7 +158,10 @@ fn down(folder: &Path) -> Result<(), Error> {
 
 fn status(folder: &Path, json: bool) -> Result<(), Error> {
     let Some(cloud) = running(folder)? else {
-        println!("{}", if json { "null" } else { "the local cloud does not run; start it with `ops local up`" });
+        println!(
+            "{}",
+            if json { "null" } else { "the local cloud does not run; start it with `ops local up`" }
+        );
         return Ok(());
     };
     let text = request(&cloud.endpoint, "GET", "/_local/status")?;
@@ -157,7 +169,8 @@ fn status(folder: &Path, json: bool) -> Result<(), Error> {
         println!("{text}");
         return Ok(());
     }
-    let status: serde_json::Value = serde_json::from_str(&text).map_err(|error| Error::internal(format!("the local cloud's status: {error}")))?;
+    let status: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Error::internal(format!("the local cloud's status: {error}")))?;
     println!("endpoint  {}  (process {})", cloud.endpoint, cloud.pid);
     for (kind, name) in [("databases", "database"), ("instances", "instance")] {
         for thing in status[kind].as_array().into_iter().flatten() {
@@ -177,8 +190,10 @@ fn status(folder: &Path, json: bool) -> Result<(), Error> {
 fn reset(folder: &Path, yes: bool) -> Result<(), Error> {
     if !yes {
         if !std::io::stdin().is_terminal() {
-            return Err(Error::refused("nobody can be asked here whether everything in the local cloud may be deleted")
-                .help("add `--yes` to agree"));
+            return Err(Error::refused(
+                "nobody can be asked here whether everything in the local cloud may be deleted",
+            )
+            .help("add `--yes` to agree"));
         }
         eprint!("Delete everything in the local cloud, databases and their snapshots too? [y/N] ");
         let mut answer = String::new();
@@ -197,7 +212,8 @@ fn reset(folder: &Path, yes: bool) -> Result<(), Error> {
 
 fn env(folder: &Path) -> Result<(), Error> {
     let Some(cloud) = running(folder)? else {
-        return Err(Error::new(Kind::Unavailable, "the local cloud does not run").help("start it with `ops local up`"));
+        return Err(Error::new(Kind::Unavailable, "the local cloud does not run")
+            .help("start it with `ops local up`"));
     };
     println!("export AWS_ENDPOINT_URL={}", cloud.endpoint);
     println!("export AWS_REGION={0}\nexport AWS_DEFAULT_REGION={0}", cloud.region);
@@ -212,11 +228,15 @@ fn request(endpoint: &str, method: &str, path: &str) -> Result<String, Error> {
     let exchange = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(stream, "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
     };
-    let answer = exchange().map_err(|source| Error::io(format_args!("reach the local cloud at {address}"), &source))?;
+    let answer = exchange()
+        .map_err(|source| Error::io(format_args!("reach the local cloud at {address}"), &source))?;
     Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }

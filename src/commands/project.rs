@@ -40,13 +40,23 @@ pub fn settings(root: &Path) -> Result<Settings, Error> {
     let mut settings = Settings::default();
     for (section, item) in document.iter() {
         let Some(table) = item.as_table() else {
-            return Err(Error::invalid(format!("{}: `{section}` is no section that ops knows", path.display())));
+            return Err(Error::invalid(format!(
+                "{}: `{section}` is no section that ops knows",
+                path.display()
+            )));
         };
         for (key, item) in table.iter() {
-            let unknown = || Error::invalid(format!("{}: `{key}` in [{section}] is nothing that ops knows", path.display()));
+            let unknown = || {
+                Error::invalid(format!(
+                    "{}: `{key}` in [{section}] is nothing that ops knows",
+                    path.display()
+                ))
+            };
             let text = || {
                 let text = item.as_str().map(str::to_owned);
-                text.ok_or_else(|| Error::invalid(format!("{}: `{key}` in [{section}] is a string", path.display())))
+                text.ok_or_else(|| {
+                    Error::invalid(format!("{}: `{key}` in [{section}] is a string", path.display()))
+                })
             };
             match (section, key) {
                 ("aws", "region") => settings.region = Some(text()?),

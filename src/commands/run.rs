@@ -68,7 +68,8 @@ impl From<Error> for Failure {
 fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failure> {
     let (root, current) = project::find()?;
     let settings = project::settings(&root)?;
-    let playbook = Playbook::find(&root, &current, name).map_err(|error| Failure::Usage(error.to_string()))?;
+    let playbook =
+        Playbook::find(&root, &current, name).map_err(|error| Failure::Usage(error.to_string()))?;
     let sources = Sources::default();
     sources.insert(playbook.source(), playbook.text().clone());
 
@@ -78,13 +79,17 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
     let command = declarations.command();
     let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
     // The playbook's own words, which deriving from a struct with a comment replaces.
-    let command = HostFlags::augment_args(command).about(about.unwrap_or_default()).long_about(long_about.unwrap_or_default());
+    let command = HostFlags::augment_args(command)
+        .about(about.unwrap_or_default())
+        .long_about(long_about.unwrap_or_default());
     let matches = command.try_get_matches_from(arguments).map_err(Failure::Clap)?;
     let flags = HostFlags::from_arg_matches(&matches).map_err(Failure::Clap)?;
     let environment = |variable: &str| std::env::var(variable).ok();
-    let parameters =
-        declarations.resolve(&matches, environment, &settings.params).map_err(|error| undeclared(error, &sources))?;
-    let parameters: Parameters = parameters.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let parameters = declarations
+        .resolve(&matches, environment, &settings.params)
+        .map_err(|error| undeclared(error, &sources))?;
+    let parameters: Parameters =
+        parameters.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
 
     let runtime = tokio::runtime::Runtime::new().map_err(|source| Error::io("start the runtime", &source))?;
     let folder = root.join(".ops");
@@ -143,8 +148,11 @@ fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
     let host = host.clone();
     runtime.spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-            host.progress.line(Line::Warning, "signals cannot be caught here: Ctrl-C ends the run without tidying up");
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            host.progress
+                .line(Line::Warning, "signals cannot be caught here: Ctrl-C ends the run without tidying up");
             return;
         };
         let once = AtomicBool::new(false);
@@ -163,7 +171,13 @@ fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
 }
 
 /// Runs the script on a thread with a large stack, outside the runtime: blocking clients may live there.
-fn script_thread(host: &Arc<Host>, playbook: &Playbook, prepared: &Prepared, sources: &Sources, as_json: bool) -> ExitCode {
+fn script_thread(
+    host: &Arc<Host>,
+    playbook: &Playbook,
+    prepared: &Prepared,
+    sources: &Sources,
+    as_json: bool,
+) -> ExitCode {
     let run = || execute(host, playbook, prepared, sources, as_json);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("playbook".to_owned()).stack_size(engine::STACK_SIZE);
@@ -181,7 +195,13 @@ fn script_thread(host: &Arc<Host>, playbook: &Playbook, prepared: &Prepared, sou
     })
 }
 
-fn execute(host: &Arc<Host>, playbook: &Playbook, prepared: &Prepared, sources: &Sources, as_json: bool) -> ExitCode {
+fn execute(
+    host: &Arc<Host>,
+    playbook: &Playbook,
+    prepared: &Prepared,
+    sources: &Sources,
+    as_json: bool,
+) -> ExitCode {
     let reporter = Reporter {
         sources,
         functions: &prepared.functions,

@@ -127,12 +127,20 @@ impl Options {
     }
 
     /// A whole number that has to lie in `range`.
-    pub fn int_in(&self, key: &'static str, range: std::ops::RangeInclusive<i32>) -> Result<Option<i32>, Error> {
+    pub fn int_in(
+        &self,
+        key: &'static str,
+        range: std::ops::RangeInclusive<i32>,
+    ) -> Result<Option<i32>, Error> {
         let Some(given) = self.int(key) else { return Ok(None) };
         match i32::try_from(given) {
             Ok(value) if range.contains(&value) => Ok(Some(value)),
-            _ => Err(Error::invalid(format!("`{key}` is {given}, and has to be from {} to {}", range.start(), range.end()))
-                .key(key)),
+            _ => Err(Error::invalid(format!(
+                "`{key}` is {given}, and has to be from {} to {}",
+                range.start(),
+                range.end()
+            ))
+            .key(key)),
         }
     }
 
@@ -154,9 +162,9 @@ impl Options {
         list.into_iter()
             .map(|value| {
                 let found = describe(&value);
-                value
-                    .try_cast::<T>()
-                    .ok_or_else(|| Error::invalid(format!("`{key}` is a list of {what}, and holds {found}")).key(key))
+                value.try_cast::<T>().ok_or_else(|| {
+                    Error::invalid(format!("`{key}` is a list of {what}, and holds {found}")).key(key)
+                })
             })
             .collect()
     }
@@ -242,7 +250,13 @@ pub struct Namespace {
 
 impl Namespace {
     pub fn new(name: &'static str, host: &Arc<Host>) -> Self {
-        Namespace { name, module: Module::new(), host: host.clone(), functions: Vec::new(), types: Vec::new() }
+        Namespace {
+            name,
+            module: Module::new(),
+            host: host.clone(),
+            functions: Vec::new(),
+            types: Vec::new(),
+        }
     }
 
     /// The namespace's name, empty for the global words, and its module.
@@ -269,7 +283,11 @@ impl Namespace {
     }
 
     fn full_name(&self, function: &Function) -> String {
-        if self.name.is_empty() { function.name.to_owned() } else { format!("{}::{}", self.name, function.name) }
+        if self.name.is_empty() {
+            function.name.to_owned()
+        } else {
+            format!("{}::{}", self.name, function.name)
+        }
     }
 
     /// Names a type of handle.
@@ -287,7 +305,12 @@ impl Namespace {
         FuncRegistration::new(function.name).with_namespace(namespace)
     }
 
-    fn documented(&self, registration: FuncRegistration, function: &'static Function, options: bool) -> FuncRegistration {
+    fn documented(
+        &self,
+        registration: FuncRegistration,
+        function: &'static Function,
+        options: bool,
+    ) -> FuncRegistration {
         let mut parameters: Vec<&str> = function.parameters.to_vec();
         if options {
             parameters.push("options: map");
@@ -298,13 +321,18 @@ impl Namespace {
     }
 
     /// A function of no arguments.
-    pub fn function0<T: Value>(&mut self, function: &'static Function, run: fn(&Call) -> Result<T, Error>) -> &mut Self {
+    pub fn function0<T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call) -> Result<T, Error>,
+    ) -> &mut Self {
         let host = self.host.clone();
         let registration = self.registration(function, false);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext| -> Thrown<T> {
-                run(&Call { host: &host, context: &context }).map_err(|error| thrown(error, context.call_position()))
+                run(&Call { host: &host, context: &context })
+                    .map_err(|error| thrown(error, context.call_position()))
             },
         );
         self
@@ -321,7 +349,8 @@ impl Namespace {
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, a: A| -> Thrown<T> {
-                run(&Call { host: &host, context: &context }, a).map_err(|error| thrown(error, context.call_position()))
+                run(&Call { host: &host, context: &context }, a)
+                    .map_err(|error| thrown(error, context.call_position()))
             },
         );
         self
@@ -368,10 +397,10 @@ impl Namespace {
         );
         // Registered even where a key is required: its error names the key, where "function not found" would not.
         let registration = self.registration(function, false);
-        self.documented(registration, function, false).set_into_module(
-            &mut self.module,
-            move |context: NativeCallContext, a: A| -> Thrown<T> { bare(&context, a, Map::new()) },
-        );
+        self.documented(registration, function, false)
+            .set_into_module(&mut self.module, move |context: NativeCallContext, a: A| -> Thrown<T> {
+                bare(&context, a, Map::new())
+            });
         self
     }
 
@@ -415,10 +444,10 @@ impl Namespace {
     ) -> &mut Self {
         let host = self.host.clone();
         let registration = self.registration(function, false);
-        self.documented(registration, function, false).set_into_module(
-            &mut self.module,
-            move |context: NativeCallContext, a: A| run(&Call { host: &host, context: &context }, a),
-        );
+        self.documented(registration, function, false)
+            .set_into_module(&mut self.module, move |context: NativeCallContext, a: A| {
+                run(&Call { host: &host, context: &context }, a)
+            });
         self
     }
 
@@ -430,10 +459,10 @@ impl Namespace {
     ) -> &mut Self {
         let host = self.host.clone();
         let registration = self.registration(function, false);
-        self.documented(registration, function, false).set_into_module(
-            &mut self.module,
-            move |context: NativeCallContext, a: A, b: B| run(&Call { host: &host, context: &context }, a, b),
-        );
+        self.documented(registration, function, false)
+            .set_into_module(&mut self.module, move |context: NativeCallContext, a: A, b: B| {
+                run(&Call { host: &host, context: &context }, a, b)
+            });
         self
     }
 
@@ -448,10 +477,13 @@ impl Namespace {
         FuncRegistration::new_getter(name)
             .with_namespace(FnNamespace::Global)
             .with_comments([format!("/// {doc}")])
-            .set_into_module(&mut self.module, move |context: NativeCallContext, handle: &mut H| -> Thrown<T> {
-                read(&Call { host: &host, context: &context }, handle)
-                    .map_err(|error| thrown(error, context.call_position()))
-            });
+            .set_into_module(
+                &mut self.module,
+                move |context: NativeCallContext, handle: &mut H| -> Thrown<T> {
+                    read(&Call { host: &host, context: &context }, handle)
+                        .map_err(|error| thrown(error, context.call_position()))
+                },
+            );
         self
     }
 

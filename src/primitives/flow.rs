@@ -147,7 +147,11 @@ const DELETE: Function = Function {
           Throws `refused` where consent is missing; nothing was deleted then.",
     parameters: &[],
     returns: "()",
-    keys: &[optional("to_keep", Holds::String, "The flag of this playbook that keeps what is protected, for the message")],
+    keys: &[optional(
+        "to_keep",
+        Holds::String,
+        "The flag of this playbook that keeps what is protected, for the message",
+    )],
 };
 
 /// The global words; `parameters` are what the command line, the environment and `ops.toml` gave.
@@ -231,8 +235,9 @@ fn attempt(call: &Call, body: FnPtr) -> Result<Map, Box<EvalAltResult>> {
 fn output(call: &Call, values: Map) -> Result<(), Error> {
     let mut converted = serde_json::Map::new();
     for (key, value) in values {
-        let value = json(&value)
-            .map_err(|what| Error::invalid(format!("`{key}` holds {what}, which cannot be printed")).key(key.as_str()))?;
+        let value = json(&value).map_err(|what| {
+            Error::invalid(format!("`{key}` holds {what}, which cannot be printed")).key(key.as_str())
+        })?;
         converted.insert(key.to_string(), value);
     }
     call.set_output(converted.into());

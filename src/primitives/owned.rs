@@ -51,7 +51,9 @@ impl Inventory {
         things.sort_by(|a, b| a.order.cmp(&b.order).then_with(|| a.key.cmp(&b.key)));
         // A database cannot be read without its secrets.
         let secrets: Vec<String> = keys(&things, "secrets:").collect();
-        for database in things.iter_mut().filter(|thing| thing.key.starts_with("rds:") && !thing.key.contains('/')) {
+        for database in
+            things.iter_mut().filter(|thing| thing.key.starts_with("rds:") && !thing.key.contains('/'))
+        {
             database.needs.extend(secrets.iter().cloned());
         }
         Ok(Inventory { things })
@@ -71,7 +73,9 @@ impl Inventory {
                 break;
             }
         }
-        Inventory { things: self.things.iter().filter(|thing| !kept.contains(thing.key.as_str())).cloned().collect() }
+        Inventory {
+            things: self.things.iter().filter(|thing| !kept.contains(thing.key.as_str())).cloned().collect(),
+        }
     }
 
     /// Deletes everything in it, after consent. Goes on past a failure, and fails at the end with all of them.

@@ -50,7 +50,10 @@ fn a_wrong_type_names_the_key_and_both_types() {
     let text = "stack(\"s\");\nrds::ensure_instance(\"db\", #{ allocated_storage_gib: \"20\" });\n";
     let project = Project::empty();
     project.write("playbooks/it.rhai", text);
-    project.run_local("it", &["--yes"]).ended_with(1).says("`allocated_storage_gib` of rds::ensure_instance is a whole number, and not the string \"20\"");
+    project
+        .run_local("it", &["--yes"])
+        .ended_with(1)
+        .says("`allocated_storage_gib` of rds::ensure_instance is a whole number, and not the string \"20\"");
 }
 
 #[test]
@@ -78,7 +81,16 @@ fn a_playbook_cannot_take_a_flag_of_ops() {
 #[test]
 fn without_credentials_it_says_what_was_looked_at_and_offers_the_local_cloud() {
     let project = Project::new();
-    let ran = project.ops(&["run", "deploy", "--region", "us-east-1", "--image", "registry.example.com/app-server@sha256:0"]).ended_with(1);
+    let ran = project
+        .ops(&[
+            "run",
+            "deploy",
+            "--region",
+            "us-east-1",
+            "--image",
+            "registry.example.com/app-server@sha256:0",
+        ])
+        .ended_with(1);
     for expected in ["no usable AWS credentials", "AWS_ACCESS_KEY_ID", "--local"] {
         assert!(ran.stderr.contains(expected), "{expected}:\n{}", ran.stderr);
     }
@@ -93,7 +105,10 @@ fn without_an_image_a_deployment_to_an_account_is_refused_before_anything_is_ask
 fn a_corrupt_state_file_is_refused_and_stays_as_it_is() {
     let project = Project::new();
     project.write("deploy_config.local.json", "{\"stack\": \"music-app\"");
-    project.run_local("deploy", &["--yes"]).ended_with(1).says("deploy_config.local.json is not a JSON object");
+    project
+        .run_local("deploy", &["--yes"])
+        .ended_with(1)
+        .says("deploy_config.local.json is not a JSON object");
     assert_eq!(project.read("deploy_config.local.json"), "{\"stack\": \"music-app\"");
     assert_eq!(project.changes_on_the_wire(), 0);
 }

@@ -35,21 +35,37 @@ fn a_deployment_answers_queries_keeps_its_rows_and_goes_only_with_consent() {
     for thing in ["music-app-server", "music-app-db", "music-app-log", "music-app-alerts", "music-app-key"] {
         assert!(refused.stderr.contains(thing), "{thing}:\n{}", refused.stderr);
     }
-    project.run_local("cleanup", &["--yes"]).ended_with(4).says("--keep-db").says("--delete-protected music-app");
-    project.run_local("cleanup", &["--yes", "--delete-protected", "other"]).ended_with(4).says("does not name this stack");
+    project
+        .run_local("cleanup", &["--yes"])
+        .ended_with(4)
+        .says("--keep-db")
+        .says("--delete-protected music-app");
+    project
+        .run_local("cleanup", &["--yes", "--delete-protected", "other"])
+        .ended_with(4)
+        .says("does not name this stack");
     assert_eq!(project.changes_on_the_wire(), before);
 
     // With the database kept, its rows are there after the next deployment.
     project.run_local("cleanup", &["--keep-db", "--yes"]).ended_with(0);
     let instances = project.local("/_local/status")["instances"].clone();
-    assert!(instances.as_array().expect("a list").iter().all(|instance| instance["state"] == "terminated"), "{instances}");
+    assert!(
+        instances.as_array().expect("a list").iter().all(|instance| instance["state"] == "terminated"),
+        "{instances}"
+    );
     project.run_local("deploy", &["--yes"]).ended_with(0);
     let found = "select count(*) from content where title = 'Night Train'";
     assert_eq!(project.query("free@example.com", found).ended_with(0).stdout, "1\n");
 
     // For good: everything goes but the final snapshot.
-    project.run_local("cleanup", &["--delete-protected", "music-app", "--yes"]).ended_with(0).says("snapshot music-app-db-final-");
-    project.write("playbooks-of-test/left.rhai", "//! Lists what is left.\nstack(\"music-app\");\nprint(owned().keys);\n");
+    project
+        .run_local("cleanup", &["--delete-protected", "music-app", "--yes"])
+        .ended_with(0)
+        .says("snapshot music-app-db-final-");
+    project.write(
+        "playbooks-of-test/left.rhai",
+        "//! Lists what is left.\nstack(\"music-app\");\nprint(owned().keys);\n",
+    );
     assert_eq!(project.run_local("playbooks-of-test/left.rhai", &[]).ended_with(0).stdout, "[]\n");
     assert!(!project.path("deploy_config.local.json").exists());
     assert!(!project.path(".ops/local/pgpass").exists());
@@ -60,11 +76,27 @@ fn a_deployment_answers_queries_keeps_its_rows_and_goes_only_with_consent() {
 fn the_state_is_complete_and_holds_no_secret(project: &Project) {
     use std::os::unix::fs::PermissionsExt;
     let state = project.state();
-    for key in ["stack", "account", "region", "server_public_ip", "server_private_ip", "server_port", "server_name", "server_ca", "passfile", "rds_endpoint", "db_username", "db_name", "key_pair_name"] {
+    for key in [
+        "stack",
+        "account",
+        "region",
+        "server_public_ip",
+        "server_private_ip",
+        "server_port",
+        "server_name",
+        "server_ca",
+        "passfile",
+        "rds_endpoint",
+        "db_username",
+        "db_name",
+        "key_pair_name",
+    ] {
         assert!(!state[key].is_null(), "{key} is missing: {state}");
     }
     assert_eq!(state["nlb_enabled"], Value::Bool(false));
-    let mode = |name: &str| std::fs::metadata(project.path(name)).expect("the file is there").permissions().mode() & 0o777;
+    let mode = |name: &str| {
+        std::fs::metadata(project.path(name)).expect("the file is there").permissions().mode() & 0o777
+    };
     let passfile = state["passfile"].as_str().expect("a path");
     assert_eq!((mode("deploy_config.local.json"), mode(passfile)), (0o600, 0o600));
 
@@ -77,7 +109,9 @@ fn the_state_is_complete_and_holds_no_secret(project: &Project) {
         texts.push(std::fs::read_to_string(entry.expect("an entry").path()).expect("text"));
     }
     for entry in std::fs::read_dir(project.path(".ops/local/instances")).expect("the instances' folder") {
-        texts.push(std::fs::read_to_string(entry.expect("an entry").path().join("console.log")).expect("text"));
+        texts.push(
+            std::fs::read_to_string(entry.expect("an entry").path().join("console.log")).expect("text"),
+        );
     }
     texts.push(project.read(".ops/local/supervisor.log"));
     for value in values {
@@ -85,7 +119,11 @@ fn the_state_is_complete_and_holds_no_secret(project: &Project) {
         if value.contains("BEGIN CERTIFICATE") || value == "music-demo" || value.starts_with("postgres://") {
             continue;
         }
-        assert!(!texts.iter().any(|text| text.contains(&value)), "a secret of {} characters was found in the clear", value.len());
+        assert!(
+            !texts.iter().any(|text| text.contains(&value)),
+            "a secret of {} characters was found in the clear",
+            value.len()
+        );
     }
 }
 

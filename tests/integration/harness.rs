@@ -65,7 +65,8 @@ impl Project {
     /// Writes a file of the project.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
-        std::fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder of the project");
+        std::fs::create_dir_all(path.parent().expect("a file has a folder"))
+            .expect("a folder of the project");
         std::fs::write(path, text).expect("a file of the project");
     }
 
@@ -114,10 +115,13 @@ impl Project {
 
     /// One of the local cloud's own requests.
     pub(crate) fn local(&self, path: &str) -> Value {
-        let cloud: Value = serde_json::from_str(&self.read(".ops/local/cloud.json")).expect("cloud.json is JSON");
-        let address = cloud["endpoint"].as_str().expect("an endpoint").trim_start_matches("http://").to_owned();
+        let cloud: Value =
+            serde_json::from_str(&self.read(".ops/local/cloud.json")).expect("cloud.json is JSON");
+        let address =
+            cloud["endpoint"].as_str().expect("an endpoint").trim_start_matches("http://").to_owned();
         let mut stream = TcpStream::connect(&address).expect("the local cloud answers");
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").expect("a request");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")
+            .expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let body = answer.split_once("\r\n\r\n").expect("an HTTP answer").1;
@@ -130,7 +134,8 @@ impl Project {
     }
 
     pub(crate) fn supervisor(&self) -> i32 {
-        let cloud: Value = serde_json::from_str(&self.read(".ops/local/cloud.json")).expect("cloud.json is JSON");
+        let cloud: Value =
+            serde_json::from_str(&self.read(".ops/local/cloud.json")).expect("cloud.json is JSON");
         cloud["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a process id")
     }
 }
@@ -141,7 +146,11 @@ impl Drop for Project {
         if self.path(".ops/local").exists() {
             let reset = self.ops(&["local", "reset", "--yes"]);
             if reset.code != 0 {
-                eprintln!("the local cloud of {} was not reset: {}", self.folder.path().display(), reset.stderr);
+                eprintln!(
+                    "the local cloud of {} was not reset: {}",
+                    self.folder.path().display(),
+                    reset.stderr
+                );
             }
         }
     }

@@ -26,7 +26,11 @@ fn deploy_and_signal(project: &Project, line: &str, name: &str) -> crate::harnes
     let mut child = child;
     child.stderr = None;
     let code = until_ended(child);
-    crate::harness::Ran { code, stdout: String::new(), stderr: std::fs::read_to_string(&log).expect("the log") }
+    crate::harness::Ran {
+        code,
+        stdout: String::new(),
+        stderr: std::fs::read_to_string(&log).expect("the log"),
+    }
 }
 
 fn until_ended(mut child: std::process::Child) -> i32 {
@@ -52,7 +56,9 @@ fn ctrl_c_ends_with_130_and_the_same_command_goes_on() {
 fn a_run_killed_at_any_step_is_taken_up_again_and_nothing_is_there_twice() {
     // One project, killed again and again: each run gets a little further.
     let project = Project::new();
-    for line in ["ec2 key", "tcp 8080", "sqs log", "rds db  subnet", "authority/key", "ec2 server", "Schema", "Ready"] {
+    for line in
+        ["ec2 key", "tcp 8080", "sqs log", "rds db  subnet", "authority/key", "ec2 server", "Schema", "Ready"]
+    {
         deploy_and_signal_if_reached(&project, line);
     }
     project.run_local("deploy", &["--yes"]).ended_with(0);
@@ -96,7 +102,10 @@ fn a_local_cloud_that_is_killed_comes_back_with_its_rows() {
 #[test]
 fn a_second_run_of_the_same_stack_is_told_who_has_the_lock() {
     let project = Project::new();
-    project.write("hold.rhai", "stack(\"music-app\");\nsns::ensure_topic(\"alerts\");\nprint(\"held\");\nloop {}\n");
+    project.write(
+        "hold.rhai",
+        "stack(\"music-app\");\nsns::ensure_topic(\"alerts\");\nprint(\"held\");\nloop {}\n",
+    );
     let mut holder = project.command(&["run", "hold.rhai", "--local", "--yes"]);
     let holder = holder.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
     until("the first run has the lock", || {

@@ -35,7 +35,9 @@ fn it_is_found_by_name_by_file_name_and_by_path() {
 
 #[test]
 fn parameters_and_the_flags_of_ops_mix_on_either_side_of_its_name() {
-    let ran = greeter().ops(&["run", "--yes", "greet", "--who", "Ada", "--json", "--times", "2", "--loud"]).ended_with(0);
+    let ran = greeter()
+        .ops(&["run", "--yes", "greet", "--who", "Ada", "--json", "--times", "2", "--loud"])
+        .ended_with(0);
     assert_eq!(ran.stdout, "warm hello Ada!\nwarm hello Ada!\n");
 }
 
@@ -55,7 +57,14 @@ fn a_parameter_comes_from_the_flag_else_the_environment_else_ops_toml() {
 #[test]
 fn its_help_is_its_header_and_its_declarations() {
     let ran = greeter().ops(&["run", "greet", "--help"]).ended_with(0);
-    for expected in ["It is polite.", "--who <WHO>", "[default: world]", "[possible values: warm, cold]", "Louder", "--local"] {
+    for expected in [
+        "It is polite.",
+        "--who <WHO>",
+        "[default: world]",
+        "[possible values: warm, cold]",
+        "Louder",
+        "--local",
+    ] {
         assert!(ran.stdout.contains(expected), "{expected}:\n{}", ran.stdout);
     }
     assert!(ran.stdout.starts_with("Greets somebody."), "{}", ran.stdout);

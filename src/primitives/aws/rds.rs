@@ -47,10 +47,20 @@ const ENSURE: Function = Function {
     parameters: &["name: string"],
     returns: "Instance",
     keys: &[
-        required("master_password", Holds::A("a secret, such as secrets::ensure(\"database/master\")", |value| value.is::<StoredSecret>()), "The password of the master user"),
+        required(
+            "master_password",
+            Holds::A("a secret, such as secrets::ensure(\"database/master\")", |value| {
+                value.is::<StoredSecret>()
+            }),
+            "The password of the master user",
+        ),
         optional("master_username", Holds::String, "The master user; `dbadmin` if not given"),
         optional("engine", Holds::String, "The engine; `postgres` if not given"),
-        optional("engine_version", Holds::String, "A major version, such as `17`; the service's default if not given"),
+        optional(
+            "engine_version",
+            Holds::String,
+            "A major version, such as `17`; the service's default if not given",
+        ),
         optional("instance_class", Holds::String, "Size; `db.t3.micro` if not given"),
         optional("allocated_storage_gib", Holds::Int, "Storage in GiB; 20 if not given"),
         optional("db_name", Holds::String, "The database to make in it; `music` if not given"),
@@ -73,9 +83,11 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .handle::<Instance>("Instance")
         .with_options(&ENSURE, ensure)
         .property("name", "The instance's identifier.", |_, db: &Instance| Ok(db.0.identifier.clone()))
-        .property("endpoint", "Its host name. Waits until the instance is available.", |call, db: &Instance| {
-            Ok(db.endpoint_for(call, "endpoint")?.host)
-        })
+        .property(
+            "endpoint",
+            "Its host name. Waits until the instance is available.",
+            |call, db: &Instance| Ok(db.endpoint_for(call, "endpoint")?.host),
+        )
         .property("port", "Its port. Waits until the instance is available.", |call, db: &Instance| {
             Ok(i64::from(db.endpoint_for(call, "port")?.port))
         })
@@ -109,16 +121,19 @@ impl Instance {
         let endpoint = host.wait(&format!("database {}{why}", self.0.name), AVAILABLE_LIMIT, || async {
             let found = describe(host, identifier).await?;
             let Some(found) = found else {
-                return Err(Error::new(Kind::NotFound, format!("the database {identifier} is gone")).of("rds", "DescribeDBInstances"));
+                return Err(Error::new(Kind::NotFound, format!("the database {identifier} is gone"))
+                    .of("rds", "DescribeDBInstances"));
             };
             let status = found.db_instance_status().unwrap_or("unknown").to_owned();
             match (status.as_str(), found.endpoint()) {
                 // `failed`, `storage-full`, `incompatible-parameters` ..: it will not come up by waiting.
                 ("failed" | "storage-full" | "restore-error", _) => {
-                    Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}")).of("rds", "DescribeDBInstances"))
+                    Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
+                        .of("rds", "DescribeDBInstances"))
                 }
                 (status, _) if status.starts_with("incompatible-") => {
-                    Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}")).of("rds", "DescribeDBInstances"))
+                    Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
+                        .of("rds", "DescribeDBInstances"))
                 }
                 // Its endpoint is there before it can be used.
                 ("available", Some(endpoint)) => Ok(Ok(Endpoint {
@@ -154,7 +169,8 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
         })
     })?;
     let secret = options.get("master_password").and_then(|value| value.clone().try_cast::<StoredSecret>());
-    let master_password = secret.map(|secret| secret.value).ok_or_else(|| Error::internal("a required key is missing"))?;
+    let master_password =
+        secret.map(|secret| secret.value).ok_or_else(|| Error::internal("a required key is missing"))?;
     let mut instance = Inner {
         name,
         identifier,
@@ -165,9 +181,16 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
     };
     match found {
         Some(found) => {
-            if !found.tag_list().iter().any(|tag| tag.key() == Some(STACK_TAG) && tag.value() == call.stack().ok()) {
-                return Err(Error::new(Kind::Conflict, format!("the database {} does not belong to this stack", instance.identifier))
-                    .help("name the stack otherwise, or tag the database with the stack's tags to adopt it"));
+            if !found
+                .tag_list()
+                .iter()
+                .any(|tag| tag.key() == Some(STACK_TAG) && tag.value() == call.stack().ok())
+            {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("the database {} does not belong to this stack", instance.identifier),
+                )
+                .help("name the stack otherwise, or tag the database with the stack's tags to adopt it"));
             }
             compare(&instance.identifier, &found, options)?;
             found.master_username().unwrap_or_default().clone_into(&mut instance.master_username);
@@ -246,8 +269,13 @@ fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error>
         .set_db_subnet_group_name(subnet_group)
         .set_vpc_security_group_ids(Some(groups.into_iter().map(|group| group.id).collect()))
         .set_tags(Some(tags(call, &instance.name)?));
-    let change =
-        Change { verb: Verb::Create, service: "rds", operation: "CreateDBInstance", name: &instance.name, detail: &class };
+    let change = Change {
+        verb: Verb::Create,
+        service: "rds",
+        operation: "CreateDBInstance",
+        name: &instance.name,
+        detail: &class,
+    };
     call.change(change, |_| async {
         match request.clone().send().await.map_err(|error| failure("rds", "CreateDBInstance", error)) {
             // The identifier is the token: a run that was killed after this call finds its own instance.
@@ -258,7 +286,11 @@ fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error>
 }
 
 fn tags(host: &Host, name: &str) -> Result<Vec<Tag>, Error> {
-    Ok(host.tags(name)?.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect())
+    Ok(host
+        .tags(name)?
+        .into_iter()
+        .map(|(key, value)| Tag::builder().key(key).value(value).build())
+        .collect())
 }
 
 /// The group of one subnet for each zone that the instance may be placed in.
@@ -289,7 +321,12 @@ fn ensure_subnet_group(call: &Call, instance: &Inner, vpc: &str) -> Result<Strin
             detail: "subnet group",
         };
         call.change(change, |_| async {
-            request.clone().send().await.map(drop).map_err(|error| failure("rds", "CreateDBSubnetGroup", error))
+            request
+                .clone()
+                .send()
+                .await
+                .map(drop)
+                .map_err(|error| failure("rds", "CreateDBSubnetGroup", error))
         })?;
     }
     Ok(instance.identifier.clone())
@@ -312,8 +349,12 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
                 // Unlike an instance, a subnet group does not bring its tags along.
                 let Some(arn) = group.db_subnet_group_arn() else { continue };
                 let request = host.aws()?.rds.list_tags_for_resource().resource_name(arn);
-                let tags = request.send().await.map_err(|error| failure("rds", "ListTagsForResource", error))?;
-                groups.push((group.db_subnet_group_name.unwrap_or_default(), tags.tag_list.unwrap_or_default()));
+                let tags =
+                    request.send().await.map_err(|error| failure("rds", "ListTagsForResource", error))?;
+                groups.push((
+                    group.db_subnet_group_name.unwrap_or_default(),
+                    tags.tag_list.unwrap_or_default(),
+                ));
             }
         }
         Ok((instances, groups))
@@ -329,7 +370,9 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         let identifier = instance.db_instance_identifier.unwrap_or_default();
         let mut needs = vec![format!("rds:subnet_group/{name}")];
         for group in instance.vpc_security_groups.unwrap_or_default() {
-            if let Some((_, group)) = group_names.iter().find(|(id, _)| Some(id.as_str()) == group.vpc_security_group_id()) {
+            if let Some((_, group)) =
+                group_names.iter().find(|(id, _)| Some(id.as_str()) == group.vpc_security_group_id())
+            {
                 needs.push(format!("ec2:security_group/{group}"));
             }
         }
@@ -342,7 +385,9 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
             order: 10,
             protected: !deleting,
             needs,
-            delete: Arc::new(move |host| if deleting { Ok(()) } else { delete(host, &name, &identifier, protected) }),
+            delete: Arc::new(
+                move |host| if deleting { Ok(()) } else { delete(host, &name, &identifier, protected) },
+            ),
             wait: Arc::new(move |host| wait_deleted(host, &waited)),
         });
     }
@@ -382,7 +427,11 @@ fn delete(host: &Host, name: &str, identifier: &str, protected: bool) -> Result<
         })?;
     }
     let snapshot = format!("{identifier}-final-{}", jiff::Timestamp::now().strftime("%Y%m%d%H%M%S"));
-    let detail = if host.destroys_data() { "database, without a final snapshot".to_owned() } else { format!("database; its data stays in the snapshot {snapshot}") };
+    let detail = if host.destroys_data() {
+        "database, without a final snapshot".to_owned()
+    } else {
+        format!("database; its data stays in the snapshot {snapshot}")
+    };
     let change =
         Change { verb: Verb::Delete, service: "rds", operation: "DeleteDBInstance", name, detail: &detail };
     host.change(change, |_| async {
@@ -410,8 +459,13 @@ fn wait_deleted(host: &Host, identifier: &str) -> Result<(), Error> {
 }
 
 fn delete_subnet_group(host: &Host, name: &str, full_name: &str) -> Result<(), Error> {
-    let change =
-        Change { verb: Verb::Delete, service: "rds", operation: "DeleteDBSubnetGroup", name, detail: "subnet group" };
+    let change = Change {
+        verb: Verb::Delete,
+        service: "rds",
+        operation: "DeleteDBSubnetGroup",
+        name,
+        detail: "subnet group",
+    };
     host.change(change, |_| async {
         let request = host.aws()?.rds.delete_db_subnet_group().db_subnet_group_name(full_name);
         match request.send().await.map_err(|error| failure("rds", "DeleteDBSubnetGroup", error)) {

@@ -75,7 +75,13 @@ fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> 
         };
         let tags = call.tags(&name)?.into_iter().map(tag).collect::<Result<Vec<_>, _>>()?;
         let request = call.aws()?.sns.create_topic().name(&full_name).set_tags(Some(tags));
-        let change = Change { verb: Verb::Create, service: "sns", operation: "CreateTopic", name: &name, detail: "topic" };
+        let change = Change {
+            verb: Verb::Create,
+            service: "sns",
+            operation: "CreateTopic",
+            name: &name,
+            detail: "topic",
+        };
         call.change(change, |_| async {
             request.clone().send().await.map(drop).map_err(|error| failure("sns", "CreateTopic", error))
         })?;
@@ -86,7 +92,8 @@ fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> 
 /// Subscribes `endpoint` unless it is subscribed or waits for its confirmation.
 pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint: &str) -> Result<(), Error> {
     let found = call.block(async {
-        let mut pages = call.aws()?.sns.list_subscriptions_by_topic().topic_arn(&topic.arn).into_paginator().send();
+        let mut pages =
+            call.aws()?.sns.list_subscriptions_by_topic().topic_arn(&topic.arn).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error))?;
             let same = |known: &aws_sdk_sns::types::Subscription| {
@@ -102,13 +109,20 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
         return Ok(());
     }
     let detail = format!("{protocol} subscription");
-    let change = Change { verb: Verb::Create, service: "sns", operation: "Subscribe", name: &topic.name, detail: &detail };
+    let change = Change {
+        verb: Verb::Create,
+        service: "sns",
+        operation: "Subscribe",
+        name: &topic.name,
+        detail: &detail,
+    };
     call.change(change, |_| async {
         let request = call.aws()?.sns.subscribe().topic_arn(&topic.arn).protocol(protocol).endpoint(endpoint);
         request.send().await.map(drop).map_err(|error| failure("sns", "Subscribe", error))
     })?;
     if protocol == "email" {
-        call.progress.line(Line::Info, &format!("    {endpoint} has to confirm the subscription: see its inbox"));
+        call.progress
+            .line(Line::Info, &format!("    {endpoint} has to confirm the subscription: see its inbox"));
     }
     Ok(())
 }
@@ -131,10 +145,17 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         let mut pages = host.aws()?.sns.list_topics().into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("sns", "ListTopics", error))?;
-            for arn in page.topics().iter().filter_map(|topic| topic.topic_arn()).filter(|arn| arn.starts_with(&mine)) {
+            for arn in page
+                .topics()
+                .iter()
+                .filter_map(|topic| topic.topic_arn())
+                .filter(|arn| arn.starts_with(&mine))
+            {
                 let request = host.aws()?.sns.list_tags_for_resource().resource_arn(arn);
-                let tags = request.send().await.map_err(|error| failure("sns", "ListTagsForResource", error))?;
-                let value = |key| tags.tags().iter().find(|tag| tag.key() == key).map(|tag| tag.value().to_owned());
+                let tags =
+                    request.send().await.map_err(|error| failure("sns", "ListTagsForResource", error))?;
+                let value =
+                    |key| tags.tags().iter().find(|tag| tag.key() == key).map(|tag| tag.value().to_owned());
                 if value(STACK_TAG).as_ref() == Some(&stack)
                     && let Some(name) = value(NAME_TAG)
                 {
@@ -157,7 +178,13 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
 }
 
 fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
-    let change = Change { verb: Verb::Delete, service: "sns", operation: "DeleteTopic", name, detail: "topic and its subscriptions" };
+    let change = Change {
+        verb: Verb::Delete,
+        service: "sns",
+        operation: "DeleteTopic",
+        name,
+        detail: "topic and its subscriptions",
+    };
     host.change(change, |_| async {
         // Deleting a topic leaves its subscriptions listed for days (SNS Developer Guide): end them first.
         let mut pages = host.aws()?.sns.list_subscriptions_by_topic().topic_arn(arn).into_paginator().send();

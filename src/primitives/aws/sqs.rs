@@ -36,9 +36,17 @@ const ENSURE_QUEUE: Function = Function {
     returns: "Queue",
     keys: &[
         optional("retention_s", Holds::Int, "How long a message is kept, in seconds: 60 to 1209600"),
-        optional("visibility_timeout_s", Holds::Int, "How long a received message is hidden from others, in seconds: 0 to 43200"),
+        optional(
+            "visibility_timeout_s",
+            Holds::Int,
+            "How long a received message is hidden from others, in seconds: 0 to 43200",
+        ),
         optional("receive_wait_s", Holds::Int, "How long a receive waits for a message, in seconds: 0 to 20"),
-        optional("subscribe_to", Holds::A("a topic", |value| value.is::<Topic>()), "The topic whose messages it gets"),
+        optional(
+            "subscribe_to",
+            Holds::A("a topic", |value| value.is::<Topic>()),
+            "The topic whose messages it gets",
+        ),
     ],
 };
 
@@ -69,7 +77,10 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
         }
     }
     if let Some(topic) = &topic {
-        wanted.push((QueueAttributeName::Policy, policy(&arn, &topic.arn, &call.aws()?.identity.account).to_string()));
+        wanted.push((
+            QueueAttributeName::Policy,
+            policy(&arn, &topic.arn, &call.aws()?.identity.account).to_string(),
+        ));
     }
     let found = call.block(async {
         match call.aws()?.sqs.get_queue_url().queue_name(&full_name).send().await {
@@ -121,7 +132,12 @@ fn policy(queue: &str, topic: &str, account: &str) -> Value {
     })
 }
 
-fn create(call: &Call, name: &str, full_name: &str, wanted: Vec<(QueueAttributeName, String)>) -> Result<String, Error> {
+fn create(
+    call: &Call,
+    name: &str,
+    full_name: &str,
+    wanted: Vec<(QueueAttributeName, String)>,
+) -> Result<String, Error> {
     let mut attributes: HashMap<_, _> = wanted.into_iter().collect();
     attributes.insert(QueueAttributeName::SqsManagedSseEnabled, "true".to_owned());
     let request = call
@@ -131,13 +147,17 @@ fn create(call: &Call, name: &str, full_name: &str, wanted: Vec<(QueueAttributeN
         .queue_name(full_name)
         .set_attributes(Some(attributes))
         .set_tags(Some(call.tags(name)?.into_iter().collect()));
-    let change = Change { verb: Verb::Create, service: "sqs", operation: "CreateQueue", name, detail: "queue" };
+    let change =
+        Change { verb: Verb::Create, service: "sqs", operation: "CreateQueue", name, detail: "queue" };
     let made = call.change(change, |_| async {
         let deadline = tokio::time::Instant::now() + NAME_BLOCKED;
         let mut line = None;
         loop {
             match request.clone().send().await.map_err(|error| failure("sqs", "CreateQueue", error)) {
-                Err(error) if error.code.ends_with("QueueDeletedRecently") && tokio::time::Instant::now() < deadline => {
+                Err(error)
+                    if error.code.ends_with("QueueDeletedRecently")
+                        && tokio::time::Instant::now() < deadline =>
+                {
                     let left = deadline.duration_since(tokio::time::Instant::now()).as_secs();
                     line.get_or_insert_with(|| call.progress.wait(&format!("queue {name}")))
                         .status(&format!("its name is blocked after a deletion, at most {left} s more"));
@@ -157,7 +177,8 @@ fn repair(call: &Call, name: &str, url: &str, wanted: &[(QueueAttributeName, Str
     }
     let found = call.block(async {
         let request = call.aws()?.sqs.get_queue_attributes().queue_url(url);
-        let request = request.set_attribute_names(Some(wanted.iter().map(|(attribute, _)| attribute.clone()).collect()));
+        let request = request
+            .set_attribute_names(Some(wanted.iter().map(|(attribute, _)| attribute.clone()).collect()));
         request.send().await.map_err(|error| failure("sqs", "GetQueueAttributes", error))
     })?;
     let is = |attribute: &QueueAttributeName| found.attributes().and_then(|all| all.get(attribute));
@@ -165,7 +186,10 @@ fn repair(call: &Call, name: &str, url: &str, wanted: &[(QueueAttributeName, Str
         .iter()
         .filter(|(attribute, value)| match attribute {
             // The service may give a policy back in another order.
-            QueueAttributeName::Policy => is(attribute).and_then(|text| serde_json::from_str::<Value>(text).ok()) != serde_json::from_str(value).ok(),
+            QueueAttributeName::Policy => {
+                is(attribute).and_then(|text| serde_json::from_str::<Value>(text).ok())
+                    != serde_json::from_str(value).ok()
+            }
             _ => is(attribute) != Some(value),
         })
         .cloned()
@@ -174,9 +198,11 @@ fn repair(call: &Call, name: &str, url: &str, wanted: &[(QueueAttributeName, Str
         return Ok(());
     }
     let detail = differing.keys().map(QueueAttributeName::as_str).collect::<Vec<_>>().join(", ");
-    let change = Change { verb: Verb::Update, service: "sqs", operation: "SetQueueAttributes", name, detail: &detail };
+    let change =
+        Change { verb: Verb::Update, service: "sqs", operation: "SetQueueAttributes", name, detail: &detail };
     call.change(change, |_| async {
-        let request = call.aws()?.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(differing.clone()));
+        let request =
+            call.aws()?.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(differing.clone()));
         request.send().await.map(drop).map_err(|error| failure("sqs", "SetQueueAttributes", error))
     })
 }
@@ -185,7 +211,14 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let stack = host.stack()?.to_owned();
     let found = host.block(async {
         let mut queues = Vec::new();
-        let mut pages = host.aws()?.sqs.list_queues().queue_name_prefix(format!("{stack}-")).max_results(1000).into_paginator().send();
+        let mut pages = host
+            .aws()?
+            .sqs
+            .list_queues()
+            .queue_name_prefix(format!("{stack}-"))
+            .max_results(1000)
+            .into_paginator()
+            .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("sqs", "ListQueues", error))?;
             for url in page.queue_urls() {
@@ -214,9 +247,18 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
 }
 
 fn delete(host: &Host, name: &str, url: &str) -> Result<(), Error> {
-    let change = Change { verb: Verb::Delete, service: "sqs", operation: "DeleteQueue", name, detail: "queue" };
+    let change =
+        Change { verb: Verb::Delete, service: "sqs", operation: "DeleteQueue", name, detail: "queue" };
     host.change(change, |_| async {
-        match host.aws()?.sqs.delete_queue().queue_url(url).send().await.map_err(|error| failure("sqs", "DeleteQueue", error)) {
+        match host
+            .aws()?
+            .sqs
+            .delete_queue()
+            .queue_url(url)
+            .send()
+            .await
+            .map_err(|error| failure("sqs", "DeleteQueue", error))
+        {
             Err(error) if error.kind == Kind::NotFound => Ok(()),
             other => other.map(drop),
         }

@@ -104,9 +104,13 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .method1(&MIGRATE, |call, it: &Connection, folder: String| it.migrate(call, &folder))
         .method1(&RUN_FILE, |call, it: &Connection, path: String| it.run_file(call, &path))
         .method1(&QUERY, |call, it: &Connection, sql: String| it.query(call, &sql, Array::new()))
-        .method2(&QUERY, |call, it: &Connection, sql: String, parameters: Array| it.query(call, &sql, parameters))
+        .method2(&QUERY, |call, it: &Connection, sql: String, parameters: Array| {
+            it.query(call, &sql, parameters)
+        })
         .method1(&EXECUTE, |call, it: &Connection, sql: String| it.execute(call, &sql, Array::new()))
-        .method2(&EXECUTE, |call, it: &Connection, sql: String, parameters: Array| it.execute(call, &sql, parameters))
+        .method2(&EXECUTE, |call, it: &Connection, sql: String, parameters: Array| {
+            it.execute(call, &sql, parameters)
+        })
         .prints(|it: &Connection| format!("connection to {}", it.title));
     namespace
 }
@@ -129,7 +133,11 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
     let session = loop {
         match connect_as(&login, &authority) {
             Ok(session) => break session,
-            Err(error) if error.kind == Kind::Unavailable && started.elapsed() < CONNECT_LIMIT && !call.cancelled() => {
+            Err(error)
+                if error.kind == Kind::Unavailable
+                    && started.elapsed() < CONNECT_LIMIT
+                    && !call.cancelled() =>
+            {
                 call.block(async {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                     Ok(())
@@ -138,7 +146,10 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
             Err(error) => return Err(error),
         }
     };
-    Ok(Connection { client: Arc::new(Mutex::new(session)), title: format!("{} on {}", login.database, login.host) })
+    Ok(Connection {
+        client: Arc::new(Mutex::new(session)),
+        title: format!("{} on {}", login.database, login.host),
+    })
 }
 
 /// The file with the authorities that may have signed the database's certificate.
@@ -194,7 +205,8 @@ impl Connection {
             client.batch_execute(&format!("select pg_advisory_lock({MIGRATION_LOCK})")).map_err(failed)?;
             let applied = apply(client, &migrations, call);
             // Also after a failure: the connection may be used again.
-            let unlocked = client.batch_execute(&format!("select pg_advisory_unlock({MIGRATION_LOCK})")).map_err(failed);
+            let unlocked =
+                client.batch_execute(&format!("select pg_advisory_unlock({MIGRATION_LOCK})")).map_err(failed);
             applied.and_then(|applied| unlocked.map(|()| applied))
         })?;
         if applied > 0 {
@@ -227,7 +239,8 @@ impl Connection {
     fn execute(&self, call: &Call, sql: &str, parameters: Array) -> Result<i64, Error> {
         let parameters = Parameter::all(parameters)?;
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|one| one as _).collect();
-        let failed = |error: postgres::Error| located(failure("execute", &error), &error, "the statement", sql);
+        let failed =
+            |error: postgres::Error| located(failure("execute", &error), &error, "the statement", sql);
         let touched = self.sql(call, |client| client.execute(sql, &parameters).map_err(failed))?;
         call.progress.effect();
         Ok(i64::try_from(touched).unwrap_or(i64::MAX))
@@ -235,19 +248,25 @@ impl Connection {
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::io(format_args!("read {}", path.display()), &source))
+    std::fs::read_to_string(path)
+        .map_err(|source| Error::io(format_args!("read {}", path.display()), &source))
 }
 
 /// The migrations of a folder, in order. What is no `NNNN_name.sql` is refused: it would silently be left out.
 fn read_migrations(folder: &Path) -> Result<Vec<Migration>, Error> {
-    let failed = |source: std::io::Error| Error::io(format_args!("read the folder {}", folder.display()), &source);
+    let failed =
+        |source: std::io::Error| Error::io(format_args!("read the folder {}", folder.display()), &source);
     let mut migrations: Vec<Migration> = Vec::new();
     for entry in folder.read_dir().map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let number = name.strip_suffix(".sql").and_then(|stem| stem.split_once('_')).and_then(|(number, _)| number.parse().ok());
+        let number = name
+            .strip_suffix(".sql")
+            .and_then(|stem| stem.split_once('_'))
+            .and_then(|(number, _)| number.parse().ok());
         let Some(version) = number else {
-            return Err(Error::invalid(format!("{} is no migration", path.display())).help("their files are named like 0001_first.sql"));
+            return Err(Error::invalid(format!("{} is no migration", path.display()))
+                .help("their files are named like 0001_first.sql"));
         };
         let text = read(&path)?;
         let checksum = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -255,7 +274,10 @@ fn read_migrations(folder: &Path) -> Result<Vec<Migration>, Error> {
     }
     migrations.sort_by_key(|migration| migration.version);
     if let Some(twice) = migrations.windows(2).find(|pair| pair[0].version == pair[1].version) {
-        return Err(Error::invalid(format!("two migrations have the number {}: {} and {}", twice[0].version, twice[0].name, twice[1].name)));
+        return Err(Error::invalid(format!(
+            "two migrations have the number {}: {} and {}",
+            twice[0].version, twice[0].name, twice[1].name
+        )));
     }
     Ok(migrations)
 }
@@ -272,17 +294,24 @@ fn apply(client: &mut Client, migrations: &[Migration], call: &Call) -> Result<i
             )",
         )
         .map_err(failed)?;
-    let applied = client.query("select version, name, checksum from public.schema_migration order by version", &[]).map_err(failed)?;
+    let applied = client
+        .query("select version, name, checksum from public.schema_migration order by version", &[])
+        .map_err(failed)?;
     let conflict = |name: &str, what: &str| {
-        Err(Error::new(Kind::Conflict, format!("the migration {name} was applied to this database and {what}"))
-            .of("postgres", "migrate")
-            .help("put the file back as it was, and write what should change into a new migration"))
+        Err(Error::new(
+            Kind::Conflict,
+            format!("the migration {name} was applied to this database and {what}"),
+        )
+        .of("postgres", "migrate")
+        .help("put the file back as it was, and write what should change into a new migration"))
     };
     for row in &applied {
         let (version, name, checksum): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
         match migrations.iter().find(|migration| migration.version == version) {
             None => return conflict(name, "its file is missing"),
-            Some(migration) if migration.checksum != checksum => return conflict(&migration.name, "its file was changed since"),
+            Some(migration) if migration.checksum != checksum => {
+                return conflict(&migration.name, "its file was changed since");
+            }
             Some(_) => {}
         }
     }
@@ -314,10 +343,12 @@ fn apply(client: &mut Client, migrations: &[Migration], call: &Call) -> Result<i
 /// Adds the line of the SQL that PostgreSQL points at.
 fn located(failed: Error, error: &postgres::Error, name: &str, text: &str) -> Error {
     use postgres::error::ErrorPosition;
-    let Some(ErrorPosition::Original(position)) = error.as_db_error().and_then(|answer| answer.position()) else {
+    let Some(ErrorPosition::Original(position)) = error.as_db_error().and_then(|answer| answer.position())
+    else {
         return failed.help(format!("in {name}"));
     };
-    let before: String = text.chars().take(usize::try_from(*position).unwrap_or(1).saturating_sub(1)).collect();
+    let before: String =
+        text.chars().take(usize::try_from(*position).unwrap_or(1).saturating_sub(1)).collect();
     let line = before.lines().count().max(1);
     let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
     failed.help(format!("in {name}, line {line}: {shown}"))
@@ -364,7 +395,11 @@ impl ToSql for Parameter {
         true
     }
 
-    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+    fn to_sql_checked(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
         self.to_sql(ty, out)
     }
 
@@ -382,7 +417,11 @@ fn row(row: &Row) -> Result<Dynamic, Error> {
 }
 
 fn cell(row: &Row, index: usize, ty: &Type) -> Result<Dynamic, Error> {
-    fn read<'a, T: FromSql<'a>>(row: &'a Row, index: usize, into: impl Fn(T) -> Dynamic) -> Result<Dynamic, Error> {
+    fn read<'a, T: FromSql<'a>>(
+        row: &'a Row,
+        index: usize,
+        into: impl Fn(T) -> Dynamic,
+    ) -> Result<Dynamic, Error> {
         let value: Option<T> = row.try_get(index).map_err(|error| failure("query", &error))?;
         Ok(value.map_or(Dynamic::UNIT, into))
     }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_sdk_ssm::types::{ParameterType, Tag};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use rhai::{Dynamic, Map};
 
 use crate::clients::aws::failure;
@@ -46,7 +49,11 @@ const ENSURE: Function = Function {
     returns: "Secret",
     keys: &[
         optional("length", Holds::Int, "How many letters and digits, 32 to 256; 32 if not given"),
-        optional("local", Holds::String, "A fixed text that is used in the local cloud, for demonstrations only"),
+        optional(
+            "local",
+            Holds::String,
+            "A fixed text that is used in the local cloud, for demonstrations only",
+        ),
     ],
 };
 
@@ -73,7 +80,11 @@ const ENSURE_CERTIFICATE: Function = Function {
           SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string"],
     returns: "Certificate",
-    keys: &[required("hostname", Holds::String, "The name that clients verify, such as `music-app.ops.internal`")],
+    keys: &[required(
+        "hostname",
+        Holds::String,
+        "The name that clients verify, such as `music-app.ops.internal`",
+    )],
 };
 
 const PASSFILE: Function = Function {
@@ -95,11 +106,17 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .function1(&REFERENCE, |call, name: String| Ok(reference(&path(call, &name)?)))
         .with_options(&ENSURE_CERTIFICATE, ensure_certificate)
         .function2(&PASSFILE, passfile)
-        .property("reference", "What stands for it in the `env` of a service.", |_, secret: &StoredSecret| Ok(secret.reference()))
-        .property("authority", "The certificate of the authority, in PEM: what clients verify with.", |_, it: &Certificate| {
-            Ok(it.authority.clone())
+        .property("reference", "What stands for it in the `env` of a service.", |_, secret: &StoredSecret| {
+            Ok(secret.reference())
         })
-        .property("certificate", "The certificate, as a secret.", |_, it: &Certificate| Ok(it.certificate.clone()))
+        .property(
+            "authority",
+            "The certificate of the authority, in PEM: what clients verify with.",
+            |_, it: &Certificate| Ok(it.authority.clone()),
+        )
+        .property("certificate", "The certificate, as a secret.", |_, it: &Certificate| {
+            Ok(it.certificate.clone())
+        })
         .property("key", "The private key, as a secret.", |_, it: &Certificate| Ok(it.key.clone()))
         .prints(|_: &StoredSecret| "[redacted]".to_owned())
         .prints(|_: &Secret| "[redacted]".to_owned())
@@ -114,7 +131,8 @@ fn reference(path: &str) -> String {
 /// `/ops/<stack>/<name>`
 fn path(host: &Host, name: &str) -> Result<String, Error> {
     let part = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@'))
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '@'))
     };
     if !name.split('/').all(part) {
         return Err(Error::invalid(format!("`{name}` cannot be the name of a secret"))
@@ -137,11 +155,14 @@ fn find(host: &Host, path: &str) -> Result<Option<Secret>, Error> {
 }
 
 fn put(host: &Host, name: &str, path: &str, value: &Secret, replace: bool) -> Result<(), Error> {
-    let request = host.aws()?.ssm.put_parameter().name(path).value(value.expose()).r#type(ParameterType::SecureString);
+    let request =
+        host.aws()?.ssm.put_parameter().name(path).value(value.expose()).r#type(ParameterType::SecureString);
     let request = if replace {
         request.overwrite(true)
     } else {
-        let tag = |(key, value)| Tag::builder().key(key).value(value).build().map_err(|error| Error::internal(error.to_string()));
+        let tag = |(key, value)| {
+            Tag::builder().key(key).value(value).build().map_err(|error| Error::internal(error.to_string()))
+        };
         let mut tags = host.tags("secrets")?;
         // A parameter's name in the stack has characters that no other name has.
         tags.retain(|(key, _)| key == crate::host::STACK_TAG || key == "Application");
@@ -187,8 +208,16 @@ fn set(call: &Call, name: String, text: String) -> Result<StoredSecret, Error> {
 
 fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Certificate, Error> {
     let hostname = options.string("hostname").unwrap_or_default();
-    let failed = |error: rcgen::Error| Error::invalid(format!("cannot make a certificate for `{hostname}`: {error}")).key("hostname");
-    let names = ["authority/certificate", "authority/key", &format!("{name}/tls_certificate"), &format!("{name}/tls_key")].map(str::to_owned);
+    let failed = |error: rcgen::Error| {
+        Error::invalid(format!("cannot make a certificate for `{hostname}`: {error}")).key("hostname")
+    };
+    let names = [
+        "authority/certificate",
+        "authority/key",
+        &format!("{name}/tls_certificate"),
+        &format!("{name}/tls_key"),
+    ]
+    .map(str::to_owned);
     let mut found = Vec::new();
     for name in &names {
         found.push(find(call, &path(call, name)?)?);
@@ -226,7 +255,8 @@ fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Ce
     }
     let stored = |name: &String| -> Result<StoredSecret, Error> {
         let path = path(call, name)?;
-        let value = find(call, &path)?.ok_or_else(|| Error::internal(format!("{path} was written and is not there")))?;
+        let value = find(call, &path)?
+            .ok_or_else(|| Error::internal(format!("{path} was written and is not there")))?;
         Ok(StoredSecret { path, value })
     };
     Ok(Certificate { authority: authority.0, certificate: stored(&names[2])?, key: stored(&names[3])? })
@@ -255,7 +285,12 @@ fn passfile_path(host: &Host) -> Result<PathBuf, Error> {
         World::Local { folder } => folder.join("pgpass"),
         World::Aws => {
             let aws = host.aws()?;
-            host.project.folder.join(format!("pgpass-{}-{}-{}", aws.identity.account, aws.region, host.stack()?))
+            host.project.folder.join(format!(
+                "pgpass-{}-{}-{}",
+                aws.identity.account,
+                aws.region,
+                host.stack()?
+            ))
         }
     })
 }
@@ -265,8 +300,9 @@ fn passfile(call: &Call, database: String, passwords: Map) -> Result<String, Err
     let field = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
     let mut lines = String::new();
     for (user, password) in passwords {
-        let password = Dynamic::try_cast::<StoredSecret>(password)
-            .ok_or_else(|| Error::invalid(format!("the password of `{user}` is no secret")).key(user.as_str()))?;
+        let password = Dynamic::try_cast::<StoredSecret>(password).ok_or_else(|| {
+            Error::invalid(format!("the password of `{user}` is no secret")).key(user.as_str())
+        })?;
         lines += &format!("*:*:{}:{}:{}\n", field(&database), field(&user), field(password.value.expose()));
     }
     if std::fs::read_to_string(&path).ok().as_deref() != Some(&lines) {
@@ -283,10 +319,13 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let prefix = format!("/ops/{}/", host.stack()?);
     let names = host.block(async {
         let mut names = Vec::new();
-        let mut pages = host.aws()?.ssm.get_parameters_by_path().path(&prefix).recursive(true).into_paginator().send();
+        let mut pages =
+            host.aws()?.ssm.get_parameters_by_path().path(&prefix).recursive(true).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("ssm", "GetParametersByPath", error))?;
-            names.extend(page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name));
+            names.extend(
+                page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name),
+            );
         }
         Ok(names)
     })?;
@@ -306,7 +345,13 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
 
 fn delete(host: &Host, names: &[String]) -> Result<(), Error> {
     let detail = format!("{} secrets", names.len());
-    let change = Change { verb: Verb::Delete, service: "ssm", operation: "DeleteParameters", name: "secrets", detail: &detail };
+    let change = Change {
+        verb: Verb::Delete,
+        service: "ssm",
+        operation: "DeleteParameters",
+        name: "secrets",
+        detail: &detail,
+    };
     host.change(change, |_| async {
         // SSM deletes ten at a time.
         for ten in names.chunks(10) {

@@ -35,14 +35,19 @@ const REMOVE: Function = Function {
 
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("state", host);
-    namespace.function1(&SET, set).function1(&GET, get).function0(&REMOVE, |call| call.with_state(|state| state.remove()));
+    namespace
+        .function1(&SET, set)
+        .function1(&GET, get)
+        .function0(&REMOVE, |call| call.with_state(|state| state.remove()));
     namespace
 }
 
 fn set(call: &Call, values: Map) -> Result<(), Error> {
     let mut converted = Vec::new();
     for (key, value) in values {
-        let json = json(&value).map_err(|what| Error::invalid(format!("`{key}` holds {what}, which a state file cannot")).key(key.as_str()))?;
+        let json = json(&value).map_err(|what| {
+            Error::invalid(format!("`{key}` holds {what}, which a state file cannot")).key(key.as_str())
+        })?;
         converted.push((key.to_string(), json));
     }
     call.with_state(|state| state.set(converted))

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
-    Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceStateName,
-    InstanceType, ResourceType, VolumeType,
+    Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
+    InstanceStateName, InstanceType, ResourceType, VolumeType,
 };
 use base64::Engine as _;
 
@@ -60,10 +60,18 @@ const ENSURE: Function = Function {
     returns: "Instance",
     keys: &[
         optional("instance_type", Holds::String, "Size; `t3.micro` if not given"),
-        optional("image", Holds::String, "Machine image: an `ami-` id, or `al2023` (the newest Amazon Linux 2023), which is also the default"),
+        optional(
+            "image",
+            Holds::String,
+            "Machine image: an `ami-` id, or `al2023` (the newest Amazon Linux 2023), which is also the default",
+        ),
         optional("key_pair", Holds::A("a key pair", |value| value.is::<KeyPair>()), "Who may log in by SSH"),
         optional("security_groups", Holds::List, "Its security groups"),
-        optional("instance_profile", Holds::String, "Name of the IAM instance profile that the instance acts as"),
+        optional(
+            "instance_profile",
+            Holds::String,
+            "Name of the IAM instance profile that the instance acts as",
+        ),
         optional("service", Holds::Map, "What runs on it: `#{ name, image, port, env, health }`"),
     ],
 };
@@ -94,12 +102,16 @@ pub fn register(namespace: &mut Namespace) {
         .property("public_ip", "The public address. Waits until the instance runs.", |call, it: &Instance| {
             Ok(it.addresses(call, "public_ip")?.public_ip)
         })
-        .property("private_ip", "The private address. Waits until the instance runs.", |call, it: &Instance| {
-            Ok(it.addresses(call, "private_ip")?.private_ip)
-        })
-        .property("address", "Where its service answers, host:port. Waits until the instance runs.", |call, it: &Instance| {
-            Ok(it.addresses(call, "address")?.address)
-        })
+        .property(
+            "private_ip",
+            "The private address. Waits until the instance runs.",
+            |call, it: &Instance| Ok(it.addresses(call, "private_ip")?.private_ip),
+        )
+        .property(
+            "address",
+            "Where its service answers, host:port. Waits until the instance runs.",
+            |call, it: &Instance| Ok(it.addresses(call, "address")?.address),
+        )
         .method0(&WAIT, |call, it: &Instance| it.addresses(call, "wait").map(drop))
         .method1(&WAIT_READY, wait_ready)
         .prints(|it: &Instance| format!("instance {}", it.0.full_name));
@@ -107,7 +119,8 @@ pub fn register(namespace: &mut Namespace) {
 
 fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Error> {
     let full_name = call.full_name(&name)?;
-    let service = options.map("service").map(|map| Service::read(call, "ec2::ensure_instance", map)).transpose()?;
+    let service =
+        options.map("service").map(|map| Service::read(call, "ec2::ensure_instance", map)).transpose()?;
     let found = find(call, &name)?;
     let id = match found {
         Some(found) => {
@@ -145,19 +158,28 @@ fn find(host: &Host, name: &str) -> Result<Option<Description>, Error> {
     filters.push(alive);
     let mut found = describe(host, filters)?;
     if found.len() > 1 {
-        return Err(Error::new(Kind::Conflict, format!("there are {} instances `{name}` in this stack", found.len()))
-            .help("terminate all but one of them, then run this again"));
+        return Err(Error::new(
+            Kind::Conflict,
+            format!("there are {} instances `{name}` in this stack", found.len()),
+        )
+        .help("terminate all but one of them, then run this again"));
     }
     Ok(found.pop())
 }
 
 fn describe(host: &Host, filters: Vec<aws_sdk_ec2::types::Filter>) -> Result<Vec<Description>, Error> {
     host.block(async {
-        let mut pages = host.aws()?.ec2.describe_instances().set_filters(Some(filters)).into_paginator().send();
+        let mut pages =
+            host.aws()?.ec2.describe_instances().set_filters(Some(filters)).into_paginator().send();
         let mut instances = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("ec2", "DescribeInstances", error))?;
-            instances.extend(page.reservations.unwrap_or_default().into_iter().flat_map(|r| r.instances.unwrap_or_default()));
+            instances.extend(
+                page.reservations
+                    .unwrap_or_default()
+                    .into_iter()
+                    .flat_map(|r| r.instances.unwrap_or_default()),
+            );
         }
         Ok(instances)
     })
@@ -183,7 +205,12 @@ fn compare(full_name: &str, found: &Description, options: &Options) -> Result<()
 }
 
 /// An instance reads its user data once, at its launch: another service in the playbook does not reach it.
-fn warn_of_other_service(call: &Call, full_name: &str, id: &str, service: Option<&Service>) -> Result<(), Error> {
+fn warn_of_other_service(
+    call: &Call,
+    full_name: &str,
+    id: &str,
+    service: Option<&Service>,
+) -> Result<(), Error> {
     let Some(service) = service else { return Ok(()) };
     let wanted = base64::engine::general_purpose::STANDARD.encode(service.user_data(&call.aws()?.region)?);
     let found = call.block(async {
@@ -207,7 +234,8 @@ fn start(call: &Call, name: &str, id: &str) -> Result<(), Error> {
         let state = state(answer.reservations().iter().flat_map(|r| r.instances()).next());
         Ok(if state == "stopping" { Err(state) } else { Ok(()) })
     })?;
-    let change = Change { verb: Verb::Update, service: "ec2", operation: "StartInstances", name, detail: "started" };
+    let change =
+        Change { verb: Verb::Update, service: "ec2", operation: "StartInstances", name, detail: "started" };
     call.change(change, |_| async {
         let request = call.aws()?.ec2.start_instances().instance_ids(id);
         request.send().await.map(drop).map_err(|error| failure("ec2", "StartInstances", error))
@@ -219,7 +247,8 @@ fn launch(call: &Call, name: &str, options: &Options, service: Option<&Service>)
     let image = image(call, options.string("image").as_deref().unwrap_or("al2023"))?;
     let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
     let root_device = image.root_device_name().unwrap_or("/dev/xvda");
-    let in_image = image.block_device_mappings().iter().find(|mapping| mapping.device_name() == Some(root_device));
+    let in_image =
+        image.block_device_mappings().iter().find(|mapping| mapping.device_name() == Some(root_device));
     let volume = EbsBlockDevice::builder()
         .volume_type(VolumeType::Gp3)
         // Not left to the service: emulators want it said.
@@ -242,7 +271,10 @@ fn launch(call: &Call, name: &str, options: &Options, service: Option<&Service>)
         .max_count(1)
         .image_id(image.image_id().unwrap_or_default())
         .instance_type(InstanceType::from(instance_type.as_str()))
-        .set_security_group_ids(Some(groups.iter().map(|group| group.id.clone()).collect()).filter(|ids: &Vec<_>| !ids.is_empty()))
+        .set_security_group_ids(
+            Some(groups.iter().map(|group| group.id.clone()).collect())
+                .filter(|ids: &Vec<_>| !ids.is_empty()),
+        )
         .block_device_mappings(root)
         .metadata_options(metadata);
     for kind in [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface] {
@@ -252,13 +284,20 @@ fn launch(call: &Call, name: &str, options: &Options, service: Option<&Service>)
         request = request.key_name(key.full_name);
     }
     if let Some(profile) = options.string("instance_profile") {
-        request = request.iam_instance_profile(IamInstanceProfileSpecification::builder().name(profile).build());
+        request =
+            request.iam_instance_profile(IamInstanceProfileSpecification::builder().name(profile).build());
     }
     if let Some(service) = service {
         let user_data = service.user_data(&call.aws()?.region)?;
         request = request.user_data(base64::engine::general_purpose::STANDARD.encode(user_data));
     }
-    let change = Change { verb: Verb::Create, service: "ec2", operation: "RunInstances", name, detail: &instance_type };
+    let change = Change {
+        verb: Verb::Create,
+        service: "ec2",
+        operation: "RunInstances",
+        name,
+        detail: &instance_type,
+    };
     let launched = call.change(change, |token| {
         let request = request.clone().client_token(token);
         async { request.send().await.map_err(|error| failure("ec2", "RunInstances", error)) }
@@ -291,7 +330,8 @@ fn image(call: &Call, image: &str) -> Result<Image, Error> {
     })?;
     let region = &call.aws()?.region;
     answer.images.unwrap_or_default().pop().ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("there is no machine image {id} in {region}")).of("ec2", "DescribeImages")
+        Error::new(Kind::NotFound, format!("there is no machine image {id} in {region}"))
+            .of("ec2", "DescribeImages")
     })
 }
 
@@ -305,7 +345,8 @@ fn state(instance: Option<&Description>) -> String {
 impl Instance {
     /// Its addresses; waits for them where they are not there yet. `reading` is the property that the script reads.
     fn addresses(&self, call: &Call, reading: &str) -> Result<Addresses, Error> {
-        let what = if reading == "wait" { String::new() } else { format!(" ({} reads `{reading}`)", call.place()) };
+        let what =
+            if reading == "wait" { String::new() } else { format!(" ({} reads `{reading}`)", call.place()) };
         self.wait(call, &what)
     }
 
@@ -317,19 +358,24 @@ impl Instance {
         let what = format!("instance {}{why}", self.0.name);
         let addresses = host.wait(&what, START_LIMIT, || async {
             let request = host.aws()?.ec2.describe_instances().instance_ids(&self.0.id);
-            let answer = match request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error)) {
-                // Right after the launch, EC2 may not know its own answer yet (EC2 API Reference, "Eventual consistency").
-                Err(error) if error.code == "InvalidInstanceID.NotFound" => return Ok(Err(state(None))),
-                other => other?,
-            };
+            let answer =
+                match request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error)) {
+                    // Right after the launch, EC2 may not know its own answer yet (EC2 API Reference, "Eventual consistency").
+                    Err(error) if error.code == "InvalidInstanceID.NotFound" => return Ok(Err(state(None))),
+                    other => other?,
+                };
             let found = answer.reservations().iter().flat_map(|r| r.instances()).next();
             let state = state(found);
             match (state.as_str(), found) {
                 ("running", Some(found)) => Ok(Ok(self.read(found))),
                 ("shutting-down" | "terminated", Some(found)) => {
-                    let reason = found.state_reason().and_then(|reason| reason.message()).unwrap_or("no reason given");
-                    Err(Error::new(Kind::Unavailable, format!("the instance {} was terminated: {reason}", self.0.full_name))
-                        .of("ec2", "DescribeInstances"))
+                    let reason =
+                        found.state_reason().and_then(|reason| reason.message()).unwrap_or("no reason given");
+                    Err(Error::new(
+                        Kind::Unavailable,
+                        format!("the instance {} was terminated: {reason}", self.0.full_name),
+                    )
+                    .of("ec2", "DescribeInstances"))
                 }
                 _ => Ok(Err(state)),
             }
@@ -341,7 +387,8 @@ impl Instance {
     fn read(&self, found: &Description) -> Addresses {
         let private_ip = found.private_ip_address().unwrap_or_default().to_owned();
         let public_ip = found.public_ip_address().unwrap_or_default().to_owned();
-        let local = found.tags().iter().find(|tag| tag.key() == Some(LOCAL_ADDRESS_TAG)).and_then(|tag| tag.value());
+        let local =
+            found.tags().iter().find(|tag| tag.key() == Some(LOCAL_ADDRESS_TAG)).and_then(|tag| tag.value());
         let address = match (local, self.0.port) {
             (Some(address), _) => address.to_owned(),
             (None, port) => {
@@ -357,13 +404,16 @@ fn wait_ready(call: &Call, it: &Instance, minutes: i64) -> Result<(), Error> {
     let Some(path) = &it.0.health else {
         return Err(Error::invalid(format!("{} has no service with a `health` path", it.0.full_name)));
     };
-    let minutes = u64::try_from(minutes).map_err(|_| Error::invalid("wait_ready takes a number of minutes"))?;
+    let minutes =
+        u64::try_from(minutes).map_err(|_| Error::invalid("wait_ready takes a number of minutes"))?;
     let addresses = it.addresses(call, "wait")?;
     let url = format!("http://{}{path}", addresses.address);
     call.wait(&url, Duration::from_secs(minutes * 60), || async {
         Ok(match http::get(&url).await {
             Ok(answer) if answer.status == 200 => Ok(()),
-            Ok(answer) => Err(format!("{} {}", answer.status, answer.text.lines().next().unwrap_or_default())),
+            Ok(answer) => {
+                Err(format!("{} {}", answer.status, answer.text.lines().next().unwrap_or_default()))
+            }
             // Nothing listens yet, or the start is still under way.
             Err(error) if error.retryable => Err("no answer".to_owned()),
             Err(error) => return Err(error),
@@ -374,11 +424,15 @@ fn wait_ready(call: &Call, it: &Instance, minutes: i64) -> Result<(), Error> {
 pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let alive = aws_sdk_ec2::types::Filter::builder()
         .name("instance-state-name")
-        .set_values(Some(["pending", "running", "stopping", "stopped", "shutting-down"].map(str::to_owned).to_vec()))
+        .set_values(Some(
+            ["pending", "running", "stopping", "stopped", "shutting-down"].map(str::to_owned).to_vec(),
+        ))
         .build();
     let mut things = Vec::new();
     for instance in describe(host, vec![of_stack(host)?, alive])? {
-        let (Some(id), Some(name)) = (instance.instance_id.clone(), name_tag(instance.tags())) else { continue };
+        let (Some(id), Some(name)) = (instance.instance_id.clone(), name_tag(instance.tags())) else {
+            continue;
+        };
         let (name, waited) = (name.to_owned(), id.clone());
         things.push(Owned {
             key: format!("ec2:{name}"),
@@ -394,7 +448,13 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
 }
 
 fn terminate(host: &Host, name: &str, id: &str) -> Result<(), Error> {
-    let change = Change { verb: Verb::Delete, service: "ec2", operation: "TerminateInstances", name, detail: "instance" };
+    let change = Change {
+        verb: Verb::Delete,
+        service: "ec2",
+        operation: "TerminateInstances",
+        name,
+        detail: "instance",
+    };
     host.change(change, |_| async {
         let request = host.aws()?.ec2.terminate_instances().instance_ids(id);
         match request.send().await.map_err(|error| failure("ec2", "TerminateInstances", error)) {
@@ -408,7 +468,12 @@ fn wait_terminated(host: &Host, id: &str) -> Result<(), Error> {
     host.wait(&format!("instance {id}"), START_LIMIT, || async {
         let found = host.aws()?.ec2.describe_instances().filters(filter("instance-id", id)).send().await;
         let found = found.map_err(|error| failure("ec2", "DescribeInstances", error))?;
-        let state = found.reservations().iter().flat_map(|r| r.instances()).next().map_or("terminated".to_owned(), |i| state(Some(i)));
+        let state = found
+            .reservations()
+            .iter()
+            .flat_map(|r| r.instances())
+            .next()
+            .map_or("terminated".to_owned(), |i| state(Some(i)));
         Ok(if state == "terminated" { Ok(()) } else { Err(state) })
     })
 }

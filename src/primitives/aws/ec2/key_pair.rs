@@ -43,7 +43,9 @@ pub fn register(namespace: &mut Namespace) {
         .handle::<KeyPair>("KeyPair")
         .with_options(&ENSURE, ensure)
         .property("name", "The name in EC2.", |_, key: &KeyPair| Ok(key.full_name.clone()))
-        .property("path", "The file of the private key.", |_, key: &KeyPair| Ok(key.path.display().to_string()))
+        .property("path", "The file of the private key.", |_, key: &KeyPair| {
+            Ok(key.path.display().to_string())
+        })
         .prints(|key: &KeyPair| format!("key pair {}", key.full_name));
 }
 
@@ -61,9 +63,12 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
     };
     match (found, local) {
         (Some(found), Some(local)) => {
-            let public = local.public_key().to_openssh().map_err(|error| Error::internal(error.to_string()))?;
+            let public =
+                local.public_key().to_openssh().map_err(|error| Error::internal(error.to_string()))?;
             let imported = found.public_key().unwrap_or_default();
-            if !imported.is_empty() && imported.split_whitespace().take(2).ne(public.split_whitespace().take(2)) {
+            if !imported.is_empty()
+                && imported.split_whitespace().take(2).ne(public.split_whitespace().take(2))
+            {
                 return Err(Error::invalid(format!(
                     "the key pair {full_name} in EC2 is not the one in {}",
                     path.display()
@@ -83,9 +88,20 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
             };
             let public = key.public_key().to_openssh().map_err(|error| Error::internal(error.to_string()))?;
             let tags = tag_specification(call, ResourceType::KeyPair, &name)?;
-            let change =
-                Change { verb: Verb::Create, service: "ec2", operation: "ImportKeyPair", name: &name, detail: "key pair" };
-            let request = call.aws()?.ec2.import_key_pair().key_name(&full_name).public_key_material(Blob::new(public)).tag_specifications(tags);
+            let change = Change {
+                verb: Verb::Create,
+                service: "ec2",
+                operation: "ImportKeyPair",
+                name: &name,
+                detail: "key pair",
+            };
+            let request = call
+                .aws()?
+                .ec2
+                .import_key_pair()
+                .key_name(&full_name)
+                .public_key_material(Blob::new(public))
+                .tag_specifications(tags);
             call.change(change, |_| async {
                 request.clone().send().await.map_err(|error| failure("ec2", "ImportKeyPair", error))
             })?;
@@ -103,7 +119,8 @@ fn private_key_path(host: &Host, full_name: &str) -> Result<PathBuf, Error> {
 /// Makes a key and has it on the disk before anybody hears of it.
 fn make(path: &PathBuf) -> Result<PrivateKey, Error> {
     let mut random = ssh_key::rand_core::OsRng;
-    let key = PrivateKey::random(&mut random, Algorithm::Ed25519).map_err(|error| Error::internal(error.to_string()))?;
+    let key = PrivateKey::random(&mut random, Algorithm::Ed25519)
+        .map_err(|error| Error::internal(error.to_string()))?;
     let text = key.to_openssh(LineEnding::LF).map_err(|error| Error::internal(error.to_string()))?;
     OpenOptions::new()
         .write(true)
@@ -160,8 +177,13 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
 }
 
 fn delete(host: &Host, name: &str, full_name: &str) -> Result<(), Error> {
-    let change =
-        Change { verb: Verb::Delete, service: "ec2", operation: "DeleteKeyPair", name, detail: "key pair and its private key" };
+    let change = Change {
+        verb: Verb::Delete,
+        service: "ec2",
+        operation: "DeleteKeyPair",
+        name,
+        detail: "key pair and its private key",
+    };
     host.change(change, |_| async {
         let request = host.aws()?.ec2.delete_key_pair().key_name(full_name);
         request.send().await.map_err(|error| failure("ec2", "DeleteKeyPair", error))

@@ -30,7 +30,8 @@ pub fn default_vpc(host: &Host) -> Result<String, Error> {
 pub fn subnets(host: &Host, vpc: &str) -> Result<BTreeMap<String, String>, Error> {
     let mut zones = BTreeMap::new();
     let found = host.block(async {
-        let mut pages = host.aws()?.ec2.describe_subnets().filters(filter("vpc-id", vpc)).into_paginator().send();
+        let mut pages =
+            host.aws()?.ec2.describe_subnets().filters(filter("vpc-id", vpc)).into_paginator().send();
         let mut subnets = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("ec2", "DescribeSubnets", error))?;
@@ -47,7 +48,9 @@ pub fn subnets(host: &Host, vpc: &str) -> Result<BTreeMap<String, String>, Error
         }
     }
     if zones.is_empty() {
-        return Err(Error::new(Kind::NotFound, format!("the VPC {vpc} has no subnet")).of("ec2", "DescribeSubnets"));
+        return Err(
+            Error::new(Kind::NotFound, format!("the VPC {vpc} has no subnet")).of("ec2", "DescribeSubnets")
+        );
     }
     Ok(zones)
 }

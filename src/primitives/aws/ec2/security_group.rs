@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup as Description, SecurityGroupRule, UserIdGroupPair,
+    IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup as Description, SecurityGroupRule,
+    UserIdGroupPair,
 };
 use rhai::Dynamic;
 
@@ -48,17 +49,24 @@ impl Rule {
             return Ok(Rule { port, from: Source::Group(group.id) });
         }
         let Ok(text) = from.clone().into_string() else {
-            return Err(Error::invalid("tcp(port, from) takes an address range or a security group as `from`"));
+            return Err(Error::invalid(
+                "tcp(port, from) takes an address range or a security group as `from`",
+            ));
         };
         Ok(Rule { port, from: Source::Cidr(cidr(&text)?) })
     }
 
     fn permission(&self) -> IpPermission {
-        let permission = IpPermission::builder().ip_protocol("tcp").from_port(self.port.into()).to_port(self.port.into());
+        let permission =
+            IpPermission::builder().ip_protocol("tcp").from_port(self.port.into()).to_port(self.port.into());
         match &self.from {
-            Source::Cidr(cidr) if cidr.contains(':') => permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build()),
+            Source::Cidr(cidr) if cidr.contains(':') => {
+                permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build())
+            }
             Source::Cidr(cidr) => permission.ip_ranges(IpRange::builder().cidr_ip(cidr).build()),
-            Source::Group(id) => permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(id).build()),
+            Source::Group(id) => {
+                permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(id).build())
+            }
         }
         .build()
     }
@@ -92,8 +100,12 @@ fn cidr(text: &str) -> Result<String, Error> {
     };
     let bits = bits.map_or(Some(widest), |bits| bits.parse::<u8>().ok());
     match (parsed, bits) {
-        (Some(address), Some(bits)) if bits <= widest => Ok(format!("{}/{bits}", network_address(address, bits))),
-        _ => Err(Error::invalid(format!("`{text}` is no address range")).help("write it like 203.0.113.7/32")),
+        (Some(address), Some(bits)) if bits <= widest => {
+            Ok(format!("{}/{bits}", network_address(address, bits)))
+        }
+        _ => {
+            Err(Error::invalid(format!("`{text}` is no address range")).help("write it like 203.0.113.7/32"))
+        }
     }
 }
 
@@ -156,7 +168,9 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<SecurityGroup,
 
 fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Result<SecurityGroup, Error> {
     let vpc = network::default_vpc(call)?;
-    let description = options.string("description").unwrap_or_else(|| format!("{name} of {}", call.stack().unwrap_or_default()));
+    let description = options
+        .string("description")
+        .unwrap_or_else(|| format!("{name} of {}", call.stack().unwrap_or_default()));
     let request = call
         .aws()?
         .ec2
@@ -165,8 +179,13 @@ fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Resu
         .description(description)
         .vpc_id(&vpc)
         .tag_specifications(tag_specification(call, ResourceType::SecurityGroup, name)?);
-    let change =
-        Change { verb: Verb::Create, service: "ec2", operation: "CreateSecurityGroup", name, detail: "security group" };
+    let change = Change {
+        verb: Verb::Create,
+        service: "ec2",
+        operation: "CreateSecurityGroup",
+        name,
+        detail: "security group",
+    };
     let made = call.change(change, |_| async {
         request.clone().send().await.map_err(|error| {
             let error = failure("ec2", "CreateSecurityGroup", error);
@@ -183,11 +202,22 @@ fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> R
     let present = rules_of(call, &group.id)?;
     for rule in rules.iter().filter(|rule| !present.iter().any(|found| rule.is(found))) {
         let detail = rule.to_string();
-        let change =
-            Change { verb: Verb::Create, service: "ec2", operation: "AuthorizeSecurityGroupIngress", name, detail: &detail };
+        let change = Change {
+            verb: Verb::Create,
+            service: "ec2",
+            operation: "AuthorizeSecurityGroupIngress",
+            name,
+            detail: &detail,
+        };
         call.change(change, |_| async {
-            let request = call.aws()?.ec2.authorize_security_group_ingress().group_id(&group.id).ip_permissions(rule.permission());
-            match request.send().await.map_err(|error| failure("ec2", "AuthorizeSecurityGroupIngress", error)) {
+            let request = call
+                .aws()?
+                .ec2
+                .authorize_security_group_ingress()
+                .group_id(&group.id)
+                .ip_permissions(rule.permission());
+            match request.send().await.map_err(|error| failure("ec2", "AuthorizeSecurityGroupIngress", error))
+            {
                 Err(error) if error.code == "InvalidPermission.Duplicate" => Ok(()),
                 other => other.map(drop),
             }
@@ -207,12 +237,21 @@ fn revoke(host: &Host, name: &str, rule: &SecurityGroupRule) -> Result<(), Error
         .or(rule.cidr_ipv6())
         .or(rule.referenced_group_info().and_then(|group| group.group_id()))
         .unwrap_or("?");
-    let detail =
-        format!("{} {} from {source}", rule.ip_protocol().unwrap_or("?"), rule.from_port().unwrap_or_default());
-    let change =
-        Change { verb: Verb::Delete, service: "ec2", operation: "RevokeSecurityGroupIngress", name, detail: &detail };
+    let detail = format!(
+        "{} {} from {source}",
+        rule.ip_protocol().unwrap_or("?"),
+        rule.from_port().unwrap_or_default()
+    );
+    let change = Change {
+        verb: Verb::Delete,
+        service: "ec2",
+        operation: "RevokeSecurityGroupIngress",
+        name,
+        detail: &detail,
+    };
     host.change(change, |_| async {
-        let request = host.aws()?.ec2.revoke_security_group_ingress().group_id(group).security_group_rule_ids(id);
+        let request =
+            host.aws()?.ec2.revoke_security_group_ingress().group_id(group).security_group_rule_ids(id);
         match request.send().await.map_err(|error| failure("ec2", "RevokeSecurityGroupIngress", error)) {
             Err(error) if error.code == "InvalidSecurityGroupRuleId.NotFound" => Ok(()),
             other => other.map(drop),
@@ -223,8 +262,13 @@ fn revoke(host: &Host, name: &str, rule: &SecurityGroupRule) -> Result<(), Error
 /// The inbound rules of a group.
 fn rules_of(host: &Host, group: &str) -> Result<Vec<SecurityGroupRule>, Error> {
     host.block(async {
-        let mut pages =
-            host.aws()?.ec2.describe_security_group_rules().filters(filter("group-id", group)).into_paginator().send();
+        let mut pages = host
+            .aws()?
+            .ec2
+            .describe_security_group_rules()
+            .filters(filter("group-id", group))
+            .into_paginator()
+            .send();
         let mut rules = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("ec2", "DescribeSecurityGroupRules", error))?;
@@ -237,7 +281,8 @@ fn rules_of(host: &Host, group: &str) -> Result<Vec<SecurityGroupRule>, Error> {
 
 fn describe(host: &Host, filters: Vec<aws_sdk_ec2::types::Filter>) -> Result<Vec<Description>, Error> {
     host.block(async {
-        let mut pages = host.aws()?.ec2.describe_security_groups().set_filters(Some(filters)).into_paginator().send();
+        let mut pages =
+            host.aws()?.ec2.describe_security_groups().set_filters(Some(filters)).into_paginator().send();
         let mut groups = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("ec2", "DescribeSecurityGroups", error))?;
@@ -286,7 +331,13 @@ fn delete(host: &Host, name: &str, id: &str) -> Result<(), Error> {
             }
         }
     }
-    let change = Change { verb: Verb::Delete, service: "ec2", operation: "DeleteSecurityGroup", name, detail: "security group" };
+    let change = Change {
+        verb: Verb::Delete,
+        service: "ec2",
+        operation: "DeleteSecurityGroup",
+        name,
+        detail: "security group",
+    };
     host.change(change, |_| async {
         // The network interfaces of a terminated instance linger for a while (EC2 User Guide, "Delete a security group").
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15 * 60);
@@ -295,7 +346,9 @@ fn delete(host: &Host, name: &str, id: &str) -> Result<(), Error> {
             match answer.map_err(|error| failure("ec2", "DeleteSecurityGroup", error)) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind == Kind::NotFound => return Ok(()),
-                Err(error) if error.code == "DependencyViolation" && tokio::time::Instant::now() < deadline => {
+                Err(error)
+                    if error.code == "DependencyViolation" && tokio::time::Instant::now() < deadline =>
+                {
                     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
                 }
                 Err(error) => return Err(error),

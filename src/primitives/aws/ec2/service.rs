@@ -21,9 +21,17 @@ const TEMPLATE: &str = include_str!("../../../../playbooks/templates/user_data.s
 /// The keys of the map `service`.
 pub const KEYS: &[Key] = &[
     required("name", Holds::String, "The name of the container and its unit"),
-    required("image", Holds::String, "The container image, REF@digest; in the local cloud, the name of a known one"),
+    required(
+        "image",
+        Holds::String,
+        "The container image, REF@digest; in the local cloud, the name of a known one",
+    ),
     required("port", Holds::Int, "The TCP port that it listens on"),
-    optional("env", Holds::Map, "Its environment; a secret is passed on as a reference and resolved where the service starts"),
+    optional(
+        "env",
+        Holds::Map,
+        "Its environment; a secret is passed on as a reference and resolved where the service starts",
+    ),
     optional("health", Holds::String, "The path that answers 200 when it is ready, such as `/readyz`"),
 ];
 
@@ -49,17 +57,21 @@ impl Service {
         let name = options.string("name").unwrap_or_default();
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || !name.chars().all(plain) {
-            return Err(Error::invalid(format!("`{name}` cannot be the name of a service: use lower-case letters, digits and hyphens"))
-                .key("name"));
+            return Err(Error::invalid(format!(
+                "`{name}` cannot be the name of a service: use lower-case letters, digits and hyphens"
+            ))
+            .key("name"));
         }
         let image = options.string("image").unwrap_or_default();
         if image.is_empty() || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(Error::invalid(format!("`{image}` is no container image")).key("image"));
         }
         if matches!(host.world, World::Aws) && !image.contains("@sha256:") {
-            return Err(Error::invalid(format!("which image is `{image}`? On AWS an image is named with its digest"))
-                .help("push the image to a registry and name it like registry.example.com/app-server@sha256:..")
-                .help("or try the playbook on this machine, where the image is not needed: add `--local`"));
+            return Err(Error::invalid(format!(
+                "which image is `{image}`? On AWS an image is named with its digest"
+            ))
+            .help("push the image to a registry and name it like registry.example.com/app-server@sha256:..")
+            .help("or try the playbook on this machine, where the image is not needed: add `--local`"));
         }
         Ok(Service {
             port: port.ok_or_else(|| Error::invalid("`port` is a TCP port from 1 to 65535").key("port"))?,
@@ -80,8 +92,10 @@ impl Service {
         });
         let (references, plain): (Vec<_>, Vec<_>) =
             self.env.iter().partition(|(_, value)| value.starts_with(REFERENCE));
-        let references: Vec<_> =
-            references.iter().map(|(key, value)| json!({"key": key, "path": &value[REFERENCE.len()..]})).collect();
+        let references: Vec<_> = references
+            .iter()
+            .map(|(key, value)| json!({"key": key, "path": &value[REFERENCE.len()..]}))
+            .collect();
         let plain: Vec<_> = plain.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
         let mut environment = minijinja::Environment::new();
         environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
@@ -131,5 +145,6 @@ fn env_value(key: &str, value: Dynamic) -> Result<String, Error> {
         }
         return Ok(text);
     }
-    Err(Error::invalid(format!("the value of `{key}` is a string, a whole number, true, false or a secret")).key(key))
+    Err(Error::invalid(format!("the value of `{key}` is a string, a whole number, true, false or a secret"))
+        .key(key))
 }
