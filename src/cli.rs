@@ -1,14 +1,13 @@
-//! The command line: the commands, and the flags of `ops run` that are not the playbook's own.
+//! The command line: the commands. The flags of each are with it, in `commands`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
-use crate::error::Error;
-use crate::progress::LogStyle;
+use crate::commands::local::LocalCommand;
+use crate::commands::run::HostFlags;
 
 /// Runs playbooks against AWS, or against a cloud on your own machine.
 #[derive(Debug, Parser)]
@@ -51,83 +50,10 @@ enum Named {
     Playbook(Vec<OsString>),
 }
 
-/// The flags of `ops run`; a playbook cannot declare parameters of these names.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Options of ops run")]
-pub struct HostFlags {
-    /// Run against the local cloud: no account, nothing leaves this machine
-    #[arg(long)]
-    pub local: bool,
-    /// Agree to changes, and to deleting what is not protected
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Agree to deleting what is protected, such as a database; a final snapshot stays
-    #[arg(long, value_name = "STACK")]
-    pub delete_protected: Option<String>,
-    /// Delete databases without a final snapshot: their data is gone
-    #[arg(long, value_name = "STACK", requires = "delete_protected")]
-    pub destroy_data: Option<String>,
-    /// AWS region
-    #[arg(long)]
-    pub region: Option<String>,
-    /// Profile of ~/.aws/config
-    #[arg(long, conflicts_with = "local")]
-    pub profile: Option<String>,
-    /// State file [default: deploy_config.json, with --local deploy_config.local.json]
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-    /// With --local: install what is missing on this machine, with its package manager
-    #[arg(long, requires = "local")]
-    pub install_missing: bool,
-    /// Print the playbook's result as JSON
-    #[arg(long)]
-    pub json: bool,
-    /// How the lines of a run begin: `tagged` is for grep
-    #[arg(long, value_enum, default_value_t, value_name = "STYLE", hide_possible_values = true)]
-    pub log_style: LogStyle,
-}
-
-/// The long names of [`HostFlags`].
-pub fn host_flags() -> Vec<String> {
-    let command = HostFlags::augment_args(clap::Command::new("run"));
-    let names = command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned));
-    names.chain(["help".to_owned()]).collect()
-}
-
 #[derive(Debug, Args)]
 struct LocalArgs {
     #[command(subcommand)]
     command: LocalCommand,
-}
-
-/// What can be done with the local cloud.
-#[derive(Debug, Subcommand)]
-pub enum LocalCommand {
-    /// Start it, if it does not run
-    Up {
-        /// Install what is missing on this machine, with its package manager
-        #[arg(long)]
-        install_missing: bool,
-    },
-    /// Stop it; what is in it stays
-    Down,
-    /// Show what is in it
-    Status {
-        /// Print it as JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Delete everything in it, databases too
-    Reset {
-        /// Do not ask
-        #[arg(long, short)]
-        yes: bool,
-    },
-    /// Print the variables with which any AWS client reaches it: eval "$(ops local env)"
-    Env,
-    /// Be the local cloud
-    #[command(hide = true)]
-    Supervise { folder: PathBuf },
 }
 
 /// Runs the command line of this process.
@@ -150,16 +76,8 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            print_error(&error);
+            error.print();
             error.exit_code()
         }
-    }
-}
-
-/// Prints an error that belongs to no place in a playbook.
-pub fn print_error(error: &Error) {
-    eprintln!("error: {}", crate::secret::mask(&error.title()));
-    for sentence in &error.help {
-        eprintln!("  help: {}", crate::secret::mask(sentence));
     }
 }

@@ -7,7 +7,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, FnNamespace, FuncRegistration, Module
 use crate::error::Error;
 use crate::host::Host;
 use crate::playbook::Playbook;
-use crate::primitives::{self, Parameters};
+use crate::primitives::{self, Exit, Parameters};
 use crate::report::Problem;
 use crate::sources::{MAX_EXPRESSION_DEPTH, Sources};
 
@@ -91,6 +91,14 @@ pub fn host_error(error: &EvalAltResult) -> Option<Error> {
         EvalAltResult::ErrorRuntime(value, _) | EvalAltResult::ErrorTerminated(value, _) => {
             value.clone().try_cast::<Error>()
         }
+        _ => None,
+    }
+}
+
+/// The exit code that the playbook chose with `exit(..)`, if that is how it ended.
+pub fn exit_code(error: &EvalAltResult) -> Option<u8> {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorTerminated(value, _) => value.clone().try_cast::<Exit>().map(|Exit(code)| code),
         _ => None,
     }
 }

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::secret;
+
 /// What sort of failure it is; a script can rely on the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -153,6 +155,14 @@ impl Error {
             Kind::Interrupted => 130,
             _ => 1,
         })
+    }
+
+    /// Prints it to stderr, for an error that belongs to no place in a playbook.
+    pub fn print(&self) {
+        eprintln!("error: {}", secret::mask(&self.title()));
+        for sentence in &self.0.help {
+            eprintln!("  help: {}", secret::mask(sentence));
+        }
     }
 
     /// A sentence with the service's own words, for a title.

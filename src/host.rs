@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -227,7 +227,7 @@ impl Host {
 
     // ---- the stack ----------------------------------------------------------------------------------------------
 
-    /// Names the stack that everything after it belongs to, and reads its state.
+    /// Names the stack that everything after it belongs to.
     pub fn set_stack(&self, name: &str) -> Result<(), Error> {
         let usable = name.len() <= 32
             && name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -241,14 +241,6 @@ impl Host {
         let current = self.stack.get_or_init(|| name.to_owned());
         if current != name {
             return Err(Error::invalid(format!("this run already has the stack `{current}`")));
-        }
-        let mut session = self.session();
-        if session.is_none() {
-            let state = {
-                let aws = self.aws()?;
-                State::open(&self.project.state, name, &aws.identity.account, &aws.region)?
-            };
-            *session = Some(Session { journal: None, state });
         }
         Ok(())
     }
@@ -296,18 +288,30 @@ impl Host {
         ))
     }
 
-    fn session(&self) -> MutexGuard<'_, Option<Session>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Uses what belongs to the stack. The first use reads its state file: one that cannot be read, or is another's, ends the run
+    /// before anything is changed.
+    fn with_session<T>(
+        &self,
+        use_session: impl FnOnce(&mut Session) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let stack = self.stack()?;
+        let aws = self.aws()?;
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = match &mut *session {
+            Some(open) => open,
+            none => {
+                let state = State::open(&self.project.state, stack, &aws.identity.account, &aws.region)?;
+                none.insert(Session { journal: None, state })
+            }
+        };
+        use_session(session)
     }
 
     // ---- state --------------------------------------------------------------------------------------------------
 
     /// Reads or writes the stack's state.
     pub fn with_state<T>(&self, use_state: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
-        self.stack()?;
-        let mut session = self.session();
-        let session = session.as_mut().ok_or_else(|| Error::internal("a stack without a session"))?;
-        use_state(&mut session.state)
+        self.with_session(|session| use_state(&mut session.state))
     }
 
     // ---- changes ------------------------------------------------------------------------------------------------
@@ -357,13 +361,13 @@ impl Host {
         &self,
         use_journal: impl FnOnce(&mut Journal) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut session = self.session();
-        let session = session.as_mut().ok_or_else(|| Error::internal("a change without a stack"))?;
-        let (_, journal) = match &mut session.journal {
-            Some(open) => open,
-            none => none.insert(self.open_journal()?),
-        };
-        use_journal(journal)
+        self.with_session(|session| {
+            let (_, journal) = match &mut session.journal {
+                Some(open) => open,
+                none => none.insert(self.open_journal()?),
+            };
+            use_journal(journal)
+        })
     }
 
     fn open_journal(&self) -> Result<(Lock, Journal), Error> {

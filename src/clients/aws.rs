@@ -75,7 +75,9 @@ impl Clients {
         let config = loader.load().await;
         let Some(region) = config.region().map(ToString::to_string) else {
             return Err(Error::invalid("no AWS region is set")
-                .help("add `--region us-east-1`, set AWS_REGION, or set `region` in ~/.aws/config")
+                .help(
+                    "add `--region us-east-1`, set AWS_REGION, or set `region` in ops.toml or ~/.aws/config",
+                )
                 .help("or try the playbook on this machine, without an account: add `--local`"));
         };
         let expiry = expiry(&config).await?;

@@ -7,14 +7,45 @@ use std::io::{IsTerminal, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::cli::LocalCommand;
+use clap::Subcommand;
+
 use crate::commands::project;
 use crate::error::{Error, Kind};
 use crate::host::private_folder;
+
+/// What can be done with the local cloud.
+#[derive(Debug, Subcommand)]
+pub enum LocalCommand {
+    /// Start it, if it does not run
+    Up {
+        /// Install what is missing on this machine, with its package manager
+        #[arg(long)]
+        install_missing: bool,
+    },
+    /// Stop it; what is in it stays
+    Down,
+    /// Show what is in it
+    Status {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete everything in it, databases too
+    Reset {
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Print the variables with which any AWS client reaches it: eval "$(ops local env)"
+    Env,
+    /// Be the local cloud
+    #[command(hide = true)]
+    Supervise { folder: PathBuf },
+}
 
 /// The supervisor answers well under a second; a busy machine may need longer.
 const START_LIMIT: Duration = Duration::from_secs(30);

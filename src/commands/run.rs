@@ -1,6 +1,7 @@
 //! `ops run`: reads a playbook's parameters, runs it on a thread of its own, and says how it ended.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, FromArgMatches};
 use rhai::{EvalAltResult, Scope};
 
-use crate::cli::{HostFlags, host_flags, print_error};
 use crate::clients::aws::{Clients, Target};
 use crate::commands::{local, project};
 use crate::engine::{self, Prepared};
@@ -17,9 +17,52 @@ use crate::host::{Connect, Consent, Host, Project, World, private_folder};
 use crate::parameters::{self, Declarations};
 use crate::playbook::Playbook;
 use crate::primitives::Parameters;
-use crate::progress::{Line, Progress};
+use crate::progress::{Line, LogStyle, Progress};
 use crate::report::Reporter;
 use crate::sources::Sources;
+
+/// The flags of `ops run`; a playbook cannot declare parameters of these names.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Options of ops run")]
+pub struct HostFlags {
+    /// Run against the local cloud: no account, nothing leaves this machine
+    #[arg(long)]
+    pub local: bool,
+    /// Agree to changes, and to deleting what is not protected
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Agree to deleting what is protected, such as a database; a final snapshot stays
+    #[arg(long, value_name = "STACK")]
+    pub delete_protected: Option<String>,
+    /// Delete databases without a final snapshot: their data is gone
+    #[arg(long, value_name = "STACK", requires = "delete_protected")]
+    pub destroy_data: Option<String>,
+    /// AWS region
+    #[arg(long)]
+    pub region: Option<String>,
+    /// Profile of ~/.aws/config
+    #[arg(long, conflicts_with = "local")]
+    pub profile: Option<String>,
+    /// State file [default: deploy_config.json, with --local deploy_config.local.json]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// With --local: install what is missing on this machine, with its package manager
+    #[arg(long, requires = "local")]
+    pub install_missing: bool,
+    /// Print the playbook's result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// How the lines of a run begin: `tagged` is for grep
+    #[arg(long, value_enum, default_value_t, value_name = "STYLE", hide_possible_values = true)]
+    pub log_style: LogStyle,
+}
+
+/// The long names of [`HostFlags`].
+fn host_flags() -> Vec<String> {
+    let command = HostFlags::augment_args(clap::Command::new("run"));
+    let names = command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned));
+    names.chain(["help".to_owned()]).collect()
+}
 
 /// The exit code of a command line, a parameter or a playbook that is wrong before anything ran.
 const USAGE: u8 = 2;
@@ -33,18 +76,20 @@ pub fn run(name: &str, arguments: &[OsString]) -> ExitCode {
             ExitCode::from(USAGE)
         }
         Err(Failure::Drawn(text)) => {
-            eprint!("{text}");
+            eprintln!("{text}");
             ExitCode::from(USAGE)
         }
         Err(Failure::Clap(error)) => {
             // Help goes to stdout and is no failure; the rest goes to stderr.
-            if let Err(source) = error.print() {
+            if let Err(source) = error.print()
+                && source.kind() != std::io::ErrorKind::BrokenPipe
+            {
                 eprintln!("error: cannot print: {source}");
             }
             if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
         }
         Err(Failure::Host(error)) => {
-            print_error(&error);
+            error.print();
             error.exit_code()
         }
     }
@@ -77,11 +122,9 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let declarations = Declarations::read(&playbook, &names).map_err(|error| undeclared(error, &sources))?;
     let command = declarations.command();
-    let (about, long_about) = (command.get_about().cloned(), command.get_long_about().cloned());
+    let about = command.get_about().cloned().unwrap_or_default();
     // The playbook's own words, which deriving from a struct with a comment replaces.
-    let command = HostFlags::augment_args(command)
-        .about(about.unwrap_or_default())
-        .long_about(long_about.unwrap_or_default());
+    let command = HostFlags::augment_args(command).about(about).long_about(None);
     let matches = command.try_get_matches_from(arguments).map_err(Failure::Clap)?;
     let flags = HostFlags::from_arg_matches(&matches).map_err(Failure::Clap)?;
     let environment = |variable: &str| std::env::var(variable).ok();
@@ -188,7 +231,7 @@ fn script_thread(
                 ExitCode::FAILURE
             }
             Err(source) => {
-                print_error(&Error::io("start the playbook's thread", &source));
+                Error::io("start the playbook's thread", &source).print();
                 ExitCode::FAILURE
             }
         }
@@ -212,7 +255,7 @@ fn execute(
     let mut ast = match prepared.engine.compile(&**playbook.text()) {
         Ok(ast) => ast,
         Err(error) => {
-            eprint!("{}", reporter.syntax(playbook.source(), &error));
+            eprintln!("{}", reporter.syntax(playbook.source(), &error));
             return ExitCode::from(USAGE);
         }
     };
@@ -224,7 +267,7 @@ fn execute(
     };
     if let Err((_, error)) = ended {
         host.progress.recap();
-        print_error(&error);
+        error.print();
         return error.exit_code();
     }
     if host.used() {
@@ -240,9 +283,8 @@ fn failed(host: &Host, playbook: &Playbook, reporter: &Reporter, error: &EvalAlt
     if host.used() {
         host.progress.recap();
     }
-    if let EvalAltResult::Exit(value, _) = error.unwrap_inner() {
-        let code = value.as_int().ok().and_then(|code| u8::try_from(code).ok());
-        return ExitCode::from(code.unwrap_or(0));
+    if let Some(code) = engine::exit_code(error) {
+        return ExitCode::from(code);
     }
     match engine::host_error(error) {
         Some(error) if error.kind == Kind::Interrupted => {
@@ -250,7 +292,7 @@ fn failed(host: &Host, playbook: &Playbook, reporter: &Reporter, error: &EvalAlt
             error.exit_code()
         }
         found => {
-            eprint!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), error)));
+            eprintln!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), error)));
             found.map_or(ExitCode::FAILURE, |error| error.exit_code())
         }
     }

@@ -436,6 +436,21 @@ impl Namespace {
         self
     }
 
+    /// A function that gives its own errors to the engine as they are.
+    pub fn callback0<T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call) -> Thrown<T>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false)
+            .set_into_module(&mut self.module, move |context: NativeCallContext| {
+                run(&Call { host: &host, context: &context })
+            });
+        self
+    }
+
     /// A function that calls back into the script, whose errors it passes on as they are.
     pub fn callback1<A: Value, T: Value>(
         &mut self,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
 
 use super::aws::ec2::{self, Rule};
-use super::declaration::{Call, Function, Holds, Namespace, Options, optional};
+use super::declaration::{Call, Function, Holds, Namespace, Options, optional, thrown};
 use super::local::state::json;
 use super::owned::Inventory;
 use crate::clients::http;
@@ -47,6 +47,14 @@ const REQUIRED: Function = Function {
     doc: "Declares an option that has to be given.",
     parameters: &["name: string", "help: string"],
     returns: "string",
+    keys: &[],
+};
+
+const EXIT: Function = Function {
+    name: "exit",
+    doc: "Ends the playbook with an exit code, 0 if none is given.",
+    parameters: &["code: int"],
+    returns: "()",
     keys: &[],
 };
 
@@ -169,6 +177,8 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .parameter3(&CHOICE, move |name, _: Array, _: String| choice(&name))
         .parameter2(&REQUIRED, move |name, _: String| required(&name))
         .function1(&STACK, |call, name: String| call.set_stack(&name))
+        .callback0(&EXIT, |call| leave(call, 0))
+        .callback1(&EXIT, leave)
         .callback2(&STEP, step)
         .callback1(&ATTEMPT, attempt)
         .function1(&SAY, |call, text: String| {
@@ -197,6 +207,20 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         })
         .prints(|it: &Inventory| format!("{} things", it.things.len()));
     namespace
+}
+
+/// The exit code that a playbook chose, on its way out of the engine: no `try` can catch it.
+#[derive(Debug, Clone, Copy)]
+pub struct Exit(pub u8);
+
+fn leave(call: &Call, code: i64) -> Result<(), Box<EvalAltResult>> {
+    let position = call.context.call_position();
+    match u8::try_from(code) {
+        Ok(code) => Err(EvalAltResult::ErrorTerminated(Dynamic::from(Exit(code)), position).into()),
+        Err(_) => {
+            Err(thrown(Error::invalid(format!("{code} is no exit code: they go from 0 to 255")), position))
+        }
+    }
 }
 
 fn step(call: &Call, title: String, body: FnPtr) -> Result<Dynamic, Box<EvalAltResult>> {

@@ -28,4 +28,4 @@ pub fn namespaces(host: &Arc<Host>, parameters: flow::Parameters) -> Vec<Namespa
     ]
 }
 
-pub use flow::Parameters;
+pub use flow::{Exit, Parameters};

@@ -4,19 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::tree::{File, files, files_ending_in};
 
-/// Arrows back that are there on purpose, and why.
-const EXCEPTIONS: [(&str, &str, &str); 2] = [
-    ("commands/run.rs", "cli", "the flags of `ops run` are declared once, beside the other commands' flags"),
-    ("commands/local.rs", "cli", "so are the commands of `ops local`"),
-];
-
 /// Names that say nothing: whatever has no home would be put there.
 const DRAWERS: [&str; 8] = ["utils", "util", "helpers", "common", "misc", "types", "manager", "prelude"];
 
 #[test]
 fn imports_point_one_way() {
     let ranks = ranks();
-    let mut used = BTreeSet::new();
     let mut wrong = Vec::new();
     for File { path, text } in files_ending_in(&[".rs"]) {
         let Some(inside) = path.strip_prefix("src/") else { continue };
@@ -24,20 +17,12 @@ fn imports_point_one_way() {
         let rank =
             ranks.get(room).unwrap_or_else(|| panic!("`{room}` is not on the map at the top of src/lib.rs"));
         for (line, imported) in imports(&text) {
-            let Some(other) = ranks.get(imported.as_str()) else { continue };
-            if let Some(exception) =
-                EXCEPTIONS.iter().find(|(file, room, _)| *file == inside && *room == imported)
-            {
-                used.insert(*exception);
-            } else if other < rank {
+            if ranks.get(imported.as_str()).is_some_and(|other| other < rank) {
                 wrong.push(format!("{path}:{line} imports `{imported}`, which stands left of `{room}`"));
             }
         }
     }
     assert!(wrong.is_empty(), "the map is at the top of src/lib.rs:\n{}", wrong.join("\n"));
-    for exception in EXCEPTIONS {
-        assert!(used.contains(&exception), "{exception:?} is no longer needed: remove it");
-    }
 }
 
 #[test]

@@ -76,12 +76,12 @@ impl Cloud {
         }
     }
 
-    /// Runs a boto3 script behind `prelude.py`; what it prints comes back, what it raises fails the test.
+    /// Runs a boto3 script behind `client.py`; what it prints comes back, what it raises fails the test.
     pub(crate) fn python(&self, script: &str) -> String {
-        let prelude = include_str!("prelude.py");
+        let client = include_str!("client.py");
         let output = Command::new(python())
             .arg("-c")
-            .arg(format!("{prelude}\n{script}"))
+            .arg(format!("{client}\n{script}"))
             .env("ENDPOINT", self.endpoint())
             .env("FOLDER", self.path())
             .output()
