@@ -165,8 +165,18 @@ impl Host {
         self.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Runs `operation` to its end, or fails with kind `interrupted` when the run is stopped.
+    /// Runs an operation that uses the clients to its end, or fails with kind `interrupted` when the run is stopped.
     pub fn block<T>(&self, operation: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        // Here, since a client cannot be connected in the middle of an operation: that would block inside the runtime.
+        self.aws()?;
+        self.block_without_account(operation)
+    }
+
+    /// The same for an operation that uses no client.
+    pub fn block_without_account<T>(
+        &self,
+        operation: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let mut cancel = self.cancel.subscribe();
         self.runtime.block_on(async {
             tokio::select! {

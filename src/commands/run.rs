@@ -182,7 +182,7 @@ fn connect(region: Option<String>, profile: Option<String>, install_missing: boo
             World::Aws => Target::Account { profile: profile.clone() },
             World::Local { folder } => Target::Local { endpoint: local::ensure_up(folder, install_missing)? },
         };
-        host.block(Clients::connect(&target, region.as_deref()))
+        host.block_without_account(Clients::connect(&target, region.as_deref()))
     })
 }
 

@@ -1,6 +1,6 @@
 //! What keeps the source in order: imports point one way, no drawer files, nothing left half done, every file says what it is for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::tree::{File, files, files_ending_in};
 

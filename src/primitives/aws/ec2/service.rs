@@ -70,7 +70,7 @@ impl Service {
             return Err(Error::invalid(format!(
                 "which image is `{image}`? On AWS an image is named with its digest"
             ))
-            .help("push the image to a registry and name it like registry.example.com/app-server@sha256:..")
+            .help("push the image to a registry and name it like registry.example.com/app-server@sha256:.. (deploy takes it with `--image`)")
             .help("or try the playbook on this machine, where the image is not needed: add `--local`"));
         }
         Ok(Service {
