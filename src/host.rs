@@ -237,7 +237,7 @@ impl Host {
 
     // ---- the stack ----------------------------------------------------------------------------------------------
 
-    /// Names the stack that everything after it belongs to.
+    /// Names the stack that everything after it belongs to, and connects.
     pub fn set_stack(&self, name: &str) -> Result<(), Error> {
         let usable = name.len() <= 32
             && name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -252,7 +252,8 @@ impl Host {
         if current != name {
             return Err(Error::invalid(format!("this run already has the stack `{current}`")));
         }
-        Ok(())
+        // The account line comes first, and missing credentials before anything else.
+        self.aws().map(drop)
     }
 
     /// The stack's name. Fails where the playbook has not called `stack(..)` yet.

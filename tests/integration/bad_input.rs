@@ -97,8 +97,15 @@ fn without_credentials_it_says_what_was_looked_at_and_offers_the_local_cloud() {
 }
 
 #[test]
-fn without_an_image_a_deployment_to_an_account_is_refused_before_anything_is_asked() {
-    Project::new().ops(&["run", "deploy", "--region", "us-east-1"]).ended_with(1).says("--image");
+fn without_an_image_a_deployment_to_an_account_is_refused_before_the_first_change() {
+    let project = Project::new();
+    project.ops(&["local", "up"]).ended_with(0);
+    // The local cloud, reached as an account is.
+    let mut command = project.command(&["run", "deploy", "--yes", "--region", "us-east-1"]);
+    command.env("AWS_ENDPOINT_URL", project.endpoint());
+    command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+    finish(command).ended_with(1).says("--image").says("playbooks/deploy.rhai");
+    assert_eq!(project.changes_on_the_wire(), 0);
 }
 
 #[test]

@@ -113,12 +113,22 @@ impl Project {
         serde_json::from_str(&self.read("deploy_config.local.json")).expect("the state is JSON")
     }
 
+    fn cloud(&self) -> Value {
+        serde_json::from_str(&self.read(".ops/local/cloud.json")).expect("cloud.json is JSON")
+    }
+
+    /// Where the local cloud answers.
+    pub(crate) fn endpoint(&self) -> String {
+        self.cloud()["endpoint"].as_str().expect("an endpoint").to_owned()
+    }
+
+    pub(crate) fn supervisor(&self) -> i32 {
+        self.cloud()["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a process id")
+    }
+
     /// One of the local cloud's own requests.
     pub(crate) fn local(&self, path: &str) -> Value {
-        let cloud: Value =
-            serde_json::from_str(&self.read(".ops/local/cloud.json")).expect("cloud.json is JSON");
-        let address =
-            cloud["endpoint"].as_str().expect("an endpoint").trim_start_matches("http://").to_owned();
+        let address = self.endpoint().trim_start_matches("http://").to_owned();
         let mut stream = TcpStream::connect(&address).expect("the local cloud answers");
         write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")
             .expect("a request");
@@ -131,12 +141,6 @@ impl Project {
     /// How many changing calls the local cloud has seen since it was started: counted on the wire.
     pub(crate) fn changes_on_the_wire(&self) -> u64 {
         self.local("/_local/calls")["mutating"].as_u64().expect("a number")
-    }
-
-    pub(crate) fn supervisor(&self) -> i32 {
-        let cloud: Value =
-            serde_json::from_str(&self.read(".ops/local/cloud.json")).expect("cloud.json is JSON");
-        cloud["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a process id")
     }
 }
 
