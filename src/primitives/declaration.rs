@@ -575,8 +575,55 @@ impl Namespace {
         self
     }
 
-    /// How a handle prints: by its name, never by asking a service, and never by waiting.
-    pub fn prints<H: Value>(&mut self, text: fn(&H) -> String) -> &mut Self {
+    /// How a handle prints and what it equals: by its name, never by asking a service, and never by waiting.
+    ///
+    /// To compare it with anything else than another of its type or `()` is an error: the engine by itself would say `false`.
+    pub fn identified<H: Value>(&mut self, name: fn(&H) -> String) -> &mut Self {
+        self.compared::<H>(move |one, other| Ok(name(one) == name(other))).prints(name)
+    }
+
+    /// A value that must not be compared, such as a secret.
+    pub fn incomparable<H: Value>(&mut self, text: fn(&H) -> String) -> &mut Self {
+        let refused = |_: &H, _: &H| Err(Error::invalid("secrets cannot be compared"));
+        self.compared::<H>(refused).prints(text)
+    }
+
+    fn compared<H: Value>(
+        &mut self,
+        equal: impl Fn(&H, &H) -> Result<bool, Error> + Send + Sync + Clone + 'static,
+    ) -> &mut Self {
+        for (operator, wanted) in [("==", true), ("!=", false)] {
+            let equal = equal.clone();
+            FuncRegistration::new(operator).with_namespace(FnNamespace::Global).set_into_module(
+                &mut self.module,
+                move |context: NativeCallContext, one: H, other: H| -> Thrown<bool> {
+                    let equal =
+                        equal(&one, &other).map_err(|error| thrown(error, context.call_position()))?;
+                    Ok(equal == wanted)
+                },
+            );
+            let with = move |context: &NativeCallContext, other: &Dynamic| -> Thrown<bool> {
+                if other.is_unit() {
+                    return Ok(!wanted);
+                }
+                let other = describe(other);
+                let error = Error::invalid(format!("a handle cannot be compared with {other}"))
+                    .help("compare a property of it, such as its `name`");
+                Err(thrown(error, context.call_position()))
+            };
+            FuncRegistration::new(operator).with_namespace(FnNamespace::Global).set_into_module(
+                &mut self.module,
+                move |context: NativeCallContext, _: H, other: Dynamic| with(&context, &other),
+            );
+            FuncRegistration::new(operator).with_namespace(FnNamespace::Global).set_into_module(
+                &mut self.module,
+                move |context: NativeCallContext, other: Dynamic, _: H| with(&context, &other),
+            );
+        }
+        self
+    }
+
+    fn prints<H: Value>(&mut self, text: fn(&H) -> String) -> &mut Self {
         for name in ["to_string", "to_debug"] {
             FuncRegistration::new(name)
                 .with_namespace(FnNamespace::Global)

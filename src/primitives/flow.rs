@@ -194,7 +194,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .function0(&CHANGES, |call| Ok(i64::from(call.progress.changes())))
         .handle::<Rule>("Rule")
         .function2(&TCP, |_, port: i64, from: Dynamic| Rule::tcp(port, &from))
-        .prints(|rule: &Rule| rule.to_string())
+        .identified(|rule: &Rule| rule.to_string())
         .handle::<Inventory>("Inventory")
         .function0(&OWNED, |call| Inventory::take(call))
         .method1(&KEEP, |_, it: &Inventory, key: String| Ok(it.keep(&key)))
@@ -205,7 +205,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .property("keys", "How a playbook names the things in it.", |_, it: &Inventory| {
             Ok(it.things.iter().map(|thing| thing.key.clone().into()).collect::<Array>())
         })
-        .prints(|it: &Inventory| format!("{} things", it.things.len()));
+        .identified(|it: &Inventory| format!("{} things", it.things.len()));
     namespace
 }
 

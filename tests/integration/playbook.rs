@@ -85,6 +85,29 @@ fn a_script_can_choose_its_exit_code() {
 }
 
 #[test]
+fn a_handle_is_compared_with_its_like_or_not_at_all() {
+    let project = Project::empty();
+    project.write(
+        "compare.rhai",
+        r#"
+        let one = tcp(80, "10.0.0.0/8");
+        print(`${one == tcp(80, "10.1.2.3/8")} ${one != tcp(81, "10.0.0.0/8")} ${one == ()}`);
+        print(one == "tcp 80 from 10.0.0.0/8");
+        "#,
+    );
+    let ran = project.ops(&["run", "compare.rhai"]).ended_with(1);
+    assert_eq!(ran.stdout, "true true false\n");
+    assert!(ran.stderr.contains("a handle cannot be compared with the string"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_misspelt_property_is_an_error() {
+    let project = Project::empty();
+    project.write("it.rhai", "try { tcp(0, \"10.0.0.0/8\"); } catch (e) { print(e.mesage); }");
+    project.ops(&["run", "it.rhai"]).ended_with(1).says("mesage");
+}
+
+#[test]
 fn a_failure_inside_attempt_is_a_value_with_the_words_of_the_service() {
     let project = Project::empty();
     project.write(

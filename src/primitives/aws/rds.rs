@@ -94,7 +94,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .property("username", "The master user.", |_, db: &Instance| Ok(db.0.master_username.clone()))
         .property("db_name", "The database in it.", |_, db: &Instance| Ok(db.0.db_name.clone()))
         .method0(&WAIT, |call, db: &Instance| db.wait(call, "").map(drop))
-        .prints(|db: &Instance| format!("database {}", db.0.identifier));
+        .identified(|db: &Instance| format!("database {}", db.0.identifier));
     namespace
 }
 

@@ -51,7 +51,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
             ensure_subscription(call, topic, &protocol, &endpoint)
         })
         .method2(&PUBLISH, publish)
-        .prints(|topic: &Topic| format!("topic {}", topic.name));
+        .identified(|topic: &Topic| format!("topic {}", topic.name));
     namespace
 }
 

@@ -57,7 +57,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .with_options(&ENSURE_QUEUE, ensure_queue)
         .property("url", "The queue's URL.", |_, queue: &Queue| Ok(queue.url.clone()))
         .property("arn", "The queue's ARN.", |_, queue: &Queue| Ok(queue.arn.clone()))
-        .prints(|queue: &Queue| format!("queue {}", queue.name));
+        .identified(|queue: &Queue| format!("queue {}", queue.name));
     namespace
 }
 

@@ -111,7 +111,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .method2(&EXECUTE, |call, it: &Connection, sql: String, parameters: Array| {
             it.execute(call, &sql, parameters)
         })
-        .prints(|it: &Connection| format!("connection to {}", it.title));
+        .identified(|it: &Connection| format!("connection to {}", it.title));
     namespace
 }
 

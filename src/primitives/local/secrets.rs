@@ -118,9 +118,9 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
             Ok(it.certificate.clone())
         })
         .property("key", "The private key, as a secret.", |_, it: &Certificate| Ok(it.key.clone()))
-        .prints(|_: &StoredSecret| "[redacted]".to_owned())
-        .prints(|_: &Secret| "[redacted]".to_owned())
-        .prints(|_: &Certificate| "certificate".to_owned());
+        .incomparable(|_: &StoredSecret| "[redacted]".to_owned())
+        .incomparable(|_: &Secret| "[redacted]".to_owned())
+        .incomparable(|_: &Certificate| "certificate".to_owned());
     namespace
 }
 

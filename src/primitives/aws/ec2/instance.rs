@@ -114,7 +114,7 @@ pub fn register(namespace: &mut Namespace) {
         )
         .method0(&WAIT, |call, it: &Instance| it.addresses(call, "wait").map(drop))
         .method1(&WAIT_READY, wait_ready)
-        .prints(|it: &Instance| format!("instance {}", it.0.full_name));
+        .identified(|it: &Instance| format!("instance {}", it.0.full_name));
 }
 
 fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Error> {

@@ -46,7 +46,7 @@ pub fn register(namespace: &mut Namespace) {
         .property("path", "The file of the private key.", |_, key: &KeyPair| {
             Ok(key.path.display().to_string())
         })
-        .prints(|key: &KeyPair| format!("key pair {}", key.full_name));
+        .identified(|key: &KeyPair| format!("key pair {}", key.full_name));
 }
 
 fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {

@@ -143,7 +143,7 @@ pub fn register(namespace: &mut Namespace) {
         .with_options(&ENSURE, ensure)
         .property("id", "The group's id.", |_, group: &SecurityGroup| Ok(group.id.clone()))
         .property("name", "The name in EC2.", |_, group: &SecurityGroup| Ok(group.full_name.clone()))
-        .prints(|group: &SecurityGroup| format!("security group {}", group.full_name));
+        .identified(|group: &SecurityGroup| format!("security group {}", group.full_name));
 }
 
 fn ensure(call: &Call, name: String, options: &Options) -> Result<SecurityGroup, Error> {
