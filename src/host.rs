@@ -455,7 +455,7 @@ impl Host {
             };
         }
         if !covered {
-            if ask(&format!("Type the stack's name to delete what is protected as well: "))? != stack {
+            if ask("Type the stack's name to delete what is protected as well: ")? != stack {
                 return Err(Error::refused("not agreed to: nothing was deleted"));
             }
         } else if !self.consent.yes && !ask("Delete all this? [y/N] ")?.eq_ignore_ascii_case("y") {
