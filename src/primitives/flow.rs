@@ -7,8 +7,9 @@ use std::time::Instant;
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
 
 use super::aws::ec2::{self, Rule};
-use super::declaration::{Call, Function, Holds, Namespace, Options, optional, thrown};
+use super::declaration::{Function, Holds, Options, optional};
 use super::local::state::json;
+use super::namespace::{Call, Namespace, thrown};
 use super::owned::Inventory;
 use crate::clients::http;
 use crate::error::{Error, Kind};

@@ -1,6 +1,7 @@
 //! What a playbook's author sees. A file is a namespace of the same name; `flow.rs` holds the global words.
 
 pub mod declaration;
+pub mod namespace;
 pub mod owned;
 
 pub mod aws;
@@ -10,7 +11,7 @@ pub mod local;
 
 use std::sync::Arc;
 
-use declaration::Namespace;
+use namespace::Namespace;
 
 use crate::host::Host;
 

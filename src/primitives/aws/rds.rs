@@ -1,17 +1,21 @@
 //! `rds::` database instances: encrypted, not public, protected from deletion, in a subnet group of their own.
 
+mod owned;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_rds::types::{DbInstance, Tag};
 
+pub use owned::owned;
+
 use super::ec2::{self, SecurityGroup};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
-use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
-use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional, required};
+use crate::host::{Change, Host, STACK_TAG};
+use crate::primitives::declaration::{Function, Holds, Options, optional, required};
 use crate::primitives::local::secrets::StoredSecret;
-use crate::primitives::owned::{Owned, at_once};
+use crate::primitives::namespace::{Call, Namespace};
 use crate::progress::Verb;
 use crate::secret::Secret;
 
@@ -330,147 +334,4 @@ fn ensure_subnet_group(call: &Call, instance: &Inner, vpc: &str) -> Result<Strin
         })?;
     }
     Ok(instance.identifier.clone())
-}
-
-pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
-    let stack = host.stack()?.to_owned();
-    let (instances, groups) = host.block(async {
-        let mut instances = Vec::new();
-        let mut pages = host.aws()?.rds.describe_db_instances().into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure("rds", "DescribeDBInstances", error))?;
-            instances.extend(page.db_instances.unwrap_or_default());
-        }
-        let mut groups = Vec::new();
-        let mut pages = host.aws()?.rds.describe_db_subnet_groups().into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure("rds", "DescribeDBSubnetGroups", error))?;
-            for group in page.db_subnet_groups.unwrap_or_default() {
-                // Unlike an instance, a subnet group does not bring its tags along.
-                let Some(arn) = group.db_subnet_group_arn() else { continue };
-                let request = host.aws()?.rds.list_tags_for_resource().resource_name(arn);
-                let tags =
-                    request.send().await.map_err(|error| failure("rds", "ListTagsForResource", error))?;
-                groups.push((
-                    group.db_subnet_group_name.unwrap_or_default(),
-                    tags.tag_list.unwrap_or_default(),
-                ));
-            }
-        }
-        Ok((instances, groups))
-    })?;
-    let name_in = |tags: &[Tag]| {
-        let value = |key| tags.iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value());
-        if value(STACK_TAG) == Some(stack.as_str()) { value(NAME_TAG).map(str::to_owned) } else { None }
-    };
-    let group_names = ec2_group_names(host, &instances)?;
-    let mut things = Vec::new();
-    for instance in instances {
-        let Some(name) = name_in(instance.tag_list()) else { continue };
-        let identifier = instance.db_instance_identifier.unwrap_or_default();
-        let mut needs = vec![format!("rds:subnet_group/{name}")];
-        for group in instance.vpc_security_groups.unwrap_or_default() {
-            if let Some((_, group)) =
-                group_names.iter().find(|(id, _)| Some(id.as_str()) == group.vpc_security_group_id())
-            {
-                needs.push(format!("ec2:security_group/{group}"));
-            }
-        }
-        let protected = instance.deletion_protection.unwrap_or(false);
-        let deleting = instance.db_instance_status.as_deref() == Some("deleting");
-        let waited = identifier.clone();
-        things.push(Owned {
-            key: format!("rds:{name}"),
-            title: format!("database {identifier}"),
-            order: 10,
-            protected: !deleting,
-            needs,
-            delete: Arc::new(
-                move |host| if deleting { Ok(()) } else { delete(host, &name, &identifier, protected) },
-            ),
-            wait: Arc::new(move |host| wait_deleted(host, &waited)),
-        });
-    }
-    for (full_name, tags) in groups {
-        let Some(name) = name_in(&tags) else { continue };
-        things.push(Owned {
-            key: format!("rds:subnet_group/{name}"),
-            title: format!("database subnet group {full_name}"),
-            order: 20,
-            protected: false,
-            needs: Vec::new(),
-            delete: Arc::new(move |host| delete_subnet_group(host, &name, &full_name)),
-            wait: at_once(),
-        });
-    }
-    Ok(things)
-}
-
-/// The stack's security groups by id, so that an instance can name the ones it needs.
-fn ec2_group_names(host: &Host, instances: &[DbInstance]) -> Result<Vec<(String, String)>, Error> {
-    if instances.is_empty() { Ok(Vec::new()) } else { ec2::security_group_names(host) }
-}
-
-fn delete(host: &Host, name: &str, identifier: &str, protected: bool) -> Result<(), Error> {
-    if protected {
-        let change = Change {
-            verb: Verb::Update,
-            service: "rds",
-            operation: "ModifyDBInstance",
-            name,
-            detail: "deletion protection off",
-        };
-        host.change(change, |_| async {
-            let request = host.aws()?.rds.modify_db_instance().db_instance_identifier(identifier);
-            let request = request.deletion_protection(false).apply_immediately(true);
-            request.send().await.map(drop).map_err(|error| failure("rds", "ModifyDBInstance", error))
-        })?;
-    }
-    let snapshot = format!("{identifier}-final-{}", jiff::Timestamp::now().strftime("%Y%m%d%H%M%S"));
-    let detail = if host.destroys_data() {
-        "database, without a final snapshot".to_owned()
-    } else {
-        format!("database; its data stays in the snapshot {snapshot}")
-    };
-    let change =
-        Change { verb: Verb::Delete, service: "rds", operation: "DeleteDBInstance", name, detail: &detail };
-    host.change(change, |_| async {
-        let request = host.aws()?.rds.delete_db_instance().db_instance_identifier(identifier);
-        let request = if host.destroys_data() {
-            request.skip_final_snapshot(true)
-        } else {
-            request.skip_final_snapshot(false).final_db_snapshot_identifier(&snapshot)
-        };
-        match request.send().await.map_err(|error| failure("rds", "DeleteDBInstance", error)) {
-            Err(error) if error.kind == Kind::NotFound => Ok(()),
-            other => other.map(drop),
-        }
-    })
-}
-
-fn wait_deleted(host: &Host, identifier: &str) -> Result<(), Error> {
-    host.wait(&format!("database {identifier}"), AVAILABLE_LIMIT, || async {
-        let found = describe(host, identifier).await?;
-        Ok(match found {
-            None => Ok(()),
-            Some(found) => Err(found.db_instance_status.unwrap_or_default()),
-        })
-    })
-}
-
-fn delete_subnet_group(host: &Host, name: &str, full_name: &str) -> Result<(), Error> {
-    let change = Change {
-        verb: Verb::Delete,
-        service: "rds",
-        operation: "DeleteDBSubnetGroup",
-        name,
-        detail: "subnet group",
-    };
-    host.change(change, |_| async {
-        let request = host.aws()?.rds.delete_db_subnet_group().db_subnet_group_name(full_name);
-        match request.send().await.map_err(|error| failure("rds", "DeleteDBSubnetGroup", error)) {
-            Err(error) if error.kind == Kind::NotFound => Ok(()),
-            other => other.map(drop),
-        }
-    })
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
-use crate::primitives::declaration::{Call, Function, Namespace, Options};
+use crate::primitives::declaration::{Function, Options};
+use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
 use crate::progress::{Line, Verb};
 

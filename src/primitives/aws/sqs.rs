@@ -11,7 +11,8 @@ use super::sns::{self, Topic};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
-use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional};
+use crate::primitives::declaration::{Function, Holds, Options, optional};
+use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
 use crate::progress::Verb;
 

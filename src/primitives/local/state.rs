@@ -6,7 +6,8 @@ use rhai::{Dynamic, Map};
 
 use crate::error::Error;
 use crate::host::Host;
-use crate::primitives::declaration::{Call, Function, Namespace};
+use crate::primitives::declaration::Function;
+use crate::primitives::namespace::{Call, Namespace};
 use crate::secret::Secret;
 
 const SET: Function = Function {

@@ -3,22 +3,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
-    Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
-    InstanceStateName, InstanceType, ResourceType, VolumeType,
-};
+use aws_sdk_ec2::types::{Instance as Description, InstanceStateName, InstanceType};
 use base64::Engine as _;
 
 use super::key_pair::KeyPair;
-use super::security_group::SecurityGroup;
+use super::launch::launch;
 use super::service::Service;
-use super::{filter, name_tag, of_name, of_stack, tag_specification};
+use super::{filter, name_tag, of_name, of_stack};
 use crate::clients::aws::failure;
 use crate::clients::http;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
-use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional};
+use crate::primitives::declaration::{Function, Holds, Options, optional};
+use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::Owned;
 use crate::progress::{Line, Verb};
 
@@ -239,99 +236,6 @@ fn start(call: &Call, name: &str, id: &str) -> Result<(), Error> {
     call.change(change, |_| async {
         let request = call.aws()?.ec2.start_instances().instance_ids(id);
         request.send().await.map(drop).map_err(|error| failure("ec2", "StartInstances", error))
-    })
-}
-
-fn launch(call: &Call, name: &str, options: &Options, service: Option<&Service>) -> Result<String, Error> {
-    let instance_type = options.string("instance_type").unwrap_or_else(|| "t3.micro".to_owned());
-    let image = image(call, options.string("image").as_deref().unwrap_or("al2023"))?;
-    let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
-    let root_device = image.root_device_name().unwrap_or("/dev/xvda");
-    let in_image =
-        image.block_device_mappings().iter().find(|mapping| mapping.device_name() == Some(root_device));
-    let volume = EbsBlockDevice::builder()
-        .volume_type(VolumeType::Gp3)
-        // Not left to the service: emulators want it said.
-        .set_volume_size(in_image.and_then(|mapping| mapping.ebs()).and_then(|volume| volume.volume_size()))
-        .encrypted(true)
-        .delete_on_termination(true)
-        .build();
-    let root = BlockDeviceMapping::builder().device_name(root_device).ebs(volume).build();
-    let metadata = InstanceMetadataOptionsRequest::builder()
-        .http_tokens(HttpTokensState::Required)
-        .http_endpoint(InstanceMetadataEndpointState::Enabled)
-        // A container's packet crosses one hop more than the instance's own.
-        .http_put_response_hop_limit(if service.is_some() { 2 } else { 1 })
-        .build();
-    let mut request = call
-        .aws()?
-        .ec2
-        .run_instances()
-        .min_count(1)
-        .max_count(1)
-        .image_id(image.image_id().unwrap_or_default())
-        .instance_type(InstanceType::from(instance_type.as_str()))
-        .set_security_group_ids(
-            Some(groups.iter().map(|group| group.id.clone()).collect())
-                .filter(|ids: &Vec<_>| !ids.is_empty()),
-        )
-        .block_device_mappings(root)
-        .metadata_options(metadata);
-    for kind in [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface] {
-        request = request.tag_specifications(tag_specification(call, kind, name)?);
-    }
-    if let Some(key) = options.get("key_pair").and_then(|key| key.clone().try_cast::<KeyPair>()) {
-        request = request.key_name(key.full_name);
-    }
-    if let Some(profile) = options.string("instance_profile") {
-        request =
-            request.iam_instance_profile(IamInstanceProfileSpecification::builder().name(profile).build());
-    }
-    if let Some(service) = service {
-        let user_data = service.user_data(&call.aws()?.region)?;
-        request = request.user_data(base64::engine::general_purpose::STANDARD.encode(user_data));
-    }
-    let change = Change {
-        verb: Verb::Create,
-        service: "ec2",
-        operation: "RunInstances",
-        name,
-        detail: &instance_type,
-    };
-    let launched = call.change(change, |token| {
-        let request = request.clone().client_token(token);
-        async { request.send().await.map_err(|error| failure("ec2", "RunInstances", error)) }
-    })?;
-    let id = launched.instances().first().and_then(Description::instance_id);
-    id.map(str::to_owned).ok_or_else(|| Error::internal("EC2 launched an instance and gave no id"))
-}
-
-/// Looks a machine image up: `al2023` through the public SSM parameter, an id as it is.
-fn image(call: &Call, image: &str) -> Result<Image, Error> {
-    let id = match image {
-        "al2023" => {
-            let path = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
-            let answer = call.block(async {
-                let request = call.aws()?.ssm.get_parameter().name(path);
-                request.send().await.map_err(|error| failure("ssm", "GetParameter", error))
-            })?;
-            answer.parameter().and_then(|parameter| parameter.value()).unwrap_or_default().to_owned()
-        }
-        id if id.starts_with("ami-") => id.to_owned(),
-        other => {
-            return Err(Error::invalid(format!("`{other}` is no machine image"))
-                .key("image")
-                .help("give an id such as `ami-0123456789abcdef0`, or `al2023`"));
-        }
-    };
-    let answer = call.block(async {
-        let request = call.aws()?.ec2.describe_images().image_ids(&id);
-        request.send().await.map_err(|error| failure("ec2", "DescribeImages", error))
-    })?;
-    let region = &call.aws()?.region;
-    answer.images.unwrap_or_default().pop().ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("there is no machine image {id} in {region}"))
-            .of("ec2", "DescribeImages")
     })
 }
 

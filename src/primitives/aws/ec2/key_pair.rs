@@ -15,7 +15,8 @@ use super::{of_name, of_stack, tag_specification};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, private_folder};
-use crate::primitives::declaration::{Call, Function, Namespace, Options};
+use crate::primitives::declaration::{Function, Options};
+use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
 use crate::progress::{Line, Verb};
 

@@ -2,6 +2,7 @@
 
 pub mod instance;
 pub mod key_pair;
+pub mod launch;
 pub mod network;
 pub mod security_group;
 pub mod service;
@@ -15,7 +16,7 @@ pub use security_group::{Rule, SecurityGroup, names as security_group_names};
 
 use crate::error::Error;
 use crate::host::{Host, NAME_TAG, STACK_TAG};
-use crate::primitives::declaration::Namespace;
+use crate::primitives::namespace::Namespace;
 use crate::primitives::owned::Owned;
 
 pub fn namespace(host: &Arc<Host>) -> Namespace {

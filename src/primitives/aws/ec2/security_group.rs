@@ -12,7 +12,8 @@ use super::{filter, name_tag, network, of_name, of_stack, tag_specification};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
-use crate::primitives::declaration::{Call, Function, Holds, Namespace, Options, optional};
+use crate::primitives::declaration::{Function, Holds, Options, optional};
+use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
 use crate::progress::Verb;
 

@@ -1,0 +1,108 @@
+//! Who agrees to what: a change to `--yes` or an answer, a deletion to a list that was shown, what is protected only to the stack's name.
+
+use std::io::Write;
+use std::sync::atomic::Ordering;
+
+use super::Host;
+use crate::error::Error;
+use crate::progress::Line;
+
+/// What whoever typed the command has agreed to.
+#[derive(Debug, Clone, Default)]
+pub struct Consent {
+    /// `--yes`: changes, and deletions of what is not protected.
+    pub yes: bool,
+    /// `--delete-protected STACK`
+    pub delete_protected: Option<String>,
+    /// `--destroy-data STACK`: protected things go without a final snapshot.
+    pub destroy_data: Option<String>,
+}
+
+impl Host {
+    /// Asks once whether the stack may be changed.
+    pub(super) fn agree(&self) -> Result<(), Error> {
+        if self.consent.yes || self.agreed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let stack = self.stack()?;
+        if !self.progress.interactive() {
+            return Err(Error::refused(format!("`{stack}` is not changed without consent"))
+                .help("nobody can be asked here: add `--yes` to agree to the changes"));
+        }
+        self.progress.line(Line::Info, &format!("About to change the stack `{stack}` ({}).", self.place()));
+        if ask("Go on? [y/N] ")?.eq_ignore_ascii_case("y") {
+            self.agreed.store(true, Ordering::SeqCst);
+            return Ok(());
+        }
+        Err(Error::refused("not agreed to: nothing was changed"))
+    }
+
+    /// Whether `doomed` may be deleted; `protected` are those among them that `--yes` does not cover.
+    ///
+    /// `to_keep` is what may be added to the command to keep the protected ones.
+    pub fn agree_to_delete(
+        &self,
+        doomed: &[String],
+        protected: &[String],
+        to_keep: &str,
+    ) -> Result<(), Error> {
+        let stack = self.stack()?;
+        self.progress
+            .line(Line::Info, &format!("To be deleted from the stack `{stack}` ({}):", self.place()));
+        for thing in doomed {
+            let mark = if protected.contains(thing) { "   (protected)" } else { "" };
+            self.progress.line(Line::Info, &format!("  - {thing}{mark}"));
+        }
+        for (flag, given) in [
+            ("--delete-protected", &self.consent.delete_protected),
+            ("--destroy-data", &self.consent.destroy_data),
+        ] {
+            if let Some(given) = given
+                && given != stack
+            {
+                return Err(Error::refused(format!("`{flag} {given}` does not name this stack, `{stack}`")));
+            }
+        }
+        let covered = protected.is_empty() || self.consent.delete_protected.is_some();
+        if !self.progress.interactive() {
+            return if !covered {
+                let mut refused =
+                    Error::refused(format!("{} is protected: nothing was deleted", protected.join(", ")));
+                if !to_keep.is_empty() {
+                    refused = refused.help(format!("add `{to_keep}` to keep it and its data"));
+                }
+                Err(refused.help(format!(
+                    "or add `--delete-protected {stack}` to delete it as well; a final snapshot stays"
+                )))
+            } else if !self.consent.yes {
+                Err(Error::refused("nothing was deleted: nobody can be asked here")
+                    .help("add `--yes` to agree to this list"))
+            } else {
+                Ok(())
+            };
+        }
+        if !covered {
+            if ask("Type the stack's name to delete what is protected as well: ")? != stack {
+                return Err(Error::refused("not agreed to: nothing was deleted"));
+            }
+        } else if !self.consent.yes && !ask("Delete all this? [y/N] ")?.eq_ignore_ascii_case("y") {
+            return Err(Error::refused("not agreed to: nothing was deleted"));
+        }
+        self.agreed.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether protected things go without a final snapshot.
+    pub fn destroys_data(&self) -> bool {
+        self.consent.destroy_data.is_some()
+    }
+}
+
+fn ask(question: &str) -> Result<String, Error> {
+    let failed = |source| Error::io("ask on the terminal", &source);
+    let mut stderr = std::io::stderr();
+    stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).map_err(failed)?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(failed)?;
+    Ok(answer.trim().to_owned())
+}

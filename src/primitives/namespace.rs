@@ -1,0 +1,444 @@
+//! How declared functions reach the engine: registered with the host, their options checked, their errors given a place.
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, EvalAltResult, FnNamespace, FuncRegistration, Map, Module, NativeCallContext, Position};
+
+use super::declaration::{Function, Options, describe};
+use crate::error::{Error, Kind};
+use crate::host::Host;
+
+/// One call of a host function: the host, and where in which file the call stands.
+pub struct Call<'a> {
+    pub host: &'a Arc<Host>,
+    pub context: &'a NativeCallContext<'a>,
+}
+
+impl Call<'_> {
+    /// `deploy.rhai:30`, for progress lines.
+    pub fn place(&self) -> String {
+        let file = self.context.call_source().unwrap_or_default();
+        let file = file.rsplit('/').next().unwrap_or(file);
+        match self.context.call_position().line() {
+            Some(line) => format!("{file}:{line}"),
+            None => file.to_owned(),
+        }
+    }
+}
+
+impl std::ops::Deref for Call<'_> {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        self.host
+    }
+}
+
+/// An error as a script meets it. An interruption cannot be caught.
+pub fn thrown(error: Error, position: Position) -> Box<EvalAltResult> {
+    Box::new(match error.kind {
+        Kind::Interrupted => EvalAltResult::ErrorTerminated(Dynamic::from(error), position),
+        _ => EvalAltResult::ErrorRuntime(Dynamic::from(error), position),
+    })
+}
+
+/// What a native function gives to the engine.
+pub type Thrown<T> = Result<T, Box<EvalAltResult>>;
+
+/// A value that can pass between a script and the host.
+pub trait Value: rhai::Variant + Clone {}
+impl<T: rhai::Variant + Clone> Value for T {}
+
+/// The functions of one namespace, or the global words, while they are being registered.
+pub struct Namespace {
+    name: &'static str,
+    module: Module,
+    host: Arc<Host>,
+    functions: Vec<&'static Function>,
+    types: Vec<(String, String)>,
+}
+
+impl Namespace {
+    pub fn new(name: &'static str, host: &Arc<Host>) -> Self {
+        Namespace {
+            name,
+            module: Module::new(),
+            host: host.clone(),
+            functions: Vec::new(),
+            types: Vec::new(),
+        }
+    }
+
+    /// The namespace's name, empty for the global words, and its module.
+    pub fn into_module(self) -> (&'static str, Module) {
+        (self.name, self.module)
+    }
+
+    /// Rust's name and the author's word of each type of handle.
+    pub fn types(&self) -> Vec<(String, String)> {
+        self.types.clone()
+    }
+
+    /// Name and signature of each function.
+    pub fn signatures(&self) -> Vec<(String, String)> {
+        let signature = |function: &&'static Function| {
+            let name = self.full_name(function);
+            let mut parameters = function.parameters.join(", ");
+            if !function.keys.is_empty() {
+                parameters += if parameters.is_empty() { "options: map" } else { ", options: map" };
+            }
+            (name.clone(), format!("{name}({parameters}) -> {}", function.returns))
+        };
+        self.functions.iter().map(signature).collect()
+    }
+
+    fn full_name(&self, function: &Function) -> String {
+        if self.name.is_empty() {
+            function.name.to_owned()
+        } else {
+            format!("{}::{}", self.name, function.name)
+        }
+    }
+
+    /// Names a type of handle.
+    pub fn handle<T: Value>(&mut self, name: &'static str) -> &mut Self {
+        self.module.set_custom_type::<T>(name);
+        self.types.push((std::any::type_name::<T>().to_owned(), name.to_owned()));
+        self
+    }
+
+    fn registration(&mut self, function: &'static Function, method: bool) -> FuncRegistration {
+        if !self.functions.iter().any(|known| std::ptr::eq(*known, function)) {
+            self.functions.push(function);
+        }
+        let namespace = if method { FnNamespace::Global } else { FnNamespace::Internal };
+        FuncRegistration::new(function.name).with_namespace(namespace)
+    }
+
+    fn documented(
+        &self,
+        registration: FuncRegistration,
+        function: &'static Function,
+        options: bool,
+    ) -> FuncRegistration {
+        let mut parameters: Vec<&str> = function.parameters.to_vec();
+        if options {
+            parameters.push("options: map");
+        }
+        parameters.push(function.returns);
+        let comments: Vec<String> = function.doc.lines().map(|line| format!("/// {}", line.trim())).collect();
+        registration.with_params_info(parameters).with_comments(comments)
+    }
+
+    /// A function of no arguments.
+    pub fn function0<T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext| -> Thrown<T> {
+                run(&Call { host: &host, context: &context })
+                    .map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// A function of one argument.
+    pub fn function1<A: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, A) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, a: A| -> Thrown<T> {
+                run(&Call { host: &host, context: &context }, a)
+                    .map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// A function of two arguments.
+    pub fn function2<A: Value, B: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, A, B) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, a: A, b: B| -> Thrown<T> {
+                run(&Call { host: &host, context: &context }, a, b)
+                    .map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// A function of one argument and a map of options, which may be left out unless a key is required.
+    pub fn with_options<A: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, A, &Options) -> Result<T, Error>,
+    ) -> &mut Self {
+        let full_name = self.full_name(function);
+        let checked = {
+            let host = self.host.clone();
+            move |context: &NativeCallContext, a: A, map: Map| -> Thrown<T> {
+                Options::check(&full_name, function.keys, map)
+                    .and_then(|options| run(&Call { host: &host, context }, a, &options))
+                    .map_err(|error| thrown(error, context.call_position()))
+            }
+        };
+        let bare = checked.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, true).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, a: A, map: Map| -> Thrown<T> { checked(&context, a, map) },
+        );
+        // Registered even where a key is required: its error names the key, where "function not found" would not.
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false)
+            .set_into_module(&mut self.module, move |context: NativeCallContext, a: A| -> Thrown<T> {
+                bare(&context, a, Map::new())
+            });
+        self
+    }
+
+    /// A word that declares a parameter: its name, then what describes it.
+    pub fn parameter2<A: Value>(
+        &mut self,
+        function: &'static Function,
+        read: impl Fn(String, A) -> Result<Dynamic, Error> + Send + Sync + 'static,
+    ) -> &mut Self {
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, name: String, a: A| -> Thrown<Dynamic> {
+                read(name, a).map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// A word that declares a parameter with a default or a list of values.
+    pub fn parameter3<A: Value, B: Value>(
+        &mut self,
+        function: &'static Function,
+        read: impl Fn(String, A, B) -> Result<Dynamic, Error> + Send + Sync + 'static,
+    ) -> &mut Self {
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, name: String, a: A, b: B| -> Thrown<Dynamic> {
+                read(name, a, b).map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// A function that gives its own errors to the engine as they are.
+    pub fn callback0<T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call) -> Thrown<T>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false)
+            .set_into_module(&mut self.module, move |context: NativeCallContext| {
+                run(&Call { host: &host, context: &context })
+            });
+        self
+    }
+
+    /// A function that calls back into the script, whose errors it passes on as they are.
+    pub fn callback1<A: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, A) -> Thrown<T>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false)
+            .set_into_module(&mut self.module, move |context: NativeCallContext, a: A| {
+                run(&Call { host: &host, context: &context }, a)
+            });
+        self
+    }
+
+    /// The same, of two arguments.
+    pub fn callback2<A: Value, B: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, A, B) -> Thrown<T>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false)
+            .set_into_module(&mut self.module, move |context: NativeCallContext, a: A, b: B| {
+                run(&Call { host: &host, context: &context }, a, b)
+            });
+        self
+    }
+
+    /// A property of a handle.
+    pub fn property<H: Value, T: Value>(
+        &mut self,
+        name: &'static str,
+        doc: &'static str,
+        read: fn(&Call, &H) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        FuncRegistration::new_getter(name)
+            .with_namespace(FnNamespace::Global)
+            .with_comments([format!("/// {doc}")])
+            .set_into_module(
+                &mut self.module,
+                move |context: NativeCallContext, handle: &mut H| -> Thrown<T> {
+                    read(&Call { host: &host, context: &context }, handle)
+                        .map_err(|error| thrown(error, context.call_position()))
+                },
+            );
+        self
+    }
+
+    /// A method without arguments.
+    pub fn method0<H: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, &H) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, true);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, handle: &mut H| -> Thrown<T> {
+                run(&Call { host: &host, context: &context }, handle)
+                    .map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// A method of one argument.
+    pub fn method1<H: Value, A: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, &H, A) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, true);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, handle: &mut H, a: A| -> Thrown<T> {
+                run(&Call { host: &host, context: &context }, handle, a)
+                    .map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// A method of two arguments.
+    pub fn method2<H: Value, A: Value, B: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, &H, A, B) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, true);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, handle: &mut H, a: A, b: B| -> Thrown<T> {
+                run(&Call { host: &host, context: &context }, handle, a, b)
+                    .map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// A method of a map of options.
+    pub fn method_options<H: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, &H, &Options) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, true);
+        self.documented(registration, function, true).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, handle: &mut H, map: Map| -> Thrown<T> {
+                Options::check(function.name, function.keys, map)
+                    .and_then(|options| run(&Call { host: &host, context: &context }, handle, &options))
+                    .map_err(|error| thrown(error, context.call_position()))
+            },
+        );
+        self
+    }
+
+    /// How a handle prints and what it equals: by its name, never by asking a service, and never by waiting.
+    ///
+    /// To compare it with anything else than another of its type or `()` is an error: the engine by itself would say `false`.
+    pub fn identified<H: Value>(&mut self, name: fn(&H) -> String) -> &mut Self {
+        self.compared::<H>(move |one, other| Ok(name(one) == name(other))).prints(name)
+    }
+
+    /// A value that must not be compared, such as a secret.
+    pub fn incomparable<H: Value>(&mut self, text: fn(&H) -> String) -> &mut Self {
+        let refused = |_: &H, _: &H| Err(Error::invalid("secrets cannot be compared"));
+        self.compared::<H>(refused).prints(text)
+    }
+
+    fn compared<H: Value>(
+        &mut self,
+        equal: impl Fn(&H, &H) -> Result<bool, Error> + Send + Sync + Clone + 'static,
+    ) -> &mut Self {
+        for (operator, wanted) in [("==", true), ("!=", false)] {
+            let equal = equal.clone();
+            FuncRegistration::new(operator).with_namespace(FnNamespace::Global).set_into_module(
+                &mut self.module,
+                move |context: NativeCallContext, one: H, other: H| -> Thrown<bool> {
+                    let equal =
+                        equal(&one, &other).map_err(|error| thrown(error, context.call_position()))?;
+                    Ok(equal == wanted)
+                },
+            );
+            let with = move |context: &NativeCallContext, other: &Dynamic| -> Thrown<bool> {
+                if other.is_unit() {
+                    return Ok(!wanted);
+                }
+                let other = describe(other);
+                let error = Error::invalid(format!("a handle cannot be compared with {other}"))
+                    .help("compare a property of it, such as its `name`");
+                Err(thrown(error, context.call_position()))
+            };
+            FuncRegistration::new(operator).with_namespace(FnNamespace::Global).set_into_module(
+                &mut self.module,
+                move |context: NativeCallContext, _: H, other: Dynamic| with(&context, &other),
+            );
+            FuncRegistration::new(operator).with_namespace(FnNamespace::Global).set_into_module(
+                &mut self.module,
+                move |context: NativeCallContext, other: Dynamic, _: H| with(&context, &other),
+            );
+        }
+        self
+    }
+
+    fn prints<H: Value>(&mut self, text: fn(&H) -> String) -> &mut Self {
+        for name in ["to_string", "to_debug"] {
+            FuncRegistration::new(name)
+                .with_namespace(FnNamespace::Global)
+                .set_into_module(&mut self.module, move |handle: &mut H| text(handle));
+        }
+        self
+    }
+}
