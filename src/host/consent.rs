@@ -2,6 +2,8 @@
 
 use std::io::Write;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::Host;
 use crate::error::Error;
@@ -30,7 +32,7 @@ impl Host {
                 .help("nobody can be asked here: add `--yes` to agree to the changes"));
         }
         self.progress.line(Line::Info, &format!("About to change the stack `{stack}` ({}).", self.place()));
-        if ask("Go on? [y/N] ")?.eq_ignore_ascii_case("y") {
+        if ask(self, "Go on? [y/N] ")?.eq_ignore_ascii_case("y") {
             self.agreed.store(true, Ordering::SeqCst);
             return Ok(());
         }
@@ -82,10 +84,10 @@ impl Host {
             };
         }
         if !covered {
-            if ask("Type the stack's name to delete what is protected as well: ")? != stack {
+            if ask(self, "Type the stack's name to delete what is protected as well: ")? != stack {
                 return Err(Error::refused("not agreed to: nothing was deleted"));
             }
-        } else if !self.consent.yes && !ask("Delete all this? [y/N] ")?.eq_ignore_ascii_case("y") {
+        } else if !self.consent.yes && !ask(self, "Delete all this? [y/N] ")?.eq_ignore_ascii_case("y") {
             return Err(Error::refused("not agreed to: nothing was deleted"));
         }
         self.agreed.store(true, Ordering::SeqCst);
@@ -98,11 +100,27 @@ impl Host {
     }
 }
 
-fn ask(question: &str) -> Result<String, Error> {
+/// Asks at the terminal. Ctrl-C is an answer too: kind `interrupted`.
+fn ask(host: &Host, question: &str) -> Result<String, Error> {
     let failed = |source| Error::io("ask on the terminal", &source);
     let mut stderr = std::io::stderr();
     stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).map_err(failed)?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(failed)?;
-    Ok(answer.trim().to_owned())
+    // A read of the terminal cannot be called off: it is left behind on a thread of its own.
+    let (sender, answer) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        // Nobody waits for it any more after an interruption.
+        _ = sender.send(read.map(|_| line));
+    });
+    loop {
+        match answer.recv_timeout(Duration::from_millis(50)) {
+            Ok(line) => return Ok(line.map_err(failed)?.trim().to_owned()),
+            Err(mpsc::RecvTimeoutError::Timeout) if host.cancelled() => return Err(Error::interrupted()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(Error::internal("the terminal's reader ended"));
+            }
+        }
+    }
 }
