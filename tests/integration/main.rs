@@ -5,6 +5,7 @@ mod bad_input;
 mod deploy;
 mod documentation;
 mod harness;
+mod interop;
 mod interruption;
 mod playbook;
 mod tree;

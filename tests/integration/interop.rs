@@ -1,0 +1,89 @@
+//! The shipped playbooks against moto, an AWS emulator that nobody here wrote: what ours lets pass by mistake, it may not.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{Project, Ran, finish, until};
+
+/// The emulator, until the test ends.
+struct Moto {
+    server: Child,
+    port: u16,
+}
+
+impl Moto {
+    fn start() -> Self {
+        // Free a moment ago; nobody else on this machine is likely to take just this one.
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|socket| socket.local_addr())
+            .expect("a free port")
+            .port();
+        let server = Command::new(moto().join("bin/moto_server"))
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("moto starts");
+        let moto = Self { server, port };
+        until("moto answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        moto
+    }
+
+    /// Runs `ops` with the emulator for an account.
+    fn ops(&self, project: &Project, arguments: &[&str]) -> Ran {
+        let mut command = project.command(arguments);
+        command
+            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port))
+            .env("AWS_REGION", "us-east-1");
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        finish(command)
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        self.server.kill().and_then(|()| self.server.wait()).expect("moto can be stopped");
+    }
+}
+
+/// A virtual environment with moto, made once for a target folder.
+fn moto() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto-5.2.5");
+    if !folder.join("ready").exists() {
+        let run = |program: &Path, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).output();
+            assert!(
+                output.as_ref().is_ok_and(|output| output.status.success()),
+                "the test needs moto: install Python (`apt-get install -y python3-venv`) and allow access to PyPI; {output:?}"
+            );
+        };
+        run(Path::new("python3"), &["-m", "venv", &folder.to_string_lossy()]);
+        run(&folder.join("bin/python"), &["-m", "pip", "install", "--quiet", "moto[server]==5.2.5"]);
+        std::fs::write(folder.join("ready"), "").expect("the mark");
+    }
+    folder
+}
+
+#[test]
+fn deploy_and_cleanup_converge_on_an_emulator_of_others() {
+    let moto = Moto::start();
+    let project = Project::new();
+    let deploy = |expected: &str| {
+        let image = "registry.example.com/app-server@sha256:0000000000000000000000000000000000000000000000000000000000000000";
+        let arguments =
+            ["run", "deploy", "--yes", "--skip-schema", "--client-cidr", "10.0.0.0/8", "--image", image];
+        moto.ops(&project, &arguments).ended_with(0).says(expected)
+    };
+    deploy("account 123456789012 · us-east-1");
+    deploy("==> 0 changes");
+    moto.ops(&project, &["run", "cleanup", "--yes"]).ended_with(4).says("--delete-protected music-app");
+    moto.ops(&project, &["run", "cleanup", "--yes", "--keep-db"]).ended_with(0);
+    deploy("ec2 server");
+    deploy("==> 0 changes");
+    let arguments = ["run", "cleanup", "--yes", "--delete-protected", "music-app"];
+    moto.ops(&project, &arguments).ended_with(0).says("final-");
+    project.write("left.rhai", "stack(\"music-app\");\nprint(owned().keys);\n");
+    assert_eq!(moto.ops(&project, &["run", "left.rhai"]).ended_with(0).stdout, "[]\n");
+    assert!(!project.path("deploy_config.json").exists());
+}
