@@ -7,4 +7,5 @@ mod documentation;
 mod harness;
 mod interruption;
 mod playbook;
+mod rust_sdk;
 mod tree;
