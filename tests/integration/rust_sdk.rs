@@ -1,11 +1,15 @@
 //! The local cloud as the Rust SDK sees it, through the clients that the host makes: one named test for each behaviour of a service.
 //! An error is looked at as the host sees it, too: the code that the SDK parsed, its kind, a request id.
 
+mod database;
 mod instance;
 mod key_pair;
 mod parameter;
 mod protocol;
+mod queue;
+mod second_client;
 mod security_group;
+mod topic;
 
 use std::time::{Duration, Instant};
 
