@@ -186,16 +186,20 @@ fn kind(code: &str, status: u16) -> Kind {
         | "ParameterNotFound"
         | "NotFound"
         | "NotFoundException"
+        | "ResourceNotFound"
         | "AWS.SimpleQueueService.NonExistentQueue"
         | "QueueDoesNotExist"
         | "DBSnapshotNotFound" => Kind::NotFound,
         "DependencyViolation"
         | "InvalidDBInstanceState"
+        | "InvalidDBSnapshotState"
+        | "InvalidDBSubnetGroupStateFault"
         | "IncorrectInstanceState"
         | "IdempotentParameterMismatch"
         | "IdempotentInstanceTerminated"
         | "AWS.SimpleQueueService.QueueDeletedRecently"
-        | "QueueDeletedRecently" => Kind::Conflict,
+        | "QueueDeletedRecently"
+        | "AWS.SimpleQueueService.PurgeQueueInProgress" => Kind::Conflict,
         _ if code.ends_with(".NotFound") => Kind::NotFound,
         _ if code.ends_with(".Duplicate")
             || code.ends_with("AlreadyExists")

@@ -8,4 +8,5 @@ mod harness;
 mod interop;
 mod interruption;
 mod playbook;
+mod rust_sdk;
 mod tree;
