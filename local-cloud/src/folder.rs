@@ -55,6 +55,21 @@ fn answers(running: &Running) -> bool {
     })
 }
 
+/// Whether no supervisor holds this folder: one that was told to stop holds it until all that it ran has ended.
+pub fn is_free(folder: &Path) -> Result<bool, Error> {
+    let path = folder.join("lock");
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(source) => return Err(Error::File { action: "open", path, source }),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(source)) => Err(Error::File { action: "lock", path, source }),
+    }
+}
+
 /// Removes the local cloud of this folder, its databases included. Refuses while it runs.
 pub fn reset(folder: &Path) -> Result<(), Error> {
     // Root's databases lie elsewhere: they may be there even if somebody removed the folder by hand.

@@ -42,7 +42,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub use error::Error;
-pub use folder::{Running, reset, running};
+pub use folder::{Running, is_free, reset, running};
 pub use supervisor::serve;
 
 /// What a local cloud is made from.

@@ -100,6 +100,14 @@ fn failed(error: local_cloud::Error) -> Error {
 }
 
 fn install(command: &[String]) -> Result<(), Error> {
+    // A machine that was set up long ago, or is a container, does not know where the packages are.
+    if command[0] == "apt-get" {
+        run_installer(&["apt-get".to_owned(), "update".to_owned()])?;
+    }
+    run_installer(command)
+}
+
+fn run_installer(command: &[String]) -> Result<(), Error> {
     eprintln!("installing PostgreSQL: {}", command.join(" "));
     let status = Command::new(&command[0])
         .args(&command[1..])
@@ -112,8 +120,9 @@ fn install(command: &[String]) -> Result<(), Error> {
     if status.success() {
         return Ok(());
     }
-    Err(Error::new(Kind::Unavailable, format!("`{}` ended with {status}", command.join(" ")))
-        .help("install PostgreSQL yourself, then run the same command again"))
+    Err(Error::new(Kind::Unavailable, format!("`{}` ended with {status}", command.join(" "))).help(
+        "install PostgreSQL yourself, as an administrator of this machine, then run the same command again",
+    ))
 }
 
 /// Starts the supervisor as a process of its own, which outlives this one and its terminal's Ctrl-C.
@@ -174,7 +183,7 @@ fn down(folder: &Path) -> Result<(), Error> {
     };
     request(&cloud.endpoint, "POST", "/_local/shutdown")?;
     let started = Instant::now();
-    while running(folder)?.is_some() || Path::new(&format!("/proc/{}", cloud.pid)).exists() {
+    while running(folder)?.is_some() || !local_cloud::is_free(folder).map_err(failed)? {
         if started.elapsed() > STOP_LIMIT {
             return Err(Error::new(
                 Kind::Timeout,
