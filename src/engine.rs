@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::playbook::Playbook;
 use crate::primitives::{self, Exit, Parameters};
+use crate::progress;
 use crate::report::Problem;
 use crate::sources::{MAX_EXPRESSION_DEPTH, Sources};
 
@@ -34,7 +35,7 @@ pub fn prepare(host: &Arc<Host>, parameters: Parameters, playbook: &Playbook, so
     engine.set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH);
     engine.set_max_call_levels(MAX_CALL_LEVELS);
     engine.set_module_resolver(playbook.modules(sources));
-    engine.on_print(|text| println!("{}", crate::secret::mask(text)));
+    engine.on_print(progress::result);
     engine.on_debug(|text, source, position| {
         let source = source.unwrap_or_default();
         eprintln!("{source}:{position:?}: {}", crate::secret::mask(text));

@@ -80,6 +80,13 @@ struct Recap {
     steps: Vec<(String, Duration)>,
 }
 
+/// Writes a line of a result to stdout. `println!` would end the program with a panic where `| head` has read enough.
+pub fn result(line: &str) {
+    let line = format!("{}\n", secret::mask(line));
+    // Whoever closed stdout does not want the result.
+    _ = std::io::stdout().lock().write_all(line.as_bytes());
+}
+
 /// What a change does to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {

@@ -16,6 +16,7 @@ use clap::Subcommand;
 use crate::commands::project;
 use crate::error::{Error, Kind};
 use crate::host::private_folder;
+use crate::progress::result;
 
 /// What can be done with the local cloud.
 #[derive(Debug, Subcommand)]
@@ -62,7 +63,7 @@ pub fn local(command: LocalCommand) -> Result<(), Error> {
     match command {
         LocalCommand::Up { install_missing } => {
             let endpoint = ensure_up(&folder, install_missing)?;
-            println!("the local cloud is up at {endpoint}");
+            result(&format!("the local cloud is up at {endpoint}"));
             Ok(())
         }
         LocalCommand::Down => down(&folder),
@@ -178,7 +179,7 @@ fn supervise(folder: &Path) -> Result<(), Error> {
 
 fn down(folder: &Path) -> Result<(), Error> {
     let Some(cloud) = running(folder)? else {
-        println!("the local cloud does not run");
+        result("the local cloud does not run");
         return Ok(());
     };
     request(&cloud.endpoint, "POST", "/_local/shutdown")?;
@@ -192,26 +193,26 @@ fn down(folder: &Path) -> Result<(), Error> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    println!("the local cloud is down; what is in it stays");
+    result("the local cloud is down; what is in it stays");
     Ok(())
 }
 
 fn status(folder: &Path, json: bool) -> Result<(), Error> {
     let Some(cloud) = running(folder)? else {
-        println!(
+        result(&format!(
             "{}",
             if json { "null" } else { "the local cloud does not run; start it with `ops local up`" }
-        );
+        ));
         return Ok(());
     };
     let text = request(&cloud.endpoint, "GET", "/_local/status")?;
     if json {
-        println!("{text}");
+        result(&text);
         return Ok(());
     }
     let status: serde_json::Value = serde_json::from_str(&text)
         .map_err(|error| Error::internal(format!("the local cloud's status: {error}")))?;
-    println!("endpoint  {}  (process {})", cloud.endpoint, cloud.pid);
+    result(&format!("endpoint  {}  (process {})", cloud.endpoint, cloud.pid));
     for (kind, name) in [("databases", "database"), ("instances", "instance")] {
         for thing in status[kind].as_array().into_iter().flatten() {
             let field = |key: &str| match &thing[key] {
@@ -221,7 +222,7 @@ fn status(folder: &Path, json: bool) -> Result<(), Error> {
             };
             let state = if thing["state"].is_null() { field("status") } else { field("state") };
             let address = if thing["address"].is_null() { field("endpoint") } else { field("address") };
-            println!("{name}  {}  {state}  {address}  {}", field("id"), field("log"));
+            result(&format!("{name}  {}  {state}  {address}  {}", field("id"), field("log")));
         }
     }
     Ok(())
@@ -246,7 +247,7 @@ fn reset(folder: &Path, yes: bool) -> Result<(), Error> {
         down(folder)?;
     }
     local_cloud::reset(folder).map_err(failed)?;
-    println!("the local cloud is empty");
+    result("the local cloud is empty");
     Ok(())
 }
 
@@ -255,10 +256,10 @@ fn env(folder: &Path) -> Result<(), Error> {
         return Err(Error::new(Kind::Unavailable, "the local cloud does not run")
             .help("start it with `ops local up`"));
     };
-    println!("export AWS_ENDPOINT_URL={}", cloud.endpoint);
-    println!("export AWS_REGION={0}\nexport AWS_DEFAULT_REGION={0}", cloud.region);
-    println!("export AWS_ACCESS_KEY_ID=local\nexport AWS_SECRET_ACCESS_KEY=local");
-    println!("unset AWS_PROFILE AWS_SESSION_TOKEN");
+    result(&format!("export AWS_ENDPOINT_URL={}", cloud.endpoint));
+    result(&format!("export AWS_REGION={0}\nexport AWS_DEFAULT_REGION={0}", cloud.region));
+    result("export AWS_ACCESS_KEY_ID=local\nexport AWS_SECRET_ACCESS_KEY=local");
+    result("unset AWS_PROFILE AWS_SESSION_TOKEN");
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::host::{Connect, Consent, Host, Project, World, private_folder};
 use crate::parameters::{self, Declarations};
 use crate::playbook::Playbook;
 use crate::primitives::Parameters;
-use crate::progress::{Line, LogStyle, Progress};
+use crate::progress::{Line, LogStyle, Progress, result};
 use crate::report::Reporter;
 use crate::sources::Sources;
 
@@ -311,7 +311,5 @@ fn print_output(output: &serde_json::Value, as_json: bool) {
         }
         other => format!("{other}\n"),
     };
-    use std::io::Write;
-    // Whoever closed stdout does not want the result.
-    _ = std::io::stdout().write_all(crate::secret::mask(&text).as_bytes());
+    result(text.trim_end_matches('\n'));
 }

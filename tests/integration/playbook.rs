@@ -121,3 +121,22 @@ fn a_failure_inside_attempt_is_a_value_with_the_words_of_the_service() {
     let ran = project.ops(&["run", "try.rhai"]).ended_with(0);
     assert_eq!(ran.stdout, "false invalid: 99999 is no TCP port: they go from 1 to 65535\ninvalid\n");
 }
+
+#[test]
+fn a_reader_that_leaves_early_is_no_crash() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let project = Project::empty();
+    project.write("many.rhai", "for n in 0..100000 { print(n); }");
+    let mut command = project.command(&["run", "many.rhai"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("the first line");
+    let output = child.wait_with_output().expect("ops ends");
+    assert_eq!(
+        (line.as_str(), output.status.code()),
+        ("0\n", Some(0)),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
