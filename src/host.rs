@@ -343,9 +343,7 @@ impl Host {
                     return Ok(value);
                 }
                 // The token was spent on a thing that is gone or was other: this is a new thing.
-                Err(error)
-                    if error.code == "IdempotentInstanceTerminated"
-                        || error.code == "IdempotentParameterMismatch" =>
+                Err(error) if error.code == "IdempotentInstanceTerminated" =>
                 {
                     self.with_journal(|journal| {
                         journal.next_generation(change.name);

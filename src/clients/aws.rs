@@ -67,6 +67,10 @@ impl Clients {
             Target::Account { profile: None } => {}
             Target::Local { endpoint } => {
                 loader = loader
+                    // Without a proxy, whatever the environment says: nothing leaves this machine.
+                    .http_client(aws_smithy_http_client::Builder::new().build_http())
+                    .use_fips(false)
+                    .use_dual_stack(false)
                     .endpoint_url(endpoint)
                     .region(Region::new(region.unwrap_or("us-east-1").to_owned()))
                     .credentials_provider(Credentials::new("local", "local", None, None, "local cloud"));

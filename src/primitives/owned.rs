@@ -78,7 +78,8 @@ impl Inventory {
         }
     }
 
-    /// Deletes everything in it, after consent. Goes on past a failure, and fails at the end with all of them.
+    /// Deletes everything in it, after consent. A failure ends it with the things that go side by side: what comes later may be
+    /// what the thing that stayed needs, such as a database its secrets.
     pub fn delete(&self, host: &Host, to_keep: &str) -> Result<(), Error> {
         if self.things.is_empty() {
             return Ok(());
@@ -101,6 +102,9 @@ impl Inventory {
                 if let Err(error) = (thing.wait)(host) {
                     failures.push(stop_if_interrupted(error)?);
                 }
+            }
+            if !failures.is_empty() {
+                break;
             }
         }
         match failures.len() {

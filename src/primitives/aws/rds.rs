@@ -130,6 +130,12 @@ impl Instance {
             };
             let status = found.db_instance_status().unwrap_or("unknown").to_owned();
             match (status.as_str(), found.endpoint()) {
+                ("stopped" | "stopping", _) => Err(Error::new(
+                    Kind::Unavailable,
+                    format!("the database {identifier} is {status}"),
+                )
+                .of("rds", "DescribeDBInstances")
+                .help(format!("start it with `aws rds start-db-instance --db-instance-identifier {identifier}`, then run this again"))),
                 // `failed`, `storage-full`, `incompatible-parameters` ..: it will not come up by waiting.
                 ("failed" | "storage-full" | "restore-error", _) => {
                     Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
@@ -236,6 +242,22 @@ fn compare(identifier: &str, found: &DbInstance, options: &Options) -> Result<()
     {
         return differs("engine_version", is.to_owned(), asked);
     }
+    if options.get("security_groups").is_some() {
+        let asked = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+        let mut asked: Vec<&str> = asked.iter().map(|group| group.id.as_str()).collect();
+        let mut is: Vec<&str> =
+            found.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id()).collect();
+        asked.sort_unstable();
+        is.sort_unstable();
+        if asked != is {
+            return differs("security_groups", is.join(", "), asked.join(", "));
+        }
+    }
+    if let (Some(asked), Some(is)) = (options.int("backup_retention_days"), found.backup_retention_period())
+        && asked != i64::from(is)
+    {
+        return differs("backup_retention_days", is.to_string(), asked.to_string());
+    }
     if let (Some(asked), Some(is)) = (options.int("allocated_storage_gib"), found.allocated_storage())
         && asked != i64::from(is)
     {
@@ -271,7 +293,9 @@ fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error>
         .master_username(&instance.master_username)
         .master_user_password(instance.master_password.expose())
         .set_db_subnet_group_name(subnet_group)
-        .set_vpc_security_group_ids(Some(groups.into_iter().map(|group| group.id).collect()))
+        .set_vpc_security_group_ids(
+            Some(groups.into_iter().map(|group| group.id).collect()).filter(|ids: &Vec<_>| !ids.is_empty()),
+        )
         .set_tags(Some(tags(call, &instance.name)?));
     let change = Change {
         verb: Verb::Create,
@@ -325,12 +349,11 @@ fn ensure_subnet_group(call: &Call, instance: &Inner, vpc: &str) -> Result<Strin
             detail: "subnet group",
         };
         call.change(change, |_| async {
-            request
-                .clone()
-                .send()
-                .await
-                .map(drop)
-                .map_err(|error| failure("rds", "CreateDBSubnetGroup", error))
+            match request.clone().send().await.map_err(|error| failure("rds", "CreateDBSubnetGroup", error)) {
+                // The answer to a first attempt was lost: the group is there.
+                Err(error) if error.code == "DBSubnetGroupAlreadyExists" => Ok(()),
+                other => other.map(drop),
+            }
         })?;
     }
     Ok(instance.identifier.clone())

@@ -8,6 +8,7 @@ use base64::Engine as _;
 
 use super::key_pair::KeyPair;
 use super::launch::launch;
+use super::security_group::SecurityGroup;
 use super::service::Service;
 use super::{filter, name_tag, of_name, of_stack};
 use crate::clients::aws::failure;
@@ -187,11 +188,30 @@ fn compare(full_name: &str, found: &Description, options: &Options) -> Result<()
     let differs = |key: &str, is: &str, asked: &str| {
         Err(Error::new(Kind::Conflict, format!("the instance {full_name} has {key} `{is}`, and `{asked}` is asked for"))
             .key(key)
-            .help("EC2 cannot change it while the instance lives: ask for what it has, or terminate it and run this again"))
+            .help("ops does not change it while the instance lives: ask for what it has, or terminate it and run this again"))
     };
     let instance_type = found.instance_type().map_or("", InstanceType::as_str);
     if let Some(asked) = options.string("instance_type").filter(|asked| asked != instance_type) {
         return differs("instance_type", instance_type, &asked);
+    }
+    let profile = found.iam_instance_profile().and_then(|profile| profile.arn()).unwrap_or_default();
+    let profile = profile.rsplit('/').next().unwrap_or_default();
+    if let Some(asked) = options.string("instance_profile").filter(|asked| asked != profile) {
+        return differs("instance_profile", profile, &asked);
+    }
+    let image = found.image_id().unwrap_or_default();
+    if let Some(asked) = options.string("image").filter(|asked| asked.starts_with("ami-") && asked != image) {
+        return differs("image", image, &asked);
+    }
+    if options.get("security_groups").is_some() {
+        let asked = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+        let mut asked: Vec<&str> = asked.iter().map(|group| group.id.as_str()).collect();
+        let mut is: Vec<&str> = found.security_groups().iter().filter_map(|group| group.group_id()).collect();
+        asked.sort_unstable();
+        is.sort_unstable();
+        if asked != is {
+            return differs("security_groups", &is.join(", "), &asked.join(", "));
+        }
     }
     if let Some(asked) = options.get("key_pair").and_then(|key| key.clone().try_cast::<KeyPair>())
         && found.key_name() != Some(&asked.full_name)
@@ -312,7 +332,7 @@ fn wait_ready(call: &Call, it: &Instance, minutes: i64) -> Result<(), Error> {
         u64::try_from(minutes).map_err(|_| Error::invalid("wait_ready takes a number of minutes"))?;
     let addresses = it.addresses(call, "wait")?;
     let url = format!("http://{}{path}", addresses.address);
-    call.wait(&url, Duration::from_secs(minutes * 60), || async {
+    call.wait(&url, Duration::from_secs(minutes.saturating_mul(60)), || async {
         Ok(match http::get(&url).await {
             Ok(answer) if answer.status == 200 => Ok(()),
             Ok(answer) => {

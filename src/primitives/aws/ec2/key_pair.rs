@@ -1,10 +1,7 @@
 //! Key pairs: made on this machine and imported, so that the private half never crosses the network and no
 //! kill between answer and file can lose it.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_sdk_ec2::primitives::Blob;
@@ -13,12 +10,13 @@ use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::{of_name, of_stack, tag_specification};
 use crate::clients::aws::failure;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::host::{Change, Host, private_folder};
 use crate::primitives::declaration::{Function, Options};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
-use crate::progress::{Line, Verb};
+use crate::progress::Verb;
+use crate::state::write_atomically;
 
 /// A key pair of the stack.
 #[derive(Clone)]
@@ -103,9 +101,14 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
                 .key_name(&full_name)
                 .public_key_material(Blob::new(public))
                 .tag_specifications(tags);
-            call.change(change, |_| async {
-                request.clone().send().await.map_err(|error| failure("ec2", "ImportKeyPair", error))
-            })?;
+            let imported = call.change(change, |_| async {
+                request.clone().send().await.map(drop).map_err(|error| failure("ec2", "ImportKeyPair", error))
+            });
+            match imported {
+                // The answer to a first attempt was lost: it is ours.
+                Err(error) if error.code == "InvalidKeyPair.Duplicate" && find(call, &name)?.is_some() => {}
+                other => other?,
+            }
         }
     }
     Ok(KeyPair { full_name, path })
@@ -118,17 +121,12 @@ fn private_key_path(host: &Host, full_name: &str) -> Result<PathBuf, Error> {
 }
 
 /// Makes a key and has it on the disk before anybody hears of it.
-fn make(path: &PathBuf) -> Result<PrivateKey, Error> {
+fn make(path: &Path) -> Result<PrivateKey, Error> {
     let mut random = ssh_key::rand_core::OsRng;
     let key = PrivateKey::random(&mut random, Algorithm::Ed25519)
         .map_err(|error| Error::internal(error.to_string()))?;
     let text = key.to_openssh(LineEnding::LF).map_err(|error| Error::internal(error.to_string()))?;
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+    write_atomically(path, text.as_bytes())
         .map_err(|source| Error::io(format_args!("write {}", path.display()), &source))?;
     Ok(key)
 }
@@ -185,20 +183,16 @@ fn delete(host: &Host, name: &str, full_name: &str) -> Result<(), Error> {
         name,
         detail: "key pair and its private key",
     };
-    host.change(change, |_| async {
-        let request = host.aws()?.ec2.delete_key_pair().key_name(full_name);
-        request.send().await.map_err(|error| failure("ec2", "DeleteKeyPair", error))
-    })?;
+    // The file first: a run that is killed in between finds the key pair again, and not the file of one that is gone.
     let path = private_key_path(host, full_name)?;
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            let error = Error::io(format_args!("remove {}", path.display()), &source);
-            if error.kind == Kind::Denied {
-                host.progress.line(Line::Warning, &error.to_string());
-                return Ok(());
+    host.change(change, |_| async {
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(format_args!("remove {}", path.display()), &source));
             }
-            Err(error)
+            _ => {}
         }
-        _ => Ok(()),
-    }
+        let request = host.aws()?.ec2.delete_key_pair().key_name(full_name);
+        request.send().await.map(drop).map_err(|error| failure("ec2", "DeleteKeyPair", error))
+    })
 }

@@ -1,5 +1,7 @@
 //! The launch of an instance: its machine image, and the request with its secure defaults.
 
+use std::time::Duration;
+
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
     Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceType,
@@ -10,7 +12,7 @@ use base64::Engine as _;
 use super::key_pair::KeyPair;
 use super::security_group::SecurityGroup;
 use super::service::Service;
-use super::tag_specification;
+use super::{filter, tag_specification};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::Change;
@@ -42,8 +44,8 @@ pub fn launch(
     let metadata = InstanceMetadataOptionsRequest::builder()
         .http_tokens(HttpTokensState::Required)
         .http_endpoint(InstanceMetadataEndpointState::Enabled)
-        // A container's packet crosses one hop more than the instance's own.
-        .http_put_response_hop_limit(if service.is_some() { 2 } else { 1 })
+        // The instance itself looks its secrets up; a container on it does not reach the role.
+        .http_put_response_hop_limit(1)
         .build();
     let mut request = call
         .aws()?
@@ -80,12 +82,36 @@ pub fn launch(
         name,
         detail: &instance_type,
     };
-    let launched = call.change(change, |token| {
-        let request = request.clone().client_token(token);
-        async { request.send().await.map_err(|error| failure("ec2", "RunInstances", error)) }
-    })?;
-    let id = launched.instances().first().and_then(Description::instance_id);
-    id.map(str::to_owned).ok_or_else(|| Error::internal("EC2 launched an instance and gave no id"))
+    call.change(change, |token| {
+        let request = request.clone().client_token(&token);
+        async move {
+            match request.send().await.map_err(|error| failure("ec2", "RunInstances", error)) {
+                // A run that was killed has launched it, with what was asked for then: it is found, not launched twice.
+                Err(error) if error.code == "IdempotentParameterMismatch" => launched_with(call, &token, error).await,
+                Err(error) => Err(error),
+                Ok(launched) => {
+                    let id = launched.instances().first().and_then(Description::instance_id);
+                    id.map(str::to_owned)
+                        .ok_or_else(|| Error::internal("EC2 launched an instance and gave no id"))
+                }
+            }
+        }
+    })
+}
+
+/// The instance that was launched with a client token; it may take a while to be seen (EC2 API Reference, "Eventual consistency").
+async fn launched_with(call: &Call<'_>, token: &str, mismatch: Error) -> Result<String, Error> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let request = call.aws()?.ec2.describe_instances().filters(filter("client-token", token));
+        let answer = request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error))?;
+        let found = answer.reservations().iter().flat_map(|r| r.instances()).find_map(Description::instance_id);
+        match found {
+            Some(id) => return Ok(id.to_owned()),
+            None if tokio::time::Instant::now() > deadline => return Err(mismatch),
+            None => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
 }
 
 /// Looks a machine image up: `al2023` through the public SSM parameter, an id as it is.

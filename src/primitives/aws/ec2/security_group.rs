@@ -188,15 +188,22 @@ fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Resu
         detail: "security group",
     };
     let made = call.change(change, |_| async {
-        request.clone().send().await.map_err(|error| {
-            let error = failure("ec2", "CreateSecurityGroup", error);
-            match error.code.as_str() {
-                "InvalidGroup.Duplicate" => error.help("a group of that name without the stack's tags is there: delete it, or name the stack otherwise"),
-                _ => error,
+        let answer = request.clone().send().await.map_err(|error| failure("ec2", "CreateSecurityGroup", error));
+        answer.map(|made| made.group_id.unwrap_or_default())
+    });
+    let id = match made {
+        Err(error) if error.code == "InvalidGroup.Duplicate" => match find(call, name)? {
+            // The answer to a first attempt was lost: it is ours.
+            Some(found) => found.group_id.unwrap_or_default(),
+            None => {
+                return Err(error.help(
+                    "a group of that name without the stack's tags is there: name the stack otherwise, or delete that group",
+                ));
             }
-        })
-    })?;
-    Ok(SecurityGroup { id: made.group_id.unwrap_or_default(), full_name, vpc })
+        },
+        other => other?,
+    };
+    Ok(SecurityGroup { id, full_name, vpc })
 }
 
 fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> Result<(), Error> {
@@ -342,6 +349,7 @@ fn delete(host: &Host, name: &str, id: &str) -> Result<(), Error> {
     host.change(change, |_| async {
         // The network interfaces of a terminated instance linger for a while (EC2 User Guide, "Delete a security group").
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15 * 60);
+        let mut line = None;
         loop {
             let answer = host.aws()?.ec2.delete_security_group().group_id(id).send().await;
             match answer.map_err(|error| failure("ec2", "DeleteSecurityGroup", error)) {
@@ -350,6 +358,8 @@ fn delete(host: &Host, name: &str, id: &str) -> Result<(), Error> {
                 Err(error)
                     if error.code == "DependencyViolation" && tokio::time::Instant::now() < deadline =>
                 {
+                    line.get_or_insert_with(|| host.progress.wait(&format!("security group {name}")))
+                        .status("something still uses it");
                     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
                 }
                 Err(error) => return Err(error),

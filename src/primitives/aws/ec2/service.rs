@@ -63,7 +63,9 @@ impl Service {
             .key("name"));
         }
         let image = options.string("image").unwrap_or_default();
-        if image.is_empty() || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        // The characters of a reference (distribution specification): it becomes part of a unit file.
+        let in_image = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
+        if image.is_empty() || !image.chars().all(in_image) {
             return Err(Error::invalid(format!("`{image}` is no container image")).key("image"));
         }
         if matches!(host.world, World::Aws) && !image.contains("@sha256:") {
@@ -73,9 +75,15 @@ impl Service {
             .help("push the image to a registry and name it like registry.example.com/app-server@sha256:.. (deploy takes it with `--image`)")
             .help("or try the playbook on this machine, where the image is not needed: add `--local`"));
         }
+        let health = options.string("health");
+        if let Some(path) = &health
+            && !path.starts_with('/')
+        {
+            return Err(Error::invalid(format!("`{path}` is no path: it begins with a slash")).key("health"));
+        }
         Ok(Service {
             port: port.ok_or_else(|| Error::invalid("`port` is a TCP port from 1 to 65535").key("port"))?,
-            health: options.string("health"),
+            health,
             name,
             image,
             env,
@@ -139,6 +147,13 @@ fn env_value(key: &str, value: Dynamic) -> Result<String, Error> {
     }
     if value.is_string() || value.is_int() || value.is_bool() {
         let text = value.to_string();
+        if let Some(path) = text.strip_prefix(REFERENCE)
+            && !path.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.'))
+        {
+            return Err(Error::invalid(format!("the value of `{key}` begins like a reference, and is none"))
+                .key(key)
+                .help("use secrets::reference(\"name\") for a secret of the stack"));
+        }
         // An environment file has one line for each variable.
         if text.contains(['\n', '\r', '\0']) {
             return Err(Error::invalid(format!("the value of `{key}` has more than one line")).key(key));

@@ -123,6 +123,11 @@ fn delete(host: &Host, name: &str, identifier: &str, protected: bool) -> Result<
         };
         match request.send().await.map_err(|error| failure("rds", "DeleteDBInstance", error)) {
             Err(error) if error.kind == Kind::NotFound => Ok(()),
+            // The answer to a first attempt was lost: it is being deleted as it should be.
+            Err(error) if error.kind == Kind::Conflict => {
+                let status = describe(host, identifier).await?.and_then(|found| found.db_instance_status);
+                if status.as_deref() == Some("deleting") { Ok(()) } else { Err(error) }
+            }
             other => other.map(drop),
         }
     })
