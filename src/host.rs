@@ -283,6 +283,17 @@ impl Host {
         ])
     }
 
+    /// Fails unless `owner`, the value of the stack's tag on a thing that was found by its name, is this stack.
+    pub fn own(&self, thing: &str, owner: Option<&str>) -> Result<(), Error> {
+        let stack = self.stack()?;
+        if owner == Some(stack) {
+            return Ok(());
+        }
+        let whose = owner.map_or_else(|| "no stack".to_owned(), |owner| format!("the stack `{owner}`"));
+        Err(Error::new(Kind::Conflict, format!("the {thing} belongs to {whose}, and not to `{stack}`"))
+            .help("name the stack or the thing otherwise"))
+    }
+
     /// The ARN of a thing of this account and region whose ARN ends in its name, as topics' and queues' do.
     pub fn arn(&self, service: &str, full_name: &str) -> Result<String, Error> {
         let aws = self.aws()?;

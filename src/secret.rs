@@ -24,9 +24,16 @@ impl Secret {
             let mut known = KNOWN.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             if !known.contains(&text) {
                 known.push(text.clone());
+                // A secret that contains another one is masked as a whole.
+                known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
             }
         }
         Secret(text)
+    }
+
+    /// A text that everybody may know, such as a demonstration's password: treated as a secret, and not masked elsewhere.
+    pub fn well_known(text: impl Into<Arc<str>>) -> Self {
+        Secret(text.into())
     }
 
     /// Random letters and digits, about 6 bits each, and safe in every URL, password file and shell.

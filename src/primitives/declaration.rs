@@ -32,12 +32,10 @@ pub struct Key {
 pub enum Holds {
     String,
     Int,
-    Bool,
     List,
     Map,
     /// A handle, a rule ..: its name and a test for it.
     A(&'static str, fn(&Dynamic) -> bool),
-    Any,
 }
 
 impl Holds {
@@ -45,11 +43,9 @@ impl Holds {
         match self {
             Holds::String => "a string",
             Holds::Int => "a whole number",
-            Holds::Bool => "true or false",
             Holds::List => "a list",
             Holds::Map => "a map #{..}",
             Holds::A(name, _) => name,
-            Holds::Any => "a value",
         }
     }
 
@@ -57,11 +53,9 @@ impl Holds {
         match self {
             Holds::String => value.is_string(),
             Holds::Int => value.is_int(),
-            Holds::Bool => value.is_bool(),
             Holds::List => value.is_array(),
             Holds::Map => value.is_map(),
             Holds::A(_, test) => test(value),
-            Holds::Any => true,
         }
     }
 }
@@ -92,8 +86,8 @@ impl Options {
                     None => error.help(format!("it takes {}", known.collect::<Vec<_>>().join(", "))),
                 });
             };
-            // `()` stands for "not given", so that a playbook can pass on what it may not have.
-            if !value.is_unit() && !key.holds.accepts(value) {
+            // Also `()`: it is what a misspelt property of a map gives, and must not mean "not given".
+            if !key.holds.accepts(value) {
                 return Err(Error::invalid(format!(
                     "`{name}` of {function} is {}, and not {}",
                     key.holds.word(),
@@ -103,7 +97,7 @@ impl Options {
             }
         }
         for key in keys.iter().filter(|key| key.required) {
-            if map.get(key.name).is_none_or(Dynamic::is_unit) {
+            if !map.contains_key(key.name) {
                 return Err(Error::invalid(format!("{function} needs the key `{}`", key.name))
                     .help(format!("{}: {}", key.name, key.doc)));
             }
@@ -112,7 +106,7 @@ impl Options {
     }
 
     pub fn get(&self, key: &str) -> Option<&Dynamic> {
-        self.0.get(key).filter(|value| !value.is_unit())
+        self.0.get(key)
     }
 
     pub fn string(&self, key: &str) -> Option<String> {
@@ -139,10 +133,6 @@ impl Options {
             ))
             .key(key)),
         }
-    }
-
-    pub fn bool(&self, key: &str) -> Option<bool> {
-        self.get(key).and_then(|value| value.as_bool().ok())
     }
 
     pub fn list(&self, key: &str) -> Option<Vec<Dynamic>> {

@@ -69,6 +69,14 @@ fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> 
             },
         }
     })?;
+    if found {
+        let owner = call.block(async {
+            let request = call.aws()?.sns.list_tags_for_resource().resource_arn(&arn);
+            let tags = request.send().await.map_err(|error| failure("sns", "ListTagsForResource", error))?;
+            Ok(tags.tags().iter().find(|tag| tag.key() == STACK_TAG).map(|tag| tag.value().to_owned()))
+        })?;
+        call.own(&format!("topic {full_name}"), owner.as_deref())?;
+    }
     if !found {
         let tag = |(key, value)| {
             let tag = aws_sdk_sns::types::Tag::builder().key(key).value(value).build();

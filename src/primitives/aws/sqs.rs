@@ -94,6 +94,12 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
     })?;
     let url = match found {
         Some(url) => {
+            let owner = call.block(async {
+                let request = call.aws()?.sqs.list_queue_tags().queue_url(&url);
+                let tags = request.send().await.map_err(|error| failure("sqs", "ListQueueTags", error))?;
+                Ok(tags.tags().and_then(|tags| tags.get(STACK_TAG)).cloned())
+            })?;
+            call.own(&format!("queue {full_name}"), owner.as_deref())?;
             repair(call, &name, &url, &wanted)?;
             url
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use aws_sdk_ssm::types::{ParameterType, Tag};
+use aws_sdk_ssm::types::{ParameterStringFilter, ParameterType, Tag};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -12,7 +12,7 @@ use rhai::{Dynamic, Map};
 
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
-use crate::host::{Change, Host, World};
+use crate::host::{Change, Host, STACK_TAG, World};
 use crate::primitives::declaration::{Function, Holds, Options, optional, required};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
@@ -143,10 +143,10 @@ fn path(host: &Host, name: &str) -> Result<String, Error> {
     Ok(format!("/ops/{}/{}", host.stack()?, name.replace('@', "_at_")))
 }
 
-fn find(host: &Host, path: &str) -> Result<Option<Secret>, Error> {
+fn find(host: &Host, path: &str) -> Result<Option<String>, Error> {
     host.block(async {
         match host.aws()?.ssm.get_parameter().name(path).with_decryption(true).send().await {
-            Ok(answer) => Ok(answer.parameter.and_then(|parameter| parameter.value).map(Secret::new)),
+            Ok(answer) => Ok(answer.parameter.and_then(|parameter| parameter.value)),
             Err(error) => match failure("ssm", "GetParameter", error) {
                 error if error.kind == Kind::NotFound => Ok(None),
                 error => Err(error),
@@ -166,7 +166,7 @@ fn put(host: &Host, name: &str, path: &str, value: &Secret, replace: bool) -> Re
         };
         let mut tags = host.tags("secrets")?;
         // A parameter's name in the stack has characters that no other name has.
-        tags.retain(|(key, _)| key == crate::host::STACK_TAG || key == "Application");
+        tags.retain(|(key, _)| key == STACK_TAG || key == "Application");
         request.set_tags(Some(tags.into_iter().map(tag).collect::<Result<_, _>>()?))
     };
     let verb = if replace { Verb::Update } else { Verb::Create };
@@ -176,33 +176,43 @@ fn put(host: &Host, name: &str, path: &str, value: &Secret, replace: bool) -> Re
     })
 }
 
-/// The secret of that name, made by `make` where there is none.
-fn ensure_with(host: &Host, name: &str, make: impl FnOnce() -> Secret) -> Result<StoredSecret, Error> {
-    let path = path(host, name)?;
-    let value = match find(host, &path)? {
-        Some(value) => value,
-        None => {
-            let value = make();
-            put(host, name, &path, &value, false)?;
-            value
-        }
-    };
-    Ok(StoredSecret { path, value })
+/// The text of that name, or `wanted` put there. Another run may have put one there since it was looked for.
+fn find_or_put(host: &Host, name: &str, path: &str, wanted: &Secret) -> Result<String, Error> {
+    match put(host, name, path, wanted, false) {
+        Ok(()) => Ok(wanted.expose().to_owned()),
+        Err(error) if error.kind == Kind::Exists => find(host, path)?.ok_or(error),
+        Err(error) => Err(error),
+    }
 }
 
 fn ensure(call: &Call, name: String, options: &Options) -> Result<StoredSecret, Error> {
+    let path = path(call, &name)?;
     let fixed = options.string("local").filter(|_| matches!(call.world, World::Local { .. }));
     let length = options.int_in("length", 32..=256)?.unwrap_or(32);
     let length = usize::try_from(length).map_err(|error| Error::internal(error.to_string()))?;
-    ensure_with(call, &name, || fixed.map_or_else(|| Secret::generate(length), Secret::new))
+    let text = match find(call, &path)? {
+        Some(text) => text,
+        None => {
+            let wanted = match &fixed {
+                Some(text) => Secret::well_known(text.as_str()),
+                None => Secret::generate(length),
+            };
+            find_or_put(call, &name, &path, &wanted)?
+        }
+    };
+    let value = if fixed.as_ref() == Some(&text) { Secret::well_known(text) } else { Secret::new(text) };
+    Ok(StoredSecret { path, value })
 }
 
 fn set(call: &Call, name: String, text: String) -> Result<StoredSecret, Error> {
     let path = path(call, &name)?;
     let value = Secret::new(text);
-    match find(call, &path)? {
-        Some(found) if found.expose() == value.expose() => {}
-        found => put(call, &name, &path, &value, found.is_some())?,
+    let found = match find(call, &path)? {
+        Some(found) => found,
+        None => find_or_put(call, &name, &path, &value)?,
+    };
+    if found != value.expose() {
+        put(call, &name, &path, &value, true)?;
     }
     Ok(StoredSecret { path, value })
 }
@@ -241,26 +251,28 @@ fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Ce
             pair
         }
     };
-    if found[2].is_none() || found[3].is_none() {
-        let issuer_key = KeyPair::from_pem(&authority.1).map_err(failed)?;
-        let issuer = Issuer::from_ca_cert_pem(&authority.0, issuer_key).map_err(failed)?;
-        let key = KeyPair::generate().map_err(failed)?;
-        let mut params = CertificateParams::new(vec![hostname.clone()]).map_err(failed)?;
-        params.distinguished_name.push(DnType::CommonName, hostname.clone());
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        ten_years(&mut params);
-        let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-        set(call, names[3].clone(), escape(&key.serialize_pem()))?;
-        set(call, names[2].clone(), escape(&certificate.pem()))?;
-    }
-    let stored = |name: &String| -> Result<StoredSecret, Error> {
-        let path = path(call, name)?;
-        let value = find(call, &path)?
-            .ok_or_else(|| Error::internal(format!("{path} was written and is not there")))?;
-        Ok(StoredSecret { path, value })
+    let (certificate, key) = match (found[2].take(), found[3].take()) {
+        (Some(certificate), Some(key)) => {
+            let stored = |name: &String, text: String| -> Result<StoredSecret, Error> {
+                Ok(StoredSecret { path: path(call, name)?, value: Secret::new(text) })
+            };
+            (stored(&names[2], certificate)?, stored(&names[3], key)?)
+        }
+        _ => {
+            let issuer_key = KeyPair::from_pem(&authority.1).map_err(failed)?;
+            let issuer = Issuer::from_ca_cert_pem(&authority.0, issuer_key).map_err(failed)?;
+            let key = KeyPair::generate().map_err(failed)?;
+            let mut params = CertificateParams::new(vec![hostname.clone()]).map_err(failed)?;
+            params.distinguished_name.push(DnType::CommonName, hostname.clone());
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            params.use_authority_key_identifier_extension = true;
+            ten_years(&mut params);
+            let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
+            let key = set(call, names[3].clone(), escape(&key.serialize_pem()))?;
+            (set(call, names[2].clone(), escape(&certificate.pem()))?, key)
+        }
     };
-    Ok(Certificate { authority: authority.0, certificate: stored(&names[2])?, key: stored(&names[3])? })
+    Ok(Certificate { authority: authority.0, certificate, key })
 }
 
 fn ten_years(params: &mut CertificateParams) {
@@ -276,8 +288,8 @@ fn escape(pem: &str) -> String {
     pem.trim_end().replace("\r\n", "\n").replace('\n', "\\n")
 }
 
-fn unescape(secret: &Secret) -> String {
-    secret.expose().replace("\\n", "\n") + "\n"
+fn unescape(pem: &str) -> String {
+    pem.replace("\\n", "\n") + "\n"
 }
 
 /// Where the password file of the stack lies.
@@ -320,13 +332,21 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let prefix = format!("/ops/{}/", host.stack()?);
     let names = host.block(async {
         let mut names = Vec::new();
-        let mut pages =
-            host.aws()?.ssm.get_parameters_by_path().path(&prefix).recursive(true).into_paginator().send();
+        let filter = |key: &str, option: Option<&str>, value: &str| {
+            ParameterStringFilter::builder()
+                .key(key)
+                .set_option(option.map(str::to_owned))
+                .values(value)
+                .build()
+                .map_err(|error| Error::internal(error.to_string()))
+        };
+        let below = filter("Path", Some("Recursive"), prefix.trim_end_matches('/'))?;
+        let tagged = filter(&format!("tag:{STACK_TAG}"), None, host.stack()?)?;
+        let request = host.aws()?.ssm.describe_parameters().parameter_filters(below).parameter_filters(tagged);
+        let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure("ssm", "GetParametersByPath", error))?;
-            names.extend(
-                page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name),
-            );
+            let page = page.map_err(|error| failure("ssm", "DescribeParameters", error))?;
+            names.extend(page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name));
         }
         Ok(names)
     })?;
@@ -353,20 +373,20 @@ fn delete(host: &Host, names: &[String]) -> Result<(), Error> {
         name: "secrets",
         detail: &detail,
     };
+    let passfile = passfile_path(host)?;
     host.change(change, |_| async {
+        // The file first: its passwords are those of secrets that are about to go, and a run that is killed in between finds them again.
+        match std::fs::remove_file(&passfile) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(format_args!("remove {}", passfile.display()), &source));
+            }
+            _ => {}
+        }
         // SSM deletes ten at a time.
         for ten in names.chunks(10) {
             let request = host.aws()?.ssm.delete_parameters().set_names(Some(ten.to_vec()));
             request.send().await.map_err(|error| failure("ssm", "DeleteParameters", error))?;
         }
         Ok(())
-    })?;
-    // The passwords in it are those of secrets that are gone now.
-    let path = passfile_path(host)?;
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io(format_args!("remove {}", path.display()), &source))
-        }
-        _ => Ok(()),
-    }
+    })
 }
