@@ -15,6 +15,10 @@ use crate::sources::{MAX_EXPRESSION_DEPTH, Sources};
 /// Deep enough for any script that a person writes; the script's thread has the stack for it in a debug build as well.
 const MAX_CALL_LEVELS: usize = 128;
 
+/// No text, list, blob or map of a script has more characters or parts: far more than a deployment needs, and no way to take
+/// all memory by mistake.
+const LARGEST: usize = 16 * 1024 * 1024;
+
 /// The stack of the thread that runs a script: [`MAX_CALL_LEVELS`] frames of an unoptimised build.
 pub const STACK_SIZE: usize = 64 * 1024 * 1024;
 
@@ -34,6 +38,9 @@ pub fn prepare(host: &Arc<Host>, parameters: Parameters, playbook: &Playbook, so
     engine.disable_symbol("eval");
     engine.set_max_expr_depths(MAX_EXPRESSION_DEPTH, MAX_EXPRESSION_DEPTH);
     engine.set_max_call_levels(MAX_CALL_LEVELS);
+    engine.set_max_string_size(LARGEST);
+    engine.set_max_array_size(LARGEST);
+    engine.set_max_map_size(LARGEST);
     engine.set_module_resolver(playbook.modules(sources));
     engine.on_print(progress::result);
     engine.on_debug(|text, source, position| {
@@ -83,6 +90,13 @@ fn register_error(module: &mut Module) {
         FuncRegistration::new(name)
             .with_namespace(FnNamespace::Global)
             .set_into_module(module, |error: &mut Error| error.to_string());
+    }
+    for name in ["==", "!="] {
+        // The engine by itself would say `false`, and the branch that handles the error would never be taken.
+        let refused = |_: Error, _: Dynamic| -> Result<bool, Box<EvalAltResult>> {
+            Err("an error cannot be compared: compare its `kind` or its `code`".into())
+        };
+        FuncRegistration::new(name).with_namespace(FnNamespace::Global).set_into_module(module, refused);
     }
 }
 

@@ -78,6 +78,8 @@ pub struct Host {
     session: Mutex<Option<Session>>,
     agreed: AtomicBool,
     output: Mutex<Option<serde_json::Value>>,
+    /// When this run last made something.
+    made: Mutex<Option<Instant>>,
     expected: Mutex<Vec<Expectation>>,
 }
 
@@ -107,6 +109,7 @@ impl Host {
             session: Mutex::new(None),
             agreed: AtomicBool::new(false),
             output: Mutex::new(None),
+            made: Mutex::new(None),
             expected: Mutex::new(Vec::new()),
         }
     }
@@ -331,6 +334,31 @@ impl Host {
 
     // ---- changes ------------------------------------------------------------------------------------------------
 
+    /// Sends a change; where it fails since something that this run has just made is not known everywhere yet, again for a while
+    /// (EC2 API Reference, "Eventual consistency").
+    fn send<T, F>(&self, change: Change<'_>, call: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut line = None;
+        loop {
+            let failed = match self.block(call()) {
+                Err(error) if error.kind == Kind::NotFound && change.verb != Verb::Delete => error,
+                other => return other,
+            };
+            let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            if made.is_none_or(|made| made.elapsed() > VISIBLE_WITHIN) {
+                return Err(failed);
+            }
+            line.get_or_insert_with(|| self.progress.wait(&format!("{} {}", change.service, change.name)))
+                .status(&format!("not visible everywhere yet ({})", failed.code));
+            self.block(async {
+                tokio::time::sleep(self.shortest_pause()).await;
+                Ok(())
+            })?;
+        }
+    }
+
     /// The one door for a change of a resource.
     ///
     /// At the first one of a run it asks for consent and takes the stack's lock. For each it journals the intent, with a client token
@@ -343,8 +371,11 @@ impl Host {
         loop {
             let intent =
                 self.with_journal(|journal| journal.intend(change.service, change.operation, change.name))?;
-            match self.block(call(intent.token.clone())) {
+            match self.send(change, || call(intent.token.clone())) {
                 Ok(value) => {
+                    if change.verb == Verb::Create {
+                        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                    }
                     self.with_journal(|journal| journal.done(&intent, change.detail))?;
                     let separator = if change.detail.is_empty() { "" } else { "  " };
                     self.progress.changed(
@@ -354,8 +385,7 @@ impl Host {
                     return Ok(value);
                 }
                 // The token was spent on a thing that is gone or was other: this is a new thing.
-                Err(error) if error.code == "IdempotentInstanceTerminated" =>
-                {
+                Err(error) if error.code == "IdempotentInstanceTerminated" => {
                     self.with_journal(|journal| {
                         journal.next_generation(change.name);
                         journal.failed(&intent, &error)
@@ -428,6 +458,9 @@ impl Host {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+/// How long a new thing may be unknown to another part of AWS; seconds as a rule, a minute at the worst.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(60);
 
 /// The tag that says whose a resource is.
 pub const STACK_TAG: &str = "ops:stack";

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -40,7 +40,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Journal {
     file: File,
-    /// How often a thing of this name was asked to be created and is known to be over: gone, or refused.
+    /// How often a thing of this name was deleted: the next one is another.
     generations: HashMap<String, u32>,
     scope: String,
 }
@@ -65,21 +65,17 @@ impl Journal {
         let file =
             OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         let mut generations = HashMap::new();
-        let mut torn = false;
-        for line in BufReader::new(&file).lines() {
-            let line = line.map_err(failed)?;
-            let Ok(entry) = serde_json::from_str::<Entry>(&line) else {
-                torn = !line.is_empty();
-                continue;
-            };
-            torn = false;
-            let ended = entry.phase == Phase::Failed && entry.operation.starts_with("Create")
-                || entry.phase == Phase::Done
-                    && (entry.operation.starts_with("Delete") || entry.operation.starts_with("Terminate"));
-            if ended {
+        let mut text = Vec::new();
+        (&file).read_to_end(&mut text).map_err(failed)?;
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            // Bytes, since a line may be cut in the middle of a character.
+            let Ok(entry) = serde_json::from_slice::<Entry>(line) else { continue };
+            let ended = entry.operation.starts_with("Delete") || entry.operation.starts_with("Terminate");
+            if entry.phase == Phase::Done && ended {
                 *generations.entry(entry.name).or_default() += 1;
             }
         }
+        let torn = text.last().is_some_and(|last| *last != b'\n');
         if torn {
             // The next entry must start on a line of its own.
             (&file).write_all(b"\n").map_err(failed)?;
@@ -162,9 +158,9 @@ mod tests {
     fn a_torn_last_line_is_skipped_and_not_continued() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("journal");
-        std::fs::write(&path, "{\"time\":\"2026").unwrap();
+        std::fs::write(&path, b"{\"time\":\"2026 \xc3").unwrap();
         Journal::open(&path, "s").unwrap().intend("rds", "CreateDBInstance", "db").unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+        let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
         assert_eq!(text.lines().count(), 2);
         assert!(text.lines().last().unwrap().contains("CreateDBInstance"));
     }

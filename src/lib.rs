@@ -10,7 +10,7 @@
 //!
 //! - [`cli`] is the command line, [`commands`] has a file for each command.
 //! - [`playbook`] finds a script, [`parameters`] reads what it declares, [`engine`] prepares its run, [`report`] draws its errors.
-//! - [`primitives`] is what a playbook's author sees, [`host`] what one run may touch, [`clients`] the only place that names an SDK.
+//! - [`primitives`] is what a playbook's author sees, [`host`] what one run may touch, [`clients`] how it reaches a service and what it makes of its errors.
 
 pub mod cli;
 pub mod clients;

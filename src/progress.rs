@@ -32,7 +32,6 @@ pub enum Line {
     Step,
     Success,
     Warning,
-    Error,
     Wait,
 }
 
@@ -43,14 +42,13 @@ impl Line {
             Line::Step => "[STEP]",
             Line::Success => "[SUCCESS]",
             Line::Warning => "[WARNING]",
-            Line::Error => "[ERROR]",
             Line::Wait => "[WAIT]",
         }
     }
 
     fn sign(self) -> &'static str {
         match self {
-            Line::Info | Line::Error => "",
+            Line::Info => "",
             Line::Step => "==> ",
             Line::Success => "  + ",
             Line::Warning => "warning: ",
@@ -64,7 +62,6 @@ impl Line {
             Line::Step => Style::new().bold(),
             Line::Success => AnsiColor::Green.on_default(),
             Line::Warning => AnsiColor::Yellow.on_default(),
-            Line::Error => AnsiColor::Red.on_default(),
             Line::Wait => Style::new().dimmed(),
         }
     }

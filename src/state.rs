@@ -33,10 +33,12 @@ impl State {
         let identity = [stack, account, region];
         let mut path = path.to_owned();
         let mut values = read(&path)?;
-        if values.get("stack").is_some_and(|found| found != stack) {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            path.set_file_name(format!("{stem}.{stack}.json"));
-            values = read(&path)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let own = path.with_file_name(format!("{stem}.{stack}.json"));
+        // A stack that once got a file of its own keeps it, also when the default one is free again.
+        if own.exists() || values.get("stack").is_some_and(|found| found != stack) {
+            values = read(&own)?;
+            path = own;
         }
         for (key, expected) in IDENTITY.into_iter().zip(identity) {
             match values.get(key) {

@@ -12,6 +12,9 @@ use crate::error::{Error, Kind};
 /// A health check or a look-up that takes longer than this has failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What a health check says fits in this; no more is read.
+const LONGEST: usize = 64 * 1024;
+
 /// An answer: its status and the first lines of its text.
 #[derive(Debug)]
 pub struct Answer {
@@ -34,9 +37,18 @@ pub async fn get(url: &str) -> Result<Answer, Error> {
             unavailable(error.source().map_or_else(|| error.to_string(), ToString::to_string))
         })?;
         let status = response.status().as_u16();
-        let body = aws_smithy_types::byte_stream::ByteStream::new(response.into_body());
-        let bytes = body.collect().await.map_err(|error| unavailable(error.to_string()))?.into_bytes();
-        Ok(Answer { status, text: String::from_utf8_lossy(&bytes).into_owned() })
+        let mut body = aws_smithy_types::byte_stream::ByteStream::new(response.into_body());
+        let mut bytes = Vec::new();
+        while bytes.len() < LONGEST {
+            let Some(part) = body.try_next().await.map_err(|error| unavailable(error.to_string()))? else {
+                break;
+            };
+            bytes.extend_from_slice(&part);
+        }
+        // It is shown on a terminal: no control characters.
+        let text =
+            String::from_utf8_lossy(&bytes).chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+        Ok(Answer { status, text })
     };
     tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| {
         Error::new(Kind::Timeout, format!("no answer from {url} in {} s", TIMEOUT.as_secs())).retryable(true)

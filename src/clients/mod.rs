@@ -1,4 +1,5 @@
-//! The only rooms that name an SDK: each makes a client, and turns what it throws into the host's [`Error`](crate::error::Error).
+//! How the host reaches services: each file connects a client, and turns what it throws into the host's
+//! [`Error`](crate::error::Error). The requests themselves are in `primitives`, beside what they are for.
 
 pub mod aws;
 pub mod http;

@@ -12,7 +12,7 @@ use rhai::{EvalAltResult, Scope};
 use crate::clients::aws::{Clients, Target};
 use crate::commands::{local, project};
 use crate::engine::{self, Prepared};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::host::{Connect, Consent, Host, Project, World, private_folder};
 use crate::parameters::{self, Declarations};
 use crate::playbook::Playbook;
@@ -261,41 +261,43 @@ fn execute(
     };
     ast.set_source(playbook.source());
     let ran = prepared.engine.run_ast_with_scope(&mut Scope::new(), &ast);
-    let ended = match ran {
-        Ok(()) => host.settle().map_err(|error| (error.to_string(), error)),
-        Err(error) => return failed(host, playbook, &reporter, &error),
+    let chosen = ran.as_ref().err().and_then(|error| engine::exit_code(error));
+    let ended = match (ran, chosen) {
+        // What was started is waited for, unless the script has ended itself with a failure.
+        (Ok(()), _) | (Err(_), Some(0)) => host.settle().map_err(Ended::Host),
+        (Err(_), Some(_)) => Ok(()),
+        (Err(error), None) => Err(Ended::Script(error)),
     };
-    if let Err((_, error)) = ended {
-        host.progress.recap();
-        error.print();
-        return error.exit_code();
-    }
     if host.used() {
         host.progress.recap();
     }
-    if let Some(output) = host.output() {
-        print_output(&output, as_json);
+    // Whatever it was that the interruption made fail, or did not.
+    if host.cancelled() {
+        host.progress.line(Line::Warning, "interrupted; run the same command again to go on");
+        return Error::interrupted().exit_code();
     }
-    ExitCode::SUCCESS
-}
-
-fn failed(host: &Host, playbook: &Playbook, reporter: &Reporter, error: &EvalAltResult) -> ExitCode {
-    if host.used() {
-        host.progress.recap();
-    }
-    if let Some(code) = engine::exit_code(error) {
-        return ExitCode::from(code);
-    }
-    match engine::host_error(error) {
-        Some(error) if error.kind == Kind::Interrupted => {
-            host.progress.line(Line::Warning, "interrupted; run the same command again to go on");
+    match ended {
+        Ok(()) => {
+            if let Some(output) = host.output() {
+                print_output(&output, as_json);
+            }
+            ExitCode::from(chosen.unwrap_or(0))
+        }
+        Err(Ended::Host(error)) => {
+            error.print();
             error.exit_code()
         }
-        found => {
-            eprintln!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), error)));
-            found.map_or(ExitCode::FAILURE, |error| error.exit_code())
+        Err(Ended::Script(error)) => {
+            eprintln!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), &error)));
+            engine::host_error(&error).map_or(ExitCode::FAILURE, |error| error.exit_code())
         }
     }
+}
+
+/// How a run failed: at a place of the script, or in what it had started.
+enum Ended {
+    Script(Box<EvalAltResult>),
+    Host(Error),
 }
 
 /// The result on stdout: `key  value` lines, or JSON.

@@ -59,6 +59,14 @@ const EXIT: Function = Function {
     keys: &[],
 };
 
+const SLEEP: Function = Function {
+    name: "sleep",
+    doc: "Waits, in seconds. Ctrl-C ends it.",
+    parameters: &["seconds: int"],
+    returns: "()",
+    keys: &[],
+};
+
 const STACK: Function = Function {
     name: "stack",
     doc: "Names the stack: what the playbook makes after it is named `<stack>-<name>` and carries its tags.",
@@ -178,6 +186,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .parameter3(&CHOICE, move |name, _: Array, _: String| choice(&name))
         .parameter2(&REQUIRED, move |name, _: String| required(&name))
         .function1(&STACK, |call, name: String| call.set_stack(&name))
+        .function1(&SLEEP, |call, seconds: i64| sleep(call, seconds))
         .callback0(&EXIT, |call| leave(call, 0))
         .callback1(&EXIT, leave)
         .callback2(&STEP, step)
@@ -198,7 +207,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .identified(|rule: &Rule| rule.to_string())
         .handle::<Inventory>("Inventory")
         .function0(&OWNED, |call| Inventory::take(call))
-        .method1(&KEEP, |_, it: &Inventory, key: String| Ok(it.keep(&key)))
+        .method1(&KEEP, |_, it: &Inventory, key: String| it.keep(&key))
         .method0(&DELETE, |call, it: &Inventory| it.delete(call, ""))
         .method_options(&DELETE, |call, it: &Inventory, options: &Options| {
             it.delete(call, &options.string("to_keep").unwrap_or_default())
@@ -206,7 +215,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .property("keys", "How a playbook names the things in it.", |_, it: &Inventory| {
             Ok(it.things.iter().map(|thing| thing.key.clone().into()).collect::<Array>())
         })
-        .identified(|it: &Inventory| format!("{} things", it.things.len()));
+        .incomparable(|it: &Inventory| format!("{} things", it.things.len()));
     namespace
 }
 
@@ -255,6 +264,15 @@ fn attempt(call: &Call, body: FnPtr) -> Result<Map, Box<EvalAltResult>> {
         }
     }
     Ok(outcome)
+}
+
+fn sleep(call: &Call, seconds: i64) -> Result<(), Error> {
+    let seconds = u64::try_from(seconds)
+        .map_err(|_| Error::invalid(format!("sleep({seconds}): there is no way back in time")))?;
+    call.block_without_account(async {
+        tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
+        Ok(())
+    })
 }
 
 fn output(call: &Call, values: Map) -> Result<(), Error> {

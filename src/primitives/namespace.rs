@@ -392,9 +392,9 @@ impl Namespace {
         self.compared::<H>(move |one, other| Ok(name(one) == name(other))).prints(name)
     }
 
-    /// A value that must not be compared, such as a secret.
+    /// A value that must not be compared, such as a secret, or has no name to be compared by.
     pub fn incomparable<H: Value>(&mut self, text: fn(&H) -> String) -> &mut Self {
-        let refused = |_: &H, _: &H| Err(Error::invalid("secrets cannot be compared"));
+        let refused = |_: &H, _: &H| Err(Error::invalid("these cannot be compared"));
         self.compared::<H>(refused).prints(text)
     }
 

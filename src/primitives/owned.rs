@@ -59,8 +59,18 @@ impl Inventory {
         Ok(Inventory { things })
     }
 
-    /// The inventory without `key` and all that it needs. Fails where there is no such thing, unless the stack is empty of it anyway.
-    pub fn keep(&self, key: &str) -> Self {
+    /// The inventory without `key` and all that it needs. Where the stack has things of that kind, but not this one, the key is a
+    /// mistake that would delete what should be kept: kind `invalid`.
+    pub fn keep(&self, key: &str) -> Result<Self, Error> {
+        fn kind(key: &str) -> &str {
+            key.rsplit_once(['/', ':']).map_or("", |(kind, _)| kind)
+        }
+        let keys = || self.things.iter().map(|thing| thing.key.as_str());
+        let alike: Vec<&str> = keys().filter(|other| kind(other) == kind(key)).collect();
+        if !key.contains(':') || !alike.is_empty() && !alike.contains(&key) {
+            return Err(Error::invalid(format!("there is no `{key}` in the stack"))
+                .help(format!("there is: {}", keys().collect::<Vec<_>>().join(", "))));
+        }
         let mut kept: BTreeSet<&str> = BTreeSet::from([key]);
         loop {
             let before = kept.len();
@@ -73,9 +83,8 @@ impl Inventory {
                 break;
             }
         }
-        Inventory {
-            things: self.things.iter().filter(|thing| !kept.contains(thing.key.as_str())).cloned().collect(),
-        }
+        let things = self.things.iter().filter(|thing| !kept.contains(thing.key.as_str()));
+        Ok(Inventory { things: things.cloned().collect() })
     }
 
     /// Deletes everything in it, after consent. A failure ends it with the things that go side by side: what comes later may be

@@ -7,7 +7,7 @@ mod value;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use postgres::Client;
@@ -28,6 +28,9 @@ use crate::secret::Secret;
 
 /// A database that has just become available may refuse its first sessions for some seconds.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+
+/// A server that is up answers a login in well under a second.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// A connection, for as long as the script holds it.
 #[derive(Clone)]
@@ -132,13 +135,9 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
     let authority = authority(call, options)?;
     let started = Instant::now();
     let session = loop {
-        match connect_as(&login, &authority) {
+        match connect_within(call, &login, &authority) {
             Ok(session) => break session,
-            Err(error)
-                if error.kind == Kind::Unavailable
-                    && started.elapsed() < CONNECT_LIMIT
-                    && !call.cancelled() =>
-            {
+            Err(error) if error.kind == Kind::Unavailable && started.elapsed() < CONNECT_LIMIT => {
                 call.block(async {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                     Ok(())
@@ -151,6 +150,35 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
         client: Arc::new(Mutex::new(session)),
         title: format!("{} on {}", login.database, login.host),
     })
+}
+
+/// Connects on a thread of its own: a server that accepts and says nothing would hold up Ctrl-C and the script.
+fn connect_within(call: &Call, login: &Login, authority: &Path) -> Result<Session, Error> {
+    let (sender, session) = mpsc::channel();
+    let (login, authority) = (login.clone(), authority.to_owned());
+    let title = format!("{} port {}", login.host, login.port);
+    std::thread::spawn(move || {
+        // Nobody waits for it any more after an interruption.
+        _ = sender.send(connect_as(&login, &authority));
+    });
+    let started = Instant::now();
+    loop {
+        match session.recv_timeout(Duration::from_millis(20)) {
+            Ok(session) => return session,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(Error::internal("the connecting thread ended"));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) if call.cancelled() => return Err(Error::interrupted()),
+            Err(mpsc::RecvTimeoutError::Timeout) if started.elapsed() > ANSWER_LIMIT => {
+                return Err(Error::new(
+                    Kind::Timeout,
+                    format!("{title} accepts connections and does not answer"),
+                )
+                .of("postgres", "connect"));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
 }
 
 /// The file with the authorities that may have signed the database's certificate.
@@ -184,9 +212,8 @@ impl Connection {
                 }
                 Ok(())
             });
-            let outcome = run(session.client());
-            done.store(true, Ordering::SeqCst);
-            outcome
+            let _done = Done(&done);
+            run(session.client())
         });
         if call.cancelled() { Err(Error::interrupted()) } else { outcome }
     }
@@ -229,6 +256,15 @@ impl Connection {
         let touched = self.sql(call, |client| client.execute(sql, &parameters).map_err(failed))?;
         call.progress.effect();
         Ok(i64::try_from(touched).unwrap_or(i64::MAX))
+    }
+}
+
+/// Says that SQL has ended, however it did.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -342,11 +342,14 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         };
         let below = filter("Path", Some("Recursive"), prefix.trim_end_matches('/'))?;
         let tagged = filter(&format!("tag:{STACK_TAG}"), None, host.stack()?)?;
-        let request = host.aws()?.ssm.describe_parameters().parameter_filters(below).parameter_filters(tagged);
+        let request =
+            host.aws()?.ssm.describe_parameters().parameter_filters(below).parameter_filters(tagged);
         let mut pages = request.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("ssm", "DescribeParameters", error))?;
-            names.extend(page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name));
+            names.extend(
+                page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name),
+            );
         }
         Ok(names)
     })?;

@@ -87,7 +87,9 @@ pub fn launch(
         async move {
             match request.send().await.map_err(|error| failure("ec2", "RunInstances", error)) {
                 // A run that was killed has launched it, with what was asked for then: it is found, not launched twice.
-                Err(error) if error.code == "IdempotentParameterMismatch" => launched_with(call, &token, error).await,
+                Err(error) if error.code == "IdempotentParameterMismatch" => {
+                    launched_with(call, &token, error).await
+                }
                 Err(error) => Err(error),
                 Ok(launched) => {
                     let id = launched.instances().first().and_then(Description::instance_id);
@@ -105,7 +107,8 @@ async fn launched_with(call: &Call<'_>, token: &str, mismatch: Error) -> Result<
     loop {
         let request = call.aws()?.ec2.describe_instances().filters(filter("client-token", token));
         let answer = request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error))?;
-        let found = answer.reservations().iter().flat_map(|r| r.instances()).find_map(Description::instance_id);
+        let found =
+            answer.reservations().iter().flat_map(|r| r.instances()).find_map(Description::instance_id);
         match found {
             Some(id) => return Ok(id.to_owned()),
             None if tokio::time::Instant::now() > deadline => return Err(mismatch),

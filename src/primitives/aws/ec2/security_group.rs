@@ -188,7 +188,8 @@ fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Resu
         detail: "security group",
     };
     let made = call.change(change, |_| async {
-        let answer = request.clone().send().await.map_err(|error| failure("ec2", "CreateSecurityGroup", error));
+        let answer =
+            request.clone().send().await.map_err(|error| failure("ec2", "CreateSecurityGroup", error));
         answer.map(|made| made.group_id.unwrap_or_default())
     });
     let id = match made {

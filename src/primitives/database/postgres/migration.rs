@@ -85,8 +85,10 @@ fn apply(client: &mut Client, migrations: &[Migration], call: &Call) -> Result<i
         .of("postgres", "migrate")
         .help("put the file back as it was, and write what should change into a new migration"))
     };
+    let mut known = Vec::new();
     for row in &applied {
-        let (version, name, checksum): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
+        let (version, name, checksum) = recorded(row)?;
+        known.push(version);
         match migrations.iter().find(|migration| migration.version == version) {
             None => return conflict(name, "its file is missing"),
             Some(migration) if migration.checksum != checksum => {
@@ -97,7 +99,7 @@ fn apply(client: &mut Client, migrations: &[Migration], call: &Call) -> Result<i
     }
     let mut count = 0;
     for migration in migrations {
-        if applied.iter().any(|row| row.get::<_, i32>(0) == migration.version) {
+        if known.contains(&migration.version) {
             continue;
         }
         if call.cancelled() {
@@ -118,4 +120,14 @@ fn apply(client: &mut Client, migrations: &[Migration], call: &Call) -> Result<i
         count += 1;
     }
     Ok(count)
+}
+
+/// A row of `public.schema_migration`. Another tool may have made a table of that name.
+fn recorded(row: &postgres::Row) -> Result<(i32, &str, &str), Error> {
+    let columns = || Ok::<_, postgres::Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?));
+    columns().map_err(|error| {
+        Error::new(Kind::Conflict, format!("public.schema_migration is another tool's table: {error}"))
+            .of("postgres", "migrate")
+            .help("rename that table, or migrate this database with the tool that made it")
+    })
 }
