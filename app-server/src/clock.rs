@@ -4,13 +4,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
-use crate::backend::BackendKey;
+use crate::cancel::Target;
 use crate::ledger::Ledger;
-use crate::log;
 use crate::session::Services;
 use crate::tier::Tier;
 use crate::wire::ErrorResponse;
@@ -27,7 +25,7 @@ pub(crate) async fn watch(
     tier: Tier,
     ledger: &Mutex<Ledger>,
     attention: &Notify,
-    key: Option<BackendKey>,
+    target: &Target,
 ) -> ErrorResponse {
     let limit = services.limits.of(tier);
     let mut draining = services.draining.clone();
@@ -69,11 +67,7 @@ pub(crate) async fn watch(
         };
         if must_cancel {
             cancelled_at = Some(now);
-            if let Some(key) = key
-                && let Err(error) = services.database.cancel(key).await
-            {
-                log::warning("cancel_failed", json!({ "error": error.to_string() }));
-            }
+            target.cancel(&services.database).await;
         }
         if let Some(at) = cancelled_at {
             if at.elapsed() >= CANCEL_GRACE {

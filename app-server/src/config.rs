@@ -12,6 +12,9 @@
 //! | `INSECURE` | `1` accepts clear-text logins off loopback | unset |
 //! | `AUDIT_FILE` | file that audit records are appended to | stdout |
 //! | `AUDIT_FILE_MIB`, `AUDIT_FILES` | size at which the file is rotated, and how many are kept beside it | `100`, `10` |
+//! | `POOL_MODE` | `transaction` shares database sessions between transactions, `session` gives each client its own | `transaction` |
+//! | `POOL_SIZE` | database sessions per tier | `20` |
+//! | `QUEUE_TIMEOUT_S` | seconds that a client waits for a database session | `30` |
 //! | `IDLE_TIMEOUT_S` | seconds after which an idle session ends | `300` |
 //! | `FREE_STATEMENT_TIMEOUT_S`, `PREMIUM_STATEMENT_TIMEOUT_S` | seconds that a statement may take | `15`, `30` |
 //! | `FREE_ROW_LIMIT`, `PREMIUM_ROW_LIMIT` | rows that a statement may answer | `100000`, `1000000` |
@@ -60,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) insecure: bool,
     pub(crate) audit_file: Option<PathBuf>,
     pub(crate) audit_rotation: Rotation,
+    pub(crate) pooling: Pooling,
     pub(crate) idle_timeout: Duration,
     pub(crate) limits: Limits,
     pub(crate) drain_timeout: Duration,
@@ -100,6 +104,21 @@ pub(crate) struct Certificate {
 pub(crate) struct Rotation {
     pub(crate) bytes: u64,
     pub(crate) files: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PoolMode {
+    Session,
+    Transaction,
+}
+
+/// How clients share database sessions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pooling {
+    pub(crate) mode: PoolMode,
+    /// Database sessions per tier.
+    pub(crate) size: usize,
+    pub(crate) queue_timeout: Duration,
 }
 
 /// What a statement of each tier may cost. An admin's may cost anything.
@@ -172,6 +191,12 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             bytes: self.number("AUDIT_FILE_MIB", 100).saturating_mul(1024 * 1024),
             files: self.number("AUDIT_FILES", 10),
         };
+        let pooling = Pooling {
+            mode: self.pool_mode(),
+            // Beyond what any PostgreSQL serves, and below what a semaphore can count.
+            size: usize::try_from(self.number("POOL_SIZE", 20).min(100_000)).unwrap_or(20),
+            queue_timeout: self.seconds("QUEUE_TIMEOUT_S", 30),
+        };
         let limits = Limits {
             free: StatementLimit {
                 duration: self.seconds("FREE_STATEMENT_TIMEOUT_S", 15),
@@ -203,6 +228,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             insecure,
             audit_file: self.optional("AUDIT_FILE").map(PathBuf::from),
             audit_rotation,
+            pooling,
             idle_timeout,
             limits,
             drain_timeout,
@@ -269,6 +295,16 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             None | Some("0") => false,
             Some("1") => true,
             Some(_) => self.invalid("INSECURE", "`1` or nothing").unwrap_or(false),
+        }
+    }
+
+    fn pool_mode(&mut self) -> PoolMode {
+        match self.optional("POOL_MODE").as_deref() {
+            None | Some("transaction") => PoolMode::Transaction,
+            Some("session") => PoolMode::Session,
+            Some(_) => {
+                self.invalid("POOL_MODE", "`transaction` or `session`").unwrap_or(PoolMode::Transaction)
+            }
         }
     }
 

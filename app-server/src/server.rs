@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -19,6 +20,7 @@ use crate::cancel::Registry;
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::identity::IdentityKey;
+use crate::pool::Pools;
 use crate::readiness::Readiness;
 use crate::session::Services;
 use crate::tls::{self, DatabaseTls, TlsError};
@@ -67,9 +69,13 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     let address = listener.local_addr().map_err(listen_error)?;
     raise_descriptor_limit();
     let (drain, draining) = watch::channel(None);
+    let database = Arc::new(Database::new(&config.database, database_tls, config.passwords));
+    let accounts = Arc::new(Accounts::new());
     let services = Arc::new(Services {
-        database: Arc::new(Database::new(&config.database, database_tls, config.passwords)),
-        accounts: Accounts::new(),
+        pools: Pools::new(config.pooling, Arc::clone(&database), Arc::clone(&accounts), config.limits),
+        next_session: AtomicU64::new(1),
+        database,
+        accounts,
         identity_key: IdentityKey::new(config.identity_key),
         readiness: Readiness::new(draining.clone()),
         cancels: Arc::new(Registry::default()),
