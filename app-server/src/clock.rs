@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::cancel::Target;
+use crate::config::StatementLimit;
 use crate::ledger::Ledger;
 use crate::session::Services;
 use crate::tier::Tier;
@@ -99,8 +100,8 @@ fn too_slow(tier: Tier, limit: Duration) -> ErrorResponse {
     .with_hint("ask for less at a time: add a WHERE or a LIMIT")
 }
 
-pub(crate) fn too_many_rows(tier: Tier, limit: u64) -> ErrorResponse {
-    let message =
-        format!("the statement was stopped after {limit} rows, the limit of a `{}` account", tier.name());
+pub(crate) fn too_much(tier: Tier, is_rows: bool, limit: StatementLimit) -> ErrorResponse {
+    let much = if is_rows { format!("{} rows", limit.rows) } else { format!("{} bytes", limit.bytes) };
+    let message = format!("the statement was stopped after {much}, the limit of a `{}` account", tier.name());
     ErrorResponse::error("54000", message).with_hint("ask for less at a time: add a WHERE or a LIMIT")
 }

@@ -18,6 +18,10 @@
 //! | `IDLE_TIMEOUT_S` | seconds after which an idle session ends | `300` |
 //! | `FREE_STATEMENT_TIMEOUT_S`, `PREMIUM_STATEMENT_TIMEOUT_S` | seconds that a statement may take | `15`, `30` |
 //! | `FREE_ROW_LIMIT`, `PREMIUM_ROW_LIMIT` | rows that a statement may answer | `100000`, `1000000` |
+//! | `FREE_ANSWER_MIB`, `PREMIUM_ANSWER_MIB` | MiB that a statement may answer | `64`, `1024` |
+//! | `FREE_STATEMENTS_PER_S`, `PREMIUM_STATEMENTS_PER_S` | statements a second that an account may run for long; it may save up ten seconds' worth, and beyond that is slowed down | `100`, `1000` |
+//! | `ACCOUNT_SESSIONS` | sessions that an account may have open | `20` |
+//! | `ADDRESS_CONNECTIONS` | connections that an address may have open | `1000` |
 //! | `DRAIN_TIMEOUT_S` | seconds that a shutdown waits for sessions that are busy | `60` |
 //!
 //! PEM values hold real newlines or the two characters `\n`. `sslmode` is `disable` for a loopback host and `verify-full` for any other
@@ -66,6 +70,7 @@ pub(crate) struct Config {
     pub(crate) pooling: Pooling,
     pub(crate) idle_timeout: Duration,
     pub(crate) limits: Limits,
+    pub(crate) openings: Openings,
     pub(crate) drain_timeout: Duration,
 }
 
@@ -132,6 +137,16 @@ pub(crate) struct Limits {
 pub(crate) struct StatementLimit {
     pub(crate) duration: Duration,
     pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// Of all sessions of an account.
+    pub(crate) statements_per_s: u64,
+}
+
+/// What an account or an address may have open at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Openings {
+    pub(crate) account_sessions: usize,
+    pub(crate) address_connections: usize,
 }
 
 impl Limits {
@@ -187,25 +202,30 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let certificate = self.certificate();
         let idle_timeout = self.seconds("IDLE_TIMEOUT_S", 300);
         let drain_timeout = self.seconds("DRAIN_TIMEOUT_S", 60);
-        let audit_rotation = Rotation {
-            bytes: self.number("AUDIT_FILE_MIB", 100).saturating_mul(1024 * 1024),
-            files: self.number("AUDIT_FILES", 10),
-        };
+        let audit_rotation =
+            Rotation { bytes: self.mebibytes("AUDIT_FILE_MIB", 100), files: self.number("AUDIT_FILES", 10) };
         let pooling = Pooling {
             mode: self.pool_mode(),
-            // Beyond what any PostgreSQL serves, and below what a semaphore can count.
-            size: usize::try_from(self.number("POOL_SIZE", 20).min(100_000)).unwrap_or(20),
+            size: self.count("POOL_SIZE", 20),
             queue_timeout: self.seconds("QUEUE_TIMEOUT_S", 30),
         };
         let limits = Limits {
             free: StatementLimit {
                 duration: self.seconds("FREE_STATEMENT_TIMEOUT_S", 15),
                 rows: self.number("FREE_ROW_LIMIT", 100_000),
+                bytes: self.mebibytes("FREE_ANSWER_MIB", 64),
+                statements_per_s: self.number("FREE_STATEMENTS_PER_S", 100),
             },
             premium: StatementLimit {
                 duration: self.seconds("PREMIUM_STATEMENT_TIMEOUT_S", 30),
                 rows: self.number("PREMIUM_ROW_LIMIT", 1_000_000),
+                bytes: self.mebibytes("PREMIUM_ANSWER_MIB", 1024),
+                statements_per_s: self.number("PREMIUM_STATEMENTS_PER_S", 1000),
             },
+        };
+        let openings = Openings {
+            account_sessions: self.count("ACCOUNT_SESSIONS", 20),
+            address_connections: self.count("ADDRESS_CONNECTIONS", 1000),
         };
         let listen = listen?;
         if certificate.is_none() && !insecure && !listen.ip().is_loopback() && self.problems.is_empty() {
@@ -231,6 +251,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             pooling,
             idle_timeout,
             limits,
+            openings,
             drain_timeout,
         })
     }
@@ -314,6 +335,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             Some(Ok(number @ 1..)) => number,
             Some(_) => self.invalid(name, "a whole number above 0").unwrap_or(default),
         }
+    }
+
+    fn mebibytes(&mut self, name: &'static str, default: u64) -> u64 {
+        self.number(name, default).saturating_mul(1024 * 1024)
+    }
+
+    /// Of things that take memory or descriptors: no machine has a million of them.
+    fn count(&mut self, name: &'static str, default: u64) -> usize {
+        usize::try_from(self.number(name, default)).map_or(1_000_000, |count| count.min(1_000_000))
     }
 
     fn seconds(&mut self, name: &'static str, default: u64) -> Duration {

@@ -72,6 +72,8 @@ pub(crate) struct Ledger {
     pub(crate) forwarding: bool,
     /// The client waits for a database session.
     pub(crate) queued: bool,
+    /// The client asked faster than it may, and is not read from before this.
+    pub(crate) not_before: Option<Instant>,
     portals: HashMap<Vec<u8>, Arc<str>>,
     /// The transaction status of the last ReadyForQuery.
     transaction_status: u8,
@@ -84,8 +86,9 @@ pub(crate) struct Ledger {
     pub(crate) last_activity: Instant,
     /// When the last statement ended: the next one in a pipeline runs from then on.
     last_ended: Instant,
-    /// Rows that the statement under way has answered.
+    /// Rows that the statement under way has answered, and their bytes.
     rows: u64,
+    bytes: u64,
     /// The statement under way was cancelled by this server, which is what to tell.
     exceeded: Option<ErrorResponse>,
     /// .. and it has not been told to the database yet.
@@ -121,6 +124,7 @@ impl Ledger {
             tied: None,
             forwarding: false,
             queued: false,
+            not_before: None,
             portals: HashMap::new(),
             transaction_status: b'I',
             copying_in: false,
@@ -129,6 +133,7 @@ impl Ledger {
             last_activity: Instant::now(),
             last_ended: Instant::now(),
             rows: 0,
+            bytes: 0,
             exceeded: None,
             must_cancel: false,
             identity_lost: false,
@@ -373,11 +378,12 @@ impl Ledger {
         matches!(self.asked.front(), Some(Asked::Own { .. } | Asked::HandOver))
     }
 
-    /// Notes a row, and answers how many the statement has.
-    pub(crate) fn row(&mut self) -> u64 {
+    /// Notes a row, and answers how many the statement has, and their bytes.
+    pub(crate) fn row(&mut self, length: usize) -> (u64, u64) {
         self.undelivered = true;
         self.rows += 1;
-        self.rows
+        self.bytes += length as u64;
+        (self.rows, self.bytes)
     }
 
     /// Since when the database has been working on a statement, if it has.
@@ -410,6 +416,7 @@ impl Ledger {
     fn statement_ended(&mut self) {
         self.last_ended = Instant::now();
         self.rows = 0;
+        self.bytes = 0;
         self.exceeded = None;
         self.must_cancel = false;
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -50,6 +50,18 @@ async fn connection(socket: TcpStream, peer: SocketAddr, services: Arc<Services>
         if peeked? == 0 {
             return Ok(());
         }
+        let _place = match services.guard.open_connection(peer.ip().to_canonical()) {
+            Ok(place) => place,
+            Err(answer) => {
+                log::warning("connection_refused", json!({ "client": peer.to_string() }));
+                // Others than PostgreSQL would not understand it.
+                if first[0] == 0 {
+                    let mut socket = socket;
+                    socket.write_all(&answer.encoded()).await?;
+                }
+                return Ok(());
+            }
+        };
         let mut stream = match (first[0], services.acceptor()) {
             (TLS_HANDSHAKE, Some(acceptor)) => match timeout(LOGIN_TIMEOUT, acceptor.accept(socket)).await {
                 Ok(accepted) => Stream::Tls(Box::new(accepted?.into())),

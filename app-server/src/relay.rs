@@ -6,18 +6,19 @@
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use crate::audit::{Actor, Statement};
 use crate::backend::{Backend, DISCARD_ALL};
 use crate::cancel::Target;
 use crate::config::PoolMode;
+use crate::guard::Pace;
 use crate::handover::Person;
 use crate::ledger::{Answer, HandOver, Ledger};
 use crate::pool::{self, DatabaseSession, Facts};
@@ -44,6 +45,7 @@ pub(crate) struct Relay<'a> {
     pub(crate) person: &'a Person,
     /// What a cancel goes to.
     pub(crate) target: &'a Target,
+    pub(crate) pace: &'a Pace,
 }
 
 /// Why a relay ended.
@@ -70,6 +72,15 @@ impl Shared<'_> {
 
     fn shares_sessions(&self) -> bool {
         self.relay.services.pools.pooling.mode == PoolMode::Transaction
+    }
+
+    /// Waits while the client's account is ahead of its tier's rate. What was asked already goes on meanwhile.
+    async fn keep_pace(&self) {
+        // Kept: whoever waits may be stopped by an answer, and must wait again.
+        let not_before = self.ledger().not_before;
+        if let Some(not_before) = not_before {
+            sleep_until(not_before.into()).await;
+        }
     }
 
     fn may_release(&self) -> bool {
@@ -199,6 +210,7 @@ async fn first_message(
             }
             if buffer.len() >= length || kind == b'd' {
                 shared.ledger().queued = true;
+                shared.keep_pace().await;
                 return None;
             }
         }
@@ -215,7 +227,7 @@ async fn attach(
     shared: &Shared<'_>,
     writer: &mut WriteHalf<Stream>,
 ) -> Result<(DatabaseSession, BytesMut), ErrorResponse> {
-    let Relay { services, actor, tier, person, target } = &shared.relay;
+    let Relay { services, actor, tier, person, target, .. } = &shared.relay;
     let pools = &services.pools;
     let acquiring = timeout(pools.pooling.queue_timeout, pools.acquire(*tier, person.session));
     tokio::pin!(acquiring);
@@ -337,6 +349,7 @@ async fn from_client(
         if shared.may_release() {
             return End::Released;
         }
+        shared.keep_pace().await;
         buffer.reserve(READ_SIZE);
         match reader.read_buf(buffer).await {
             Ok(0) | Err(_) => return End::ClientLeft,
@@ -356,6 +369,7 @@ fn scan_client(
     let mut scanned = Scanned { outgoing, end_at: 0, end: None };
     let mut ledger = shared.ledger();
     ledger.forwarding = true;
+    let mut statements = 0;
     loop {
         let at = pass_on(buffer, &mut scanned.end_at, passing);
         let Some((kind, length)) = header(buffer, at) else { break };
@@ -398,7 +412,14 @@ fn scan_client(
             }
             ledger.client_message(kind, body);
         }
+        statements += u64::from(matches!(kind, b'Q' | b'E'));
         scanned.end_at += length;
+    }
+    if statements > 0
+        && let Some(limit) = shared.relay.services.limits.of(shared.relay.tier)
+    {
+        let wait = shared.relay.pace.note(statements, limit.statements_per_s);
+        ledger.not_before = (wait > Duration::ZERO).then(|| Instant::now() + wait);
     }
     scanned
 }
@@ -510,11 +531,10 @@ fn scan_database(
             break;
         }
         if matches!(kind, b'D' | b'd') && !ledger.answers_own() {
-            let rows = ledger.row();
+            let (rows, bytes) = ledger.row(length);
             if let Some(limit) = limit
-                && kind == b'D'
-                && rows > limit.rows
-                && ledger.exceed(clock::too_many_rows(shared.relay.tier, limit.rows))
+                && (rows > limit.rows || bytes > limit.bytes)
+                && ledger.exceed(clock::too_much(shared.relay.tier, rows > limit.rows, limit))
             {
                 shared.attention.notify_one();
             }

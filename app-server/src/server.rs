@@ -80,7 +80,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         readiness: Readiness::new(draining.clone()),
         cancels: Arc::new(Registry::default()),
         audit: Arc::clone(&audit),
-        guard: Arc::new(Guard::default()),
+        guard: Arc::new(Guard::new(config.openings)),
         acceptor,
         insecure: config.insecure,
         draining,

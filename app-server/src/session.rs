@@ -76,7 +76,7 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, services: Arc<Servic
         return Ok(());
     };
     // Held until the session ends.
-    let _place = match services.guard.open_session(account.account_id) {
+    let place = match services.guard.open_session(account.account_id) {
         Ok(place) => place,
         Err(answer) => {
             record_login(&services, &actor, &answer.code, &answer.message)?;
@@ -116,7 +116,14 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, services: Arc<Servic
     stream.flush().await?;
 
     let target = &registration.target;
-    let relay = Relay { services: &services, actor: &actor, tier: account.tier, person: &person, target };
+    let relay = Relay {
+        services: &services,
+        actor: &actor,
+        tier: account.tier,
+        person: &person,
+        target,
+        pace: &place.pace,
+    };
     relay::run(relay, stream, database_session).await;
     Ok(())
 }

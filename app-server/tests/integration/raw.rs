@@ -60,7 +60,7 @@ impl Raw {
         }
     }
 
-    fn query(&mut self, sql: &str) -> (String, String) {
+    pub(crate) fn query(&mut self, sql: &str) -> (String, String) {
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out).unwrap();
         self.send(&out);
