@@ -10,6 +10,7 @@
 //! | `IDENTITY_KEY` | base64 of 32 bytes or more, the text given to `private.set_identity_key` | required |
 //! | `TLS_CERTIFICATE`, `TLS_KEY` | PEM certificate chain and key of this server | required off loopback |
 //! | `INSECURE` | `1` accepts clear-text logins off loopback | unset |
+//! | `PROXY_FROM` | networks of load balancers, such as `10.0.0.0/16,2001:db8::/32`, whose connections begin with a PROXY protocol v2 header | none |
 //! | `AUDIT_FILE` | file that audit records are appended to | stdout |
 //! | `AUDIT_FILE_MIB`, `AUDIT_FILES` | size at which the file is rotated, and how many are kept beside it | `100`, `10` |
 //! | `POOL_MODE` | `transaction` shares database sessions between transactions, `session` gives each client its own | `transaction` |
@@ -35,6 +36,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::proxy_protocol::Network;
 use crate::tier::Tier;
 
 /// A value that is never shown.
@@ -65,6 +67,7 @@ pub(crate) struct Config {
     pub(crate) identity_key: Secret<Vec<u8>>,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) insecure: bool,
+    pub(crate) proxy_from: Vec<Network>,
     pub(crate) audit_file: Option<PathBuf>,
     pub(crate) audit_rotation: Rotation,
     pub(crate) pooling: Pooling,
@@ -200,6 +203,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let identity_key = self.identity_key();
         let insecure = self.insecure();
         let certificate = self.certificate();
+        let proxy_from = self.networks("PROXY_FROM");
         let idle_timeout = self.seconds("IDLE_TIMEOUT_S", 300);
         let drain_timeout = self.seconds("DRAIN_TIMEOUT_S", 60);
         let audit_rotation =
@@ -246,6 +250,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             identity_key: identity_key?,
             certificate,
             insecure,
+            proxy_from,
             audit_file: self.optional("AUDIT_FILE").map(PathBuf::from),
             audit_rotation,
             pooling,
@@ -316,6 +321,15 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             None | Some("0") => false,
             Some("1") => true,
             Some(_) => self.invalid("INSECURE", "`1` or nothing").unwrap_or(false),
+        }
+    }
+
+    fn networks(&mut self, name: &'static str) -> Vec<Network> {
+        let text = self.optional(name).unwrap_or_default();
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        match parts.map(str::parse).collect() {
+            Ok(networks) => networks,
+            Err(()) => self.invalid(name, "networks such as `10.0.0.0/16,2001:db8::/32`").unwrap_or_default(),
         }
     }
 

@@ -26,6 +26,7 @@ mod log;
 mod login;
 mod metrics;
 mod pool;
+mod proxy_protocol;
 mod readiness;
 mod record_play;
 mod refusal;

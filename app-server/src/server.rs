@@ -83,6 +83,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         guard: Arc::new(Guard::new(config.openings)),
         acceptor,
         insecure: config.insecure,
+        proxy_from: config.proxy_from,
         draining,
         drain_timeout: config.drain_timeout,
         idle_timeout: config.idle_timeout,

@@ -25,6 +25,7 @@ use crate::identity::IdentityKey;
 use crate::log;
 use crate::login::{self, LoginError, Startup};
 use crate::pool::{self, DatabaseSession, Owner, Pools};
+use crate::proxy_protocol::Network;
 use crate::readiness::Readiness;
 use crate::relay::{self, Relay};
 use crate::stream::Stream;
@@ -50,6 +51,7 @@ pub(crate) struct Services {
     pub(crate) guard: Arc<Guard>,
     pub(crate) acceptor: Option<TlsAcceptor>,
     pub(crate) insecure: bool,
+    pub(crate) proxy_from: Vec<Network>,
     /// When the shutdown began, once it has.
     pub(crate) draining: watch::Receiver<Option<Instant>>,
     pub(crate) drain_timeout: Duration,
