@@ -13,6 +13,7 @@
 //! | `PROXY_FROM` | networks of load balancers, such as `10.0.0.0/16,2001:db8::/32`, whose connections begin with a PROXY protocol v2 header | none |
 //! | `AUDIT_FILE` | file that audit records are appended to | stdout |
 //! | `AUDIT_FILE_MIB`, `AUDIT_FILES` | size at which the file is rotated, and how many are kept beside it | `100`, `10` |
+//! | `AUDIT_LITERALS` | `keep` records statements as they are, `redact` with numbers, texts and comments taken out | `keep` |
 //! | `POOL_MODE` | `transaction` shares database sessions between transactions, `session` gives each client its own | `transaction` |
 //! | `POOL_SIZE` | database sessions per tier | `20` |
 //! | `QUEUE_TIMEOUT_S` | seconds that a client waits for a database session | `30` |
@@ -70,6 +71,7 @@ pub(crate) struct Config {
     pub(crate) proxy_from: Vec<Network>,
     pub(crate) audit_file: Option<PathBuf>,
     pub(crate) audit_rotation: Rotation,
+    pub(crate) redacts_literals: bool,
     pub(crate) pooling: Pooling,
     pub(crate) idle_timeout: Duration,
     pub(crate) limits: Limits,
@@ -208,6 +210,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let drain_timeout = self.seconds("DRAIN_TIMEOUT_S", 60);
         let audit_rotation =
             Rotation { bytes: self.mebibytes("AUDIT_FILE_MIB", 100), files: self.number("AUDIT_FILES", 10) };
+        let redacts_literals = self.redacts_literals();
         let pooling = Pooling {
             mode: self.pool_mode(),
             size: self.count("POOL_SIZE", 20),
@@ -253,6 +256,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             proxy_from,
             audit_file: self.optional("AUDIT_FILE").map(PathBuf::from),
             audit_rotation,
+            redacts_literals,
             pooling,
             idle_timeout,
             limits,
@@ -330,6 +334,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         match parts.map(str::parse).collect() {
             Ok(networks) => networks,
             Err(()) => self.invalid(name, "networks such as `10.0.0.0/16,2001:db8::/32`").unwrap_or_default(),
+        }
+    }
+
+    fn redacts_literals(&mut self) -> bool {
+        match self.optional("AUDIT_LITERALS").as_deref() {
+            None | Some("keep") => false,
+            Some("redact") => true,
+            Some(_) => self.invalid("AUDIT_LITERALS", "`keep` or `redact`").unwrap_or(true),
         }
     }
 

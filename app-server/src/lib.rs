@@ -29,6 +29,7 @@ mod pool;
 mod proxy_protocol;
 mod readiness;
 mod record_play;
+mod redaction;
 mod refusal;
 mod relay;
 mod scram;

@@ -57,12 +57,11 @@ pub(crate) fn run(config: Config) -> Result<(), ServerError> {
 async fn serve(config: Config) -> Result<(), ServerError> {
     let acceptor = config.certificate.as_ref().map(tls::acceptor).transpose()?;
     let database_tls = DatabaseTls::new(&config.database)?;
-    let audit = Audit::open(config.audit_file.as_deref(), config.audit_rotation).map_err(|source| {
-        ServerError::Audit {
+    let audit = Audit::open(config.audit_file.as_deref(), config.audit_rotation, config.redacts_literals)
+        .map_err(|source| ServerError::Audit {
             path: config.audit_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             source,
-        }
-    })?;
+        })?;
     let audit = Arc::new(audit);
     let listen_error = |source| ServerError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;

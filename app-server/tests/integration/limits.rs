@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::NoTls;
 
-use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, ask, signal, value, world};
+use crate::harness::{
+    ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, signal, value, world,
+};
 use crate::raw::Raw;
 
 #[tokio::test]
@@ -142,4 +144,25 @@ async fn every_answered_statement_is_in_the_audit_file_even_after_a_kill() {
             .count(),
         answered
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_can_leave_out_what_people_write_into_statements() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("AUDIT_LITERALS", "redact")]);
+    server.wait_until_ready();
+    let client = server.connect(PREMIUM).await;
+    ask(&client, "select count(*) from content where title = 'secret-1' and duration_s > 271828 -- secret-2")
+        .await
+        .unwrap();
+    assert!(ask(&client, "select 'secret-3").await.is_err());
+    client.query("select 'secret-4' || $1::text", &[&"secret-5"]).await.unwrap();
+    eventually("three statements are in the audit", || {
+        server.lines().iter().filter(|line| line["audit"] == "statement").count() == 3
+    });
+    let text = format!("{:?}", server.lines());
+    assert!(!text.contains("secret") && !text.contains("271828"), "{text}");
+    assert!(text.contains("select count(*) from content where title = ? and duration_s > ?"), "{text}");
 }
