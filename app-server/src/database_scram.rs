@@ -137,9 +137,13 @@ mod tests {
             let verifier = scram_sha_256(password.as_bytes());
             for _ in 0..2 {
                 let mut client = DatabaseExchange::begin();
-                let server =
-                    Exchange::begin(Verifier::parse(&verifier).unwrap(), client.client_first().as_bytes())
-                        .unwrap();
+                let server = Exchange::begin(
+                    Verifier::parse(&verifier).unwrap(),
+                    client.client_first().as_bytes(),
+                    None,
+                    false,
+                )
+                .unwrap();
                 let client_final =
                     client.respond(server.server_first().as_bytes(), password, &remembered).unwrap();
                 let server_final = server.finish(client_final.as_bytes()).unwrap();

@@ -56,6 +56,7 @@ pub(crate) fn run(config: Config) -> Result<(), ServerError> {
 
 async fn serve(config: Config) -> Result<(), ServerError> {
     let acceptor = config.certificate.as_ref().map(tls::acceptor).transpose()?;
+    let certificate_hash = config.certificate.as_ref().and_then(tls::certificate_hash);
     let database_tls = DatabaseTls::new(&config.database)?;
     let audit = Audit::open(config.audit_file.as_deref(), config.audit_rotation, config.redacts_literals)
         .map_err(|source| ServerError::Audit {
@@ -81,6 +82,7 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         audit: Arc::clone(&audit),
         guard: Arc::new(Guard::new(config.openings)),
         acceptor,
+        certificate_hash,
         insecure: config.insecure,
         proxy_from: config.proxy_from,
         draining,

@@ -50,6 +50,8 @@ pub(crate) struct Services {
     pub(crate) audit: Arc<Audit>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) acceptor: Option<TlsAcceptor>,
+    /// What a login under TLS can be bound to.
+    pub(crate) certificate_hash: Option<Vec<u8>>,
     pub(crate) insecure: bool,
     pub(crate) proxy_from: Vec<Network>,
     /// When the shutdown began, once it has.
@@ -245,7 +247,13 @@ async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io
         actor.tier = account.tier.name();
     }
     let mock_salt_key = services.identity_key.mock_salt_key();
-    match (login::authenticate(&mut stream, &startup.user, account.as_ref(), &mock_salt_key).await, account) {
+    let is_encrypted = matches!(stream, Stream::Tls(_));
+    let certificate_hash = services.certificate_hash.as_deref().filter(|_| is_encrypted);
+    match (
+        login::authenticate(&mut stream, &startup.user, account.as_ref(), &mock_salt_key, certificate_hash)
+            .await,
+        account,
+    ) {
         (Ok(()), Some(account)) => Ok(Some((stream, startup, account, actor))),
         // A mock verifier cannot be satisfied.
         (Ok(()), None) => Err(io::Error::other("a login without an account was accepted")),

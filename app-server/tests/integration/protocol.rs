@@ -213,3 +213,23 @@ async fn a_load_balancer_in_the_configured_network_says_whose_the_connection_is(
     assert_eq!(answer, "");
     assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
 }
+
+#[tokio::test]
+async fn a_login_can_be_bound_to_the_tls_session() {
+    let (_postgres, server) = world().await;
+    let psql = |mode: &str, binding: &str| {
+        let connection = format!(
+            "host=127.0.0.1 port={} user={FREE} dbname=music sslmode={mode} channel_binding={binding}",
+            server.address.port()
+        );
+        let mut command = Command::new("psql");
+        command.args(["-X", "-A", "-t", "-c", "select 1", "-d", &connection]).env("PGPASSWORD", PASSWORD);
+        command.output().unwrap()
+    };
+    for binding in ["require", "prefer", "disable"] {
+        let output = psql("require", binding);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{binding}: {output:?}");
+    }
+    assert_eq!(psql("disable", "prefer").status.code(), Some(0));
+    assert_eq!(psql("disable", "require").status.code(), Some(2), "nothing to bind to");
+}
