@@ -17,9 +17,11 @@ use serde_json::json;
 use crate::config::Rotation;
 use crate::log;
 use crate::metrics::Metrics;
+use crate::redaction::redact;
 
 pub(crate) struct Audit {
     pub(crate) metrics: Metrics,
+    redacts_literals: bool,
     sink: Mutex<Sink>,
 }
 
@@ -50,12 +52,12 @@ pub(crate) struct Statement {
 }
 
 impl Audit {
-    pub(crate) fn open(path: Option<&Path>, rotation: Rotation) -> io::Result<Self> {
+    pub(crate) fn open(path: Option<&Path>, rotation: Rotation, redacts_literals: bool) -> io::Result<Self> {
         let sink = match path {
             None => Sink::Stdout,
             Some(path) => Sink::File(AuditFile::open(path, rotation)?),
         };
-        Ok(Self { metrics: Metrics::default(), sink: Mutex::new(sink) })
+        Ok(Self { metrics: Metrics::default(), redacts_literals, sink: Mutex::new(sink) })
     }
 
     pub(crate) fn login(&self, actor: &Actor, sqlstate: &str, reason: &str) -> io::Result<()> {
@@ -82,6 +84,8 @@ impl Audit {
             Some(_) => "error",
         };
         self.metrics.statement(outcome, statement.duration);
+        let sql =
+            if self.redacts_literals { redact(&statement.sql).into() } else { Arc::clone(&statement.sql) };
         self.write(&json!({
             "time": log::timestamp(),
             "audit": "statement",
@@ -89,7 +93,7 @@ impl Audit {
             "user": actor.user,
             "tier": actor.tier,
             "client": actor.client.to_string(),
-            "sql": &*statement.sql,
+            "sql": &*sql,
             "outcome": outcome,
             "tag": statement.tag,
             "rows": statement.rows,
@@ -174,7 +178,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         let rotation = Rotation { bytes: 300, files: 2 };
-        let audit = Audit::open(Some(&path), rotation).unwrap();
+        let audit = Audit::open(Some(&path), rotation, false).unwrap();
         let client = SocketAddr::from(([127, 0, 0, 1], 1));
         for number in 0..10 {
             let actor = Actor { session: number, user: "line\nbreak".to_owned(), tier: "free", client };

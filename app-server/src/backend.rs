@@ -1,17 +1,22 @@
 //! A session with the database: logging in as one of our roles, asking a few questions of our own, and being handed to a
 //! person. After that it is bytes for `relay`.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::SCRAM_SHA_256;
 use postgres_protocol::message::{backend::Message, frontend};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config::{DatabaseAddress, Passwords};
+use crate::database_scram::{DatabaseExchange, RememberedKeys};
+use crate::scram::ScramError;
 use crate::stream::Stream;
 use crate::tier::Tier;
 use crate::tls::DatabaseTls;
@@ -19,6 +24,9 @@ use crate::tls::DatabaseTls;
 /// A database that does not answer a login within this is as good as down: clients must hear of it soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(crate) const DISCARD_ALL: &str = "discard all";
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BackendError {
@@ -34,8 +42,21 @@ pub(crate) enum BackendError {
     Refused { role: &'static str, code: String, message: String },
     #[error("the connection to the database broke: {0}")]
     Broken(#[from] io::Error),
+    #[error("the login of `{role}` at the database failed: {source}")]
+    Scram { role: &'static str, source: ScramError },
     #[error("the database answered a login of `{role}` with {what}")]
     Unexpected { role: &'static str, what: &'static str },
+}
+
+impl BackendError {
+    /// Whether trying again may help: the database is away, starts, ends, or is full.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Broken(_) => true,
+            Self::Refused { code, .. } => code.starts_with("57P") || code == "53300",
+            _ => false,
+        }
+    }
 }
 
 /// Whom this server logs in as.
@@ -60,6 +81,8 @@ pub(crate) struct Database {
     pub(crate) name: String,
     tls: Option<DatabaseTls>,
     passwords: Passwords,
+    app_auth_keys: RememberedKeys,
+    tier_keys: [RememberedKeys; Tier::ALL.len()],
 }
 
 /// What identifies a database session to a CancelRequest.
@@ -73,7 +96,14 @@ impl Database {
     pub(crate) fn new(address: &DatabaseAddress, tls: Option<DatabaseTls>, passwords: Passwords) -> Self {
         let host =
             if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
-        Self { address: format!("{host}:{}", address.port), name: address.database.clone(), tls, passwords }
+        Self {
+            address: format!("{host}:{}", address.port),
+            name: address.database.clone(),
+            tls,
+            passwords,
+            app_auth_keys: RememberedKeys::default(),
+            tier_keys: Default::default(),
+        }
     }
 
     fn password(&self, login: Login) -> &str {
@@ -82,6 +112,13 @@ impl Database {
             Login::Tier(Tier::Free) => self.passwords.free.expose(),
             Login::Tier(Tier::Premium) => self.passwords.premium.expose(),
             Login::Tier(Tier::Admin) => self.passwords.admin.expose(),
+        }
+    }
+
+    fn keys(&self, login: Login) -> &RememberedKeys {
+        match login {
+            Login::AppAuth => &self.app_auth_keys,
+            Login::Tier(tier) => &self.tier_keys[tier as usize],
         }
     }
 
@@ -110,14 +147,16 @@ impl Database {
         settings: &[(&str, &str)],
     ) -> Result<Backend, BackendError> {
         let connecting = async {
+            let (reader, writer) = tokio::io::split(self.open().await?);
             let mut backend = Backend {
                 login,
-                stream: self.open().await?,
+                reader,
+                writer,
                 received: BytesMut::new(),
                 parameters: Vec::new(),
                 key: None,
             };
-            backend.log_in(&self.name, self.password(login), settings).await?;
+            backend.log_in(self, settings).await?;
             Ok(backend)
         };
         timeout(CONNECT_TIMEOUT, connecting)
@@ -146,10 +185,11 @@ impl Database {
 
 pub(crate) struct Backend {
     login: Login,
-    pub(crate) stream: Stream,
+    pub(crate) reader: ReadHalf<Stream>,
+    pub(crate) writer: WriteHalf<Stream>,
     /// What was read and not yet looked at.
     pub(crate) received: BytesMut,
-    /// What the session reported of itself at login, for the client.
+    /// What the session reported of itself since the last time somebody took it.
     pub(crate) parameters: Vec<(String, String)>,
     key: Option<BackendKey>,
 }
@@ -165,14 +205,11 @@ impl Backend {
         BackendError::Unexpected { role: self.login.role(), what }
     }
 
-    async fn log_in(
-        &mut self,
-        database: &str,
-        password: &str,
-        settings: &[(&str, &str)],
-    ) -> Result<(), BackendError> {
+    async fn log_in(&mut self, database: &Database, settings: &[(&str, &str)]) -> Result<(), BackendError> {
+        let role = self.login.role();
+        let failed = |source| BackendError::Scram { role, source };
         let mut out = BytesMut::new();
-        let parameters = [("user", self.login.role()), ("database", database)];
+        let parameters = [("user", self.login.role()), ("database", database.name.as_str())];
         frontend::startup_message(parameters.into_iter().chain(settings.iter().copied()), &mut out)?;
         self.send(&out).await?;
         let mut scram = None;
@@ -185,22 +222,27 @@ impl Backend {
                     if !offered.contains(&SCRAM_SHA_256) {
                         return Err(self.unexpected("no SCRAM-SHA-256"));
                     }
-                    let exchange = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-                    frontend::sasl_initial_response(SCRAM_SHA_256, exchange.message(), &mut out)?;
+                    let exchange = DatabaseExchange::begin();
+                    frontend::sasl_initial_response(
+                        SCRAM_SHA_256,
+                        exchange.client_first().as_bytes(),
+                        &mut out,
+                    )?;
                     self.send(&out).await?;
                     scram = Some(exchange);
                 }
                 Message::AuthenticationSaslContinue(body) => {
-                    let exchange =
+                    let exchange: &mut DatabaseExchange =
                         scram.as_mut().ok_or_else(|| self.unexpected("a SCRAM step out of turn"))?;
-                    exchange.update(body.data())?;
-                    frontend::sasl_response(exchange.message(), &mut out)?;
+                    let (password, keys) = (database.password(self.login), database.keys(self.login));
+                    let answer = exchange.respond(body.data(), password, keys);
+                    frontend::sasl_response(answer.map_err(failed)?.as_bytes(), &mut out)?;
                     self.send(&out).await?;
                 }
                 Message::AuthenticationSaslFinal(body) => {
                     let exchange =
                         scram.as_mut().ok_or_else(|| self.unexpected("a SCRAM step out of turn"))?;
-                    exchange.finish(body.data())?;
+                    exchange.verify(body.data()).map_err(failed)?;
                 }
                 Message::AuthenticationCleartextPassword | Message::AuthenticationMd5Password(_) => {
                     // Our roles have SCRAM verifiers; whoever asks for the password itself must not get it.
@@ -242,8 +284,41 @@ impl Backend {
             .unwrap_or(Err(BackendError::Timeout { seconds: QUERY_TIMEOUT.as_secs() }))
     }
 
+    /// DISCARD ALL: the session is as after its login, and the settings of its start-up packet hold again.
+    pub(crate) async fn discard_all(&mut self) -> Result<(), BackendError> {
+        let discarding = async {
+            let mut out = BytesMut::new();
+            frontend::query(DISCARD_ALL, &mut out)?;
+            self.send(&out).await?;
+            self.answer().await.map(drop)
+        };
+        timeout(QUERY_TIMEOUT, discarding)
+            .await
+            .unwrap_or(Err(BackendError::Timeout { seconds: QUERY_TIMEOUT.as_secs() }))
+    }
+
+    /// Whether a session that nobody uses is still there: what has something to say without being asked has ended, or is about to.
+    pub(crate) async fn is_alive(&mut self) -> bool {
+        let mut unexpected = [0];
+        let mut buffer = ReadBuf::new(&mut unexpected);
+        let silent = poll_fn(|context| {
+            Poll::Ready(Pin::new(&mut self.reader).poll_read(context, &mut buffer).is_pending())
+        });
+        silent.await && self.received.is_empty()
+    }
+
+    /// Says goodbye. The database ends the session, and whatever it holds, either way.
+    pub(crate) async fn close(mut self) {
+        let mut goodbye = BytesMut::new();
+        frontend::terminate(&mut goodbye);
+        let closing = async {
+            self.send(&goodbye).await?;
+            self.writer.shutdown().await
+        };
+        let _ = timeout(GOODBYE_TIMEOUT, closing).await;
+    }
+
     async fn run(&mut self, sql: &str, parameters: &[&str]) -> Result<Vec<Row>, BackendError> {
-        use fallible_iterator::FallibleIterator as _;
         let mut out = BytesMut::new();
         frontend::parse("", sql, [], &mut out)?;
         let bound = frontend::bind(
@@ -264,6 +339,12 @@ impl Backend {
         frontend::execute("", 0, &mut out)?;
         frontend::sync(&mut out);
         self.send(&out).await?;
+        self.answer().await
+    }
+
+    /// Rows, up to ReadyForQuery.
+    async fn answer(&mut self) -> Result<Vec<Row>, BackendError> {
+        use fallible_iterator::FallibleIterator as _;
         let (mut rows, mut failure) = (Vec::new(), None);
         loop {
             match self.next().await? {
@@ -271,6 +352,9 @@ impl Backend {
                     let ranges: Vec<_> = body.ranges().collect()?;
                     let value = |range| String::from_utf8_lossy(&body.buffer()[range]).into_owned();
                     rows.push(ranges.into_iter().map(|range| range.map(value)).collect());
+                }
+                Message::ParameterStatus(body) => {
+                    self.parameters.push((body.name()?.to_owned(), body.value()?.to_owned()));
                 }
                 Message::ErrorResponse(body) => failure = Some(self.refused(body.fields())),
                 Message::ReadyForQuery(_) => return failure.map_or(Ok(rows), Err),
@@ -280,8 +364,8 @@ impl Backend {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await?;
-        self.stream.flush().await
+        self.writer.write_all(bytes).await?;
+        self.writer.flush().await
     }
 
     async fn next(&mut self) -> io::Result<Message> {
@@ -289,7 +373,7 @@ impl Backend {
             if let Some(message) = Message::parse(&mut self.received)? {
                 return Ok(message);
             }
-            if self.stream.read_buf(&mut self.received).await? == 0 {
+            if self.reader.read_buf(&mut self.received).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }

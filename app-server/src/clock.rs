@@ -4,13 +4,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
-use crate::backend::BackendKey;
+use crate::cancel::Target;
+use crate::config::StatementLimit;
 use crate::ledger::Ledger;
-use crate::log;
 use crate::session::Services;
 use crate::tier::Tier;
 use crate::wire::ErrorResponse;
@@ -27,7 +26,7 @@ pub(crate) async fn watch(
     tier: Tier,
     ledger: &Mutex<Ledger>,
     attention: &Notify,
-    key: Option<BackendKey>,
+    target: &Target,
 ) -> ErrorResponse {
     let limit = services.limits.of(tier);
     let mut draining = services.draining.clone();
@@ -69,11 +68,7 @@ pub(crate) async fn watch(
         };
         if must_cancel {
             cancelled_at = Some(now);
-            if let Some(key) = key
-                && let Err(error) = services.database.cancel(key).await
-            {
-                log::warning("cancel_failed", json!({ "error": error.to_string() }));
-            }
+            target.cancel(&services.database).await;
         }
         if let Some(at) = cancelled_at {
             if at.elapsed() >= CANCEL_GRACE {
@@ -105,8 +100,8 @@ fn too_slow(tier: Tier, limit: Duration) -> ErrorResponse {
     .with_hint("ask for less at a time: add a WHERE or a LIMIT")
 }
 
-pub(crate) fn too_many_rows(tier: Tier, limit: u64) -> ErrorResponse {
-    let message =
-        format!("the statement was stopped after {limit} rows, the limit of a `{}` account", tier.name());
+pub(crate) fn too_much(tier: Tier, is_rows: bool, limit: StatementLimit) -> ErrorResponse {
+    let much = if is_rows { format!("{} rows", limit.rows) } else { format!("{} bytes", limit.bytes) };
+    let message = format!("the statement was stopped after {much}, the limit of a `{}` account", tier.name());
     ErrorResponse::error("54000", message).with_hint("ask for less at a time: add a WHERE or a LIMIT")
 }

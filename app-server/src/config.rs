@@ -10,11 +10,20 @@
 //! | `IDENTITY_KEY` | base64 of 32 bytes or more, the text given to `private.set_identity_key` | required |
 //! | `TLS_CERTIFICATE`, `TLS_KEY` | PEM certificate chain and key of this server | required off loopback |
 //! | `INSECURE` | `1` accepts clear-text logins off loopback | unset |
+//! | `PROXY_FROM` | networks of load balancers, such as `10.0.0.0/16,2001:db8::/32`, whose connections begin with a PROXY protocol v2 header | none |
 //! | `AUDIT_FILE` | file that audit records are appended to | stdout |
 //! | `AUDIT_FILE_MIB`, `AUDIT_FILES` | size at which the file is rotated, and how many are kept beside it | `100`, `10` |
+//! | `AUDIT_LITERALS` | `keep` records statements as they are, `redact` with numbers, texts and comments taken out | `keep` |
+//! | `POOL_MODE` | `transaction` shares database sessions between transactions, `session` gives each client its own | `transaction` |
+//! | `POOL_SIZE` | database sessions per tier | `20` |
+//! | `QUEUE_TIMEOUT_S` | seconds that a client waits for a database session | `30` |
 //! | `IDLE_TIMEOUT_S` | seconds after which an idle session ends | `300` |
 //! | `FREE_STATEMENT_TIMEOUT_S`, `PREMIUM_STATEMENT_TIMEOUT_S` | seconds that a statement may take | `15`, `30` |
 //! | `FREE_ROW_LIMIT`, `PREMIUM_ROW_LIMIT` | rows that a statement may answer | `100000`, `1000000` |
+//! | `FREE_ANSWER_MIB`, `PREMIUM_ANSWER_MIB` | MiB that a statement may answer | `64`, `1024` |
+//! | `FREE_STATEMENTS_PER_S`, `PREMIUM_STATEMENTS_PER_S` | statements a second that an account may run for long; it may save up ten seconds' worth, and beyond that is slowed down | `100`, `1000` |
+//! | `ACCOUNT_SESSIONS` | sessions that an account may have open | `20` |
+//! | `ADDRESS_CONNECTIONS` | connections that an address may have open | `1000` |
 //! | `DRAIN_TIMEOUT_S` | seconds that a shutdown waits for sessions that are busy | `60` |
 //!
 //! PEM values hold real newlines or the two characters `\n`. `sslmode` is `disable` for a loopback host and `verify-full` for any other
@@ -28,6 +37,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::proxy_protocol::Network;
 use crate::tier::Tier;
 
 /// A value that is never shown.
@@ -58,10 +68,14 @@ pub(crate) struct Config {
     pub(crate) identity_key: Secret<Vec<u8>>,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) insecure: bool,
+    pub(crate) proxy_from: Vec<Network>,
     pub(crate) audit_file: Option<PathBuf>,
     pub(crate) audit_rotation: Rotation,
+    pub(crate) redacts_literals: bool,
+    pub(crate) pooling: Pooling,
     pub(crate) idle_timeout: Duration,
     pub(crate) limits: Limits,
+    pub(crate) openings: Openings,
     pub(crate) drain_timeout: Duration,
 }
 
@@ -102,6 +116,21 @@ pub(crate) struct Rotation {
     pub(crate) files: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PoolMode {
+    Session,
+    Transaction,
+}
+
+/// How clients share database sessions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pooling {
+    pub(crate) mode: PoolMode,
+    /// Database sessions per tier.
+    pub(crate) size: usize,
+    pub(crate) queue_timeout: Duration,
+}
+
 /// What a statement of each tier may cost. An admin's may cost anything.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -113,6 +142,16 @@ pub(crate) struct Limits {
 pub(crate) struct StatementLimit {
     pub(crate) duration: Duration,
     pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// Of all sessions of an account.
+    pub(crate) statements_per_s: u64,
+}
+
+/// What an account or an address may have open at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Openings {
+    pub(crate) account_sessions: usize,
+    pub(crate) address_connections: usize,
 }
 
 impl Limits {
@@ -166,21 +205,34 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let identity_key = self.identity_key();
         let insecure = self.insecure();
         let certificate = self.certificate();
+        let proxy_from = self.networks("PROXY_FROM");
         let idle_timeout = self.seconds("IDLE_TIMEOUT_S", 300);
         let drain_timeout = self.seconds("DRAIN_TIMEOUT_S", 60);
-        let audit_rotation = Rotation {
-            bytes: self.number("AUDIT_FILE_MIB", 100).saturating_mul(1024 * 1024),
-            files: self.number("AUDIT_FILES", 10),
+        let audit_rotation =
+            Rotation { bytes: self.mebibytes("AUDIT_FILE_MIB", 100), files: self.number("AUDIT_FILES", 10) };
+        let redacts_literals = self.redacts_literals();
+        let pooling = Pooling {
+            mode: self.pool_mode(),
+            size: self.count("POOL_SIZE", 20),
+            queue_timeout: self.seconds("QUEUE_TIMEOUT_S", 30),
         };
         let limits = Limits {
             free: StatementLimit {
                 duration: self.seconds("FREE_STATEMENT_TIMEOUT_S", 15),
                 rows: self.number("FREE_ROW_LIMIT", 100_000),
+                bytes: self.mebibytes("FREE_ANSWER_MIB", 64),
+                statements_per_s: self.number("FREE_STATEMENTS_PER_S", 100),
             },
             premium: StatementLimit {
                 duration: self.seconds("PREMIUM_STATEMENT_TIMEOUT_S", 30),
                 rows: self.number("PREMIUM_ROW_LIMIT", 1_000_000),
+                bytes: self.mebibytes("PREMIUM_ANSWER_MIB", 1024),
+                statements_per_s: self.number("PREMIUM_STATEMENTS_PER_S", 1000),
             },
+        };
+        let openings = Openings {
+            account_sessions: self.count("ACCOUNT_SESSIONS", 20),
+            address_connections: self.count("ADDRESS_CONNECTIONS", 1000),
         };
         let listen = listen?;
         if certificate.is_none() && !insecure && !listen.ip().is_loopback() && self.problems.is_empty() {
@@ -201,10 +253,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
             identity_key: identity_key?,
             certificate,
             insecure,
+            proxy_from,
             audit_file: self.optional("AUDIT_FILE").map(PathBuf::from),
             audit_rotation,
+            redacts_literals,
+            pooling,
             idle_timeout,
             limits,
+            openings,
             drain_timeout,
         })
     }
@@ -272,12 +328,48 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
+    fn networks(&mut self, name: &'static str) -> Vec<Network> {
+        let text = self.optional(name).unwrap_or_default();
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        match parts.map(str::parse).collect() {
+            Ok(networks) => networks,
+            Err(()) => self.invalid(name, "networks such as `10.0.0.0/16,2001:db8::/32`").unwrap_or_default(),
+        }
+    }
+
+    fn redacts_literals(&mut self) -> bool {
+        match self.optional("AUDIT_LITERALS").as_deref() {
+            None | Some("keep") => false,
+            Some("redact") => true,
+            Some(_) => self.invalid("AUDIT_LITERALS", "`keep` or `redact`").unwrap_or(true),
+        }
+    }
+
+    fn pool_mode(&mut self) -> PoolMode {
+        match self.optional("POOL_MODE").as_deref() {
+            None | Some("transaction") => PoolMode::Transaction,
+            Some("session") => PoolMode::Session,
+            Some(_) => {
+                self.invalid("POOL_MODE", "`transaction` or `session`").unwrap_or(PoolMode::Transaction)
+            }
+        }
+    }
+
     fn number(&mut self, name: &'static str, default: u64) -> u64 {
         match self.optional(name).map(|text| text.parse()) {
             None => default,
             Some(Ok(number @ 1..)) => number,
             Some(_) => self.invalid(name, "a whole number above 0").unwrap_or(default),
         }
+    }
+
+    fn mebibytes(&mut self, name: &'static str, default: u64) -> u64 {
+        self.number(name, default).saturating_mul(1024 * 1024)
+    }
+
+    /// Of things that take memory or descriptors: no machine has a million of them.
+    fn count(&mut self, name: &'static str, default: u64) -> usize {
+        usize::try_from(self.number(name, default)).map_or(1_000_000, |count| count.min(1_000_000))
     }
 
     fn seconds(&mut self, name: &'static str, default: u64) -> Duration {

@@ -1,4 +1,5 @@
-//! What strangers and guests may take: failed logins per account and address, and open sessions per account.
+//! What strangers and guests may take: failed logins per account and address, connections per address, sessions and statements
+//! per account.
 //!
 //! Nobody is locked out of an account by somebody else's failures: they count for the address they came from.
 
@@ -7,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::config::Openings;
 use crate::wire::ErrorResponse;
 
 /// Failures are counted for this long after the first one.
@@ -17,11 +19,11 @@ const FAILURES_PER_ACCOUNT: u32 = 10;
 const FAILURES_PER_ADDRESS: u32 = 100;
 /// Above this many counters the expired ones are dropped, so that made-up names cannot fill the memory.
 const COUNTERS: usize = 10_000;
-/// A driver's pool and a few tools; each session is a session of the database.
-const SESSIONS_PER_ACCOUNT: usize = 20;
+/// An account may run this long's worth of statements at once, after it was silent for as long.
+const BURST: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
 pub(crate) struct Guard {
+    openings: Openings,
     counts: Mutex<Counts>,
 }
 
@@ -29,7 +31,30 @@ pub(crate) struct Guard {
 struct Counts {
     /// By address, and by address and account.
     failures: HashMap<(IpAddr, Option<String>), Failures>,
-    sessions: HashMap<i64, usize>,
+    sessions: HashMap<i64, Sessions>,
+    connections: HashMap<IpAddr, usize>,
+}
+
+#[derive(Default)]
+struct Sessions {
+    open: usize,
+    pace: Arc<Pace>,
+}
+
+/// How fast an account asks: the moment at which all its statements so far would have been due at its tier's rate.
+#[derive(Default)]
+pub(crate) struct Pace(Mutex<Option<Instant>>);
+
+impl Pace {
+    /// Notes statements, and answers how long to wait before the next.
+    pub(crate) fn note(&self, statements: u64, per_second: u64) -> Duration {
+        let now = Instant::now();
+        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let begin = due.filter(|due| *due > now).unwrap_or(now);
+        let paid = begin + Duration::from_secs_f64(statements as f64 / per_second as f64);
+        *due = Some(paid);
+        (paid - now).saturating_sub(BURST)
+    }
 }
 
 struct Failures {
@@ -38,6 +63,10 @@ struct Failures {
 }
 
 impl Guard {
+    pub(crate) fn new(openings: Openings) -> Self {
+        Self { openings, counts: Mutex::default() }
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,37 +109,75 @@ impl Guard {
     }
 
     pub(crate) fn open_sessions(&self) -> usize {
-        self.counts().sessions.values().sum()
+        self.counts().sessions.values().map(|sessions| sessions.open).sum()
     }
 
     /// Takes a place for a session of the account; it is given back when the place is dropped.
     pub(crate) fn open_session(self: &Arc<Self>, account_id: i64) -> Result<Place, ErrorResponse> {
+        let limit = self.openings.account_sessions;
         let mut counts = self.counts();
-        let open = counts.sessions.entry(account_id).or_default();
-        if *open >= SESSIONS_PER_ACCOUNT {
+        let sessions = counts.sessions.entry(account_id).or_default();
+        if sessions.open >= limit {
             return Err(ErrorResponse::fatal(
                 "53300",
-                format!("your account has {SESSIONS_PER_ACCOUNT} sessions open already"),
+                format!("your account has {limit} sessions open already"),
             )
             .with_hint("close some of them, or wait until they expire"));
         }
+        sessions.open += 1;
+        let pace = Arc::clone(&sessions.pace);
+        Ok(Place { guard: Arc::clone(self), account_id, pace })
+    }
+
+    /// The same for a connection of an address.
+    pub(crate) fn open_connection(
+        self: &Arc<Self>,
+        address: IpAddr,
+    ) -> Result<ConnectionPlace, ErrorResponse> {
+        let limit = self.openings.address_connections;
+        let mut counts = self.counts();
+        let open = counts.connections.entry(address).or_default();
+        if *open >= limit {
+            let message = format!("your address has {limit} connections open already");
+            return Err(ErrorResponse::fatal("53300", message).with_hint("close some of them"));
+        }
         *open += 1;
-        Ok(Place { guard: Arc::clone(self), account_id })
+        Ok(ConnectionPlace { guard: Arc::clone(self), address })
     }
 }
 
 pub(crate) struct Place {
     guard: Arc<Guard>,
     account_id: i64,
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.guard.counts();
-        if let Some(open) = counts.sessions.get_mut(&self.account_id) {
+        if let Some(sessions) = counts.sessions.get_mut(&self.account_id) {
+            sessions.open -= 1;
+            // Who comes back at once must find how fast it was.
+            let is_over_pace = || sessions.pace.note(0, 1) > Duration::ZERO;
+            if sessions.open == 0 && !is_over_pace() {
+                counts.sessions.remove(&self.account_id);
+            }
+        }
+    }
+}
+
+pub(crate) struct ConnectionPlace {
+    guard: Arc<Guard>,
+    address: IpAddr,
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        let mut counts = self.guard.counts();
+        if let Some(open) = counts.connections.get_mut(&self.address) {
             *open -= 1;
             if *open == 0 {
-                counts.sessions.remove(&self.account_id);
+                counts.connections.remove(&self.address);
             }
         }
     }
@@ -120,9 +187,33 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn guard() -> Guard {
+        Guard::new(Openings { account_sessions: 3, address_connections: 2 })
+    }
+
+    #[test]
+    fn a_burst_is_free_and_what_goes_beyond_it_waits() {
+        let pace = Pace::default();
+        assert_eq!(pace.note(90, 10), Duration::ZERO);
+        let wait = pace.note(30, 10);
+        assert!(wait > Duration::from_millis(1900) && wait <= Duration::from_secs(2), "{wait:?}");
+    }
+
+    #[test]
+    fn connections_are_counted_by_address() {
+        let guard = Arc::new(guard());
+        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let places = [guard.open_connection(one).unwrap(), guard.open_connection(one).unwrap()];
+        assert!(guard.open_connection(one).is_err());
+        assert!(guard.open_connection(other).is_ok());
+        drop(places);
+        assert!(guard.open_connection(one).is_ok());
+        assert!(guard.counts().connections.is_empty());
+    }
+
     #[test]
     fn failures_count_for_the_address_they_came_from() {
-        let guard = Guard::default();
+        let guard = guard();
         let (attacker, honest) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         for _ in 0..FAILURES_PER_ACCOUNT {
             assert!(guard.admit(attacker, "A@example.com").is_ok());
@@ -140,8 +231,8 @@ mod tests {
 
     #[test]
     fn a_place_is_given_back() {
-        let guard = Arc::new(Guard::default());
-        let places: Vec<_> = (0..SESSIONS_PER_ACCOUNT).map(|_| guard.open_session(7).unwrap()).collect();
+        let guard = Arc::new(guard());
+        let places: Vec<_> = (0..3).map(|_| guard.open_session(7).unwrap()).collect();
         assert!(guard.open_session(7).is_err());
         assert!(guard.open_session(8).is_ok());
         drop(places);

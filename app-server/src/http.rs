@@ -37,7 +37,7 @@ pub(crate) async fn serve(
         },
         // How much is going on is for the operator, not for whoever reaches the port.
         (b"GET" | b"HEAD", b"/metrics") if peer.ip().to_canonical().is_loopback() => {
-            ("200 OK", services.audit.metrics.render(services.guard.open_sessions()))
+            ("200 OK", services.audit.metrics.render(services.guard.open_sessions(), &services.pools))
         }
         (b"GET" | b"HEAD", _) => ("404 Not Found", "there is /healthz and /readyz\n".to_owned()),
         _ => ("405 Method Not Allowed", "only GET and HEAD\n".to_owned()),

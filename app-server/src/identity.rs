@@ -3,11 +3,8 @@
 
 use std::fmt::Write as _;
 
-use bytes::{BufMut as _, BytesMut};
-
 use crate::config::Secret;
 use crate::scram::hmac_sha256;
-use crate::wire::{put_message, put_text};
 
 pub(crate) struct IdentityKey(Secret<Vec<u8>>);
 
@@ -41,34 +38,4 @@ impl IdentityKey {
             },
         )
     }
-}
-
-/// Sets `app.identity` again, in the extended protocol and under names of its own: the client's unnamed statement stays.
-pub(crate) fn restore_batch(identity: &str) -> BytesMut {
-    const NAME: &str = "app_identity";
-    let mut out = BytesMut::new();
-    put_message(&mut out, b'P', |body| {
-        put_text(body, NAME);
-        put_text(body, "select pg_catalog.set_config('app.identity', $1, false)");
-        body.put_u16(0);
-    });
-    put_message(&mut out, b'B', |body| {
-        put_text(body, NAME);
-        put_text(body, NAME);
-        body.put_u16(0);
-        body.put_u16(1);
-        body.put_u32(u32::try_from(identity.len()).expect("an identity is some eighty bytes"));
-        body.extend_from_slice(identity.as_bytes());
-        body.put_u16(0);
-    });
-    put_message(&mut out, b'E', |body| {
-        put_text(body, NAME);
-        body.put_u32(0);
-    });
-    put_message(&mut out, b'C', |body| {
-        body.put_u8(b'S');
-        put_text(body, NAME);
-    });
-    put_message(&mut out, b'S', |_| {});
-    out
 }

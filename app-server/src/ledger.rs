@@ -5,15 +5,19 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::BytesMut;
+
 use crate::audit::Statement;
+use crate::pool::{DatabaseSession, Owner, Prepared};
 use crate::record_play::is_record_play;
-use crate::wire::{ErrorResponse, error_field, take_text};
+use crate::session_state::{Tie, deallocated, tie_of};
+use crate::wire::{ErrorResponse, error_field, put_message, take_text};
 
 /// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
 const SQL_LIMIT: usize = 16 * 1024;
 
-/// Of more named statements than this the audit does not know the text. Drivers keep some hundreds.
-const STATEMENTS_LIMIT: usize = 10_000;
+/// What a client's prepared statements may take here. Drivers keep some hundreds of them.
+const STATEMENT_BYTES_LIMIT: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 enum Asked {
@@ -25,9 +29,14 @@ enum Asked {
         refusal: Option<ErrorResponse>,
     },
     Parse {
+        name: Vec<u8>,
         sql: Arc<str>,
         at: Instant,
         refusal: Option<ErrorResponse>,
+    },
+    /// A Parse of the server's own, for a statement that the client prepared on another database session.
+    Replay {
+        name: Vec<u8>,
     },
     Execute {
         sql: Arc<str>,
@@ -38,11 +47,33 @@ enum Asked {
     Own {
         last: u8,
     },
+    /// The same up to ReadyForQuery, for a session that changes its owner: should it fail, nothing behind it may be answered.
+    HandOver,
+}
+
+struct Named {
+    sql: Arc<str>,
+    /// The whole Parse message.
+    message: Arc<[u8]>,
 }
 
 pub(crate) struct Ledger {
     asked: VecDeque<Asked>,
-    statements: HashMap<Vec<u8>, Arc<str>>,
+    statements: HashMap<Vec<u8>, Named>,
+    /// Bytes of all `statements`.
+    statement_bytes: usize,
+    /// What of them the database session at hand knows.
+    prepared: Prepared,
+    /// How many named statements were closed so far.
+    closed_statements: u64,
+    /// The database session at hand holds state that the client has asked for, and must not lose.
+    tied: Option<Tie>,
+    /// Messages were taken in and are not all written to the database.
+    pub(crate) forwarding: bool,
+    /// The client waits for a database session.
+    pub(crate) queued: bool,
+    /// The client asked faster than it may, and is not read from before this.
+    pub(crate) not_before: Option<Instant>,
     portals: HashMap<Vec<u8>, Arc<str>>,
     /// The transaction status of the last ReadyForQuery.
     transaction_status: u8,
@@ -55,8 +86,9 @@ pub(crate) struct Ledger {
     pub(crate) last_activity: Instant,
     /// When the last statement ended: the next one in a pipeline runs from then on.
     last_ended: Instant,
-    /// Rows that the statement under way has answered.
+    /// Rows that the statement under way has answered, and their bytes.
     rows: u64,
+    bytes: u64,
     /// The statement under way was cancelled by this server, which is what to tell.
     exceeded: Option<ErrorResponse>,
     /// .. and it has not been told to the database yet.
@@ -65,11 +97,20 @@ pub(crate) struct Ledger {
     identity_lost: bool,
 }
 
+/// What has to be sent ahead of a client's messages on a database session that was not its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HandOver {
+    Identity,
+    ResetAndIdentity,
+}
+
 /// What to do with a message of the database.
 pub(crate) enum Answer {
     Pass,
     /// It answers a question of the server's own.
     Swallow,
+    /// The session could not be made its new owner's.
+    HandOverFailed,
 }
 
 impl Ledger {
@@ -77,6 +118,13 @@ impl Ledger {
         Self {
             asked: VecDeque::new(),
             statements: HashMap::new(),
+            statement_bytes: 0,
+            prepared: Prepared::new(),
+            closed_statements: 0,
+            tied: None,
+            forwarding: false,
+            queued: false,
+            not_before: None,
             portals: HashMap::new(),
             transaction_status: b'I',
             copying_in: false,
@@ -85,6 +133,7 @@ impl Ledger {
             last_activity: Instant::now(),
             last_ended: Instant::now(),
             rows: 0,
+            bytes: 0,
             exceeded: None,
             must_cancel: false,
             identity_lost: false,
@@ -98,7 +147,100 @@ impl Ledger {
 
     /// A statement is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.asked.is_empty() || self.batch_open || self.undelivered
+        !self.asked.is_empty() || self.batch_open || self.undelivered || self.queued
+    }
+
+    /// Nothing of the client's is in the database session, or on the way to or from it, that a next transaction would need.
+    pub(crate) fn may_release(&self) -> bool {
+        self.tied.is_none() && !self.forwarding && self.is_idle()
+    }
+
+    pub(crate) fn tied(&self) -> Option<Tie> {
+        self.tied
+    }
+
+    /// Takes up a database session, and answers what makes it the person's if it is not: one that is somebody else's, or that
+    /// knows statements which were closed elsewhere, must be reset first.
+    pub(crate) fn attach(&mut self, session: &mut DatabaseSession, person: u64) -> Option<HandOver> {
+        self.queued = false;
+        self.prepared = std::mem::take(&mut session.prepared);
+        let stale = session.closed_statements != self.closed_statements && !self.prepared.is_empty();
+        let needed = match session.owner {
+            Owner::Session(owner) if owner == person && !stale => return None,
+            Owner::Clean => HandOver::Identity,
+            _ => HandOver::ResetAndIdentity,
+        };
+        self.prepared.clear();
+        self.identity_lost = false;
+        self.asked.push_back(Asked::HandOver);
+        if needed == HandOver::ResetAndIdentity {
+            self.asked.push_back(Asked::HandOver);
+        }
+        session.owner = Owner::Session(person);
+        Some(needed)
+    }
+
+    /// Gives a database session up, which is idle.
+    pub(crate) fn detach(&mut self, session: &mut DatabaseSession) {
+        session.prepared = std::mem::take(&mut self.prepared);
+        session.closed_statements = self.closed_statements;
+        if self.identity_lost {
+            session.owner = Owner::Abandoned;
+        }
+    }
+
+    /// The Parse message to send ahead of a Bind or Describe whose statement this database session does not know.
+    pub(crate) fn replay(&mut self, kind: u8, body: &[u8]) -> Option<Arc<[u8]>> {
+        let rest = &mut { body };
+        match kind {
+            b'B' => drop(take_text(rest)),
+            b'D' if rest.first() == Some(&b'S') => *rest = &rest[1..],
+            _ => return None,
+        }
+        let name = take_text(rest)?;
+        let message = Arc::clone(&self.statements.get(name)?.message);
+        if self.prepared.get(name).is_some_and(|known| Arc::ptr_eq(known, &message)) {
+            return None;
+        }
+        self.prepared.insert(name.to_vec(), Arc::clone(&message));
+        self.asked.push_back(Asked::Replay { name: name.to_vec() });
+        self.batch_open = true;
+        Some(message)
+    }
+
+    fn remember_statement(&mut self, name: Vec<u8>, sql: Arc<str>, body: &[u8]) {
+        self.forget_bytes(&name);
+        if self.statement_bytes + body.len() > STATEMENT_BYTES_LIMIT {
+            // Not remembered, so it has to stay where it is.
+            self.statements.remove(&name);
+            self.tied = self.tied.or(Some(Tie::Other));
+            return;
+        }
+        let mut message = BytesMut::with_capacity(body.len() + 5);
+        put_message(&mut message, b'P', |out| out.extend_from_slice(body));
+        let message: Arc<[u8]> = Arc::from(&message[..]);
+        self.statement_bytes += message.len();
+        self.prepared.insert(name.clone(), Arc::clone(&message));
+        self.statements.insert(name, Named { sql, message });
+    }
+
+    fn forget_bytes(&mut self, name: &[u8]) {
+        let known = self.statements.get(name).map_or(0, |named| named.message.len());
+        self.statement_bytes = self.statement_bytes.saturating_sub(known);
+    }
+
+    fn forget_statement(&mut self, name: &[u8]) {
+        self.forget_bytes(name);
+        self.statements.remove(name);
+        self.prepared.remove(name);
+        self.closed_statements += u64::from(!name.is_empty());
+    }
+
+    fn forget_statements(&mut self) {
+        self.statements.clear();
+        self.prepared.clear();
+        self.statement_bytes = 0;
+        self.closed_statements += 1;
     }
 
     /// Whether the next message starts a batch while the session has no identity; asks once.
@@ -127,7 +269,7 @@ impl Ledger {
             b'B' => self
                 .statements
                 .get(take_text(rest).unwrap_or_default())
-                .is_some_and(|sql| is_record_play(sql)),
+                .is_some_and(|named| is_record_play(&named.sql)),
             _ => false,
         }
     }
@@ -153,7 +295,7 @@ impl Ledger {
         let (sql, refusal) = (statement_text(kind, body), Some(refusal));
         if kind == b'P' {
             self.batch_open = true;
-            self.asked.push_back(Asked::Parse { sql, at, refusal });
+            self.asked.push_back(Asked::Parse { name: Vec::new(), sql, at, refusal });
         } else {
             self.batch_open = false;
             self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal });
@@ -184,22 +326,23 @@ impl Ledger {
                 let sql = sql_text(&mut { body });
                 self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal: None });
                 self.batch_open = false;
+                // A simple query ends the unnamed statement.
+                self.forget_statement(b"");
             }
             b'P' => {
                 let rest = &mut { body };
                 let name = take_text(rest).unwrap_or_default().to_vec();
                 let sql = sql_text(rest);
-                if self.statements.len() < STATEMENTS_LIMIT || self.statements.contains_key(&name) {
-                    self.statements.insert(name, Arc::clone(&sql));
-                }
-                self.asked.push_back(Asked::Parse { sql, at, refusal: None });
+                self.remember_statement(name.clone(), Arc::clone(&sql), body);
+                self.asked.push_back(Asked::Parse { name, sql, at, refusal: None });
                 self.batch_open = true;
             }
             b'B' => {
                 let rest = &mut { body };
                 let portal = take_text(rest).unwrap_or_default().to_vec();
                 let statement = take_text(rest).unwrap_or_default();
-                let sql = self.statements.get(statement).cloned().unwrap_or_else(|| "".into());
+                let named = self.statements.get(statement);
+                let sql = named.map_or_else(|| "".into(), |named| Arc::clone(&named.sql));
                 self.portals.insert(portal, sql);
                 self.batch_open = true;
             }
@@ -212,8 +355,11 @@ impl Ledger {
             b'C' => {
                 if let Some((what, name)) = body.split_first() {
                     let name = take_text(&mut { name }).unwrap_or_default();
-                    let map = if *what == b'S' { &mut self.statements } else { &mut self.portals };
-                    map.remove(name);
+                    if *what == b'S' {
+                        self.forget_statement(name);
+                    } else {
+                        self.portals.remove(name);
+                    }
                 }
                 self.batch_open = true;
             }
@@ -229,14 +375,15 @@ impl Ledger {
 
     /// The next message of the database answers a question of the server's own.
     pub(crate) fn answers_own(&self) -> bool {
-        matches!(self.asked.front(), Some(Asked::Own { .. }))
+        matches!(self.asked.front(), Some(Asked::Own { .. } | Asked::HandOver))
     }
 
-    /// Notes a row, and answers how many the statement has.
-    pub(crate) fn row(&mut self) -> u64 {
+    /// Notes a row, and answers how many the statement has, and their bytes.
+    pub(crate) fn row(&mut self, length: usize) -> (u64, u64) {
         self.undelivered = true;
         self.rows += 1;
-        self.rows
+        self.bytes += length as u64;
+        (self.rows, self.bytes)
     }
 
     /// Since when the database has been working on a statement, if it has.
@@ -269,6 +416,7 @@ impl Ledger {
     fn statement_ended(&mut self) {
         self.last_ended = Instant::now();
         self.rows = 0;
+        self.bytes = 0;
         self.exceeded = None;
         self.must_cancel = false;
     }
@@ -276,6 +424,15 @@ impl Ledger {
     /// Notes a message of the database, and adds the statement it ends, if it does, to `ended`.
     pub(crate) fn database_message(&mut self, kind: u8, body: &[u8], ended: &mut Vec<Statement>) -> Answer {
         self.last_activity = Instant::now();
+        if let Some(Asked::HandOver) = self.asked.front() {
+            match kind {
+                b'E' => return Answer::HandOverFailed,
+                b'Z' => drop(self.asked.pop_front()),
+                // What the session reports of itself is what the client was told at its login.
+                _ => {}
+            }
+            return Answer::Swallow;
+        }
         if let Some(Asked::Own { last }) = self.asked.front()
             && !matches!(kind, b'A' | b'S')
         {
@@ -289,10 +446,16 @@ impl Ledger {
                 return Answer::Swallow;
             }
         }
+        if kind == b'1' {
+            self.drop_stale_syncs();
+            if matches!(self.asked.front(), Some(Asked::Replay { .. })) {
+                self.asked.pop_front();
+                return Answer::Swallow;
+            }
+        }
         self.undelivered = true;
         match kind {
             b'1' => {
-                self.drop_stale_syncs();
                 if matches!(self.asked.front(), Some(Asked::Parse { .. })) {
                     self.asked.pop_front();
                 }
@@ -362,7 +525,7 @@ impl Ledger {
             self.identity_lost = true;
         }
         if tag == "DISCARD ALL" || tag == "DEALLOCATE ALL" {
-            self.statements.clear();
+            self.forget_statements();
         }
         let (sql, at) = match self.asked.front() {
             // A query may hold several statements: it stays until ReadyForQuery.
@@ -374,6 +537,15 @@ impl Ledger {
             }
             _ => return Answer::Pass,
         };
+        match tag.as_str() {
+            "DISCARD ALL" => self.tied = None,
+            "DEALLOCATE" => {
+                if let Some(name) = deallocated(&sql) {
+                    self.forget_statement(name.as_bytes());
+                }
+            }
+            _ => self.tied = self.tied.or_else(|| tie_of(&tag, &sql)),
+        }
         let rows = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
         let sqlstate = Some("00000".to_owned());
         ended.push(Statement { sql, tag: Some(tag), rows, duration: at.elapsed(), sqlstate });
@@ -394,8 +566,15 @@ impl Ledger {
             ended.push(Statement { sql, tag: None, rows: None, duration: at.elapsed(), sqlstate });
         }
         // After an error the database skips to the next Sync; a simple query's error is followed by its ReadyForQuery.
-        while matches!(self.asked.front(), Some(Asked::Parse { .. } | Asked::Execute { .. })) {
-            self.asked.pop_front();
+        while let Some(Asked::Parse { .. } | Asked::Replay { .. } | Asked::Execute { .. }) =
+            self.asked.front()
+        {
+            match self.asked.pop_front() {
+                // Neither has it been prepared, nor does anybody think so.
+                Some(Asked::Parse { name, .. }) => self.forget_statement(&name),
+                Some(Asked::Replay { name }) => drop(self.prepared.remove(&name)),
+                _ => {}
+            }
         }
     }
 }

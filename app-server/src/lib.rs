@@ -1,8 +1,8 @@
 //! A query server: any PostgreSQL client logs in as an application user and works under the grants of that user's tier.
 //!
 //! The way of a connection: `listener` tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
-//! (`scram`, `accounts`, `guard`), `backend` logs in to the database as the tier's role, and `relay` passes the bytes on. There
-//! `ledger` keeps what was asked and not yet answered, `allow_list` reads what free and premium accounts say, `refusal` and
+//! (`scram`, `accounts`, `guard`), `pool` has database sessions logged in as the tier's role (`backend`, `database_scram`),
+//! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet answered, `allow_list` reads what free and premium accounts say, `refusal` and
 //! `clock` say no, `record_play` is the free tier's only write, and `audit` (`metrics`) keeps what came of it all. `readiness` says
 //! whether to serve at all; `config` documents every environment variable.
 
@@ -15,7 +15,9 @@ mod backend;
 mod cancel;
 mod clock;
 mod config;
+mod database_scram;
 mod guard;
+mod handover;
 mod http;
 mod identity;
 mod ledger;
@@ -23,13 +25,17 @@ mod listener;
 mod log;
 mod login;
 mod metrics;
+mod pool;
+mod proxy_protocol;
 mod readiness;
 mod record_play;
+mod redaction;
 mod refusal;
 mod relay;
 mod scram;
 mod server;
 mod session;
+mod session_state;
 mod stream;
 mod tier;
 mod tls;

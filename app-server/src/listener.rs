@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::log;
 use crate::session::{self, LOGIN_TIMEOUT, Services};
 use crate::stream::Stream;
+use crate::{log, proxy_protocol};
 
 /// The first byte of a TLS record that carries a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -40,9 +40,15 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, alive:
     }
 }
 
-async fn connection(socket: TcpStream, peer: SocketAddr, services: Arc<Services>) {
+async fn connection(mut socket: TcpStream, mut peer: SocketAddr, services: Arc<Services>) {
     let served = async {
         socket.set_nodelay(true)?;
+        if services.proxy_from.iter().any(|network| network.contains(peer.ip())) {
+            match timeout(LOGIN_TIMEOUT, proxy_protocol::read_header(&mut socket, peer)).await {
+                Ok(client) => peer = client?,
+                Err(_) => return Ok(()),
+            }
+        }
         let mut first = [0];
         let Ok(peeked) = timeout(LOGIN_TIMEOUT, socket.peek(&mut first)).await else {
             return Ok(());
@@ -50,6 +56,17 @@ async fn connection(socket: TcpStream, peer: SocketAddr, services: Arc<Services>
         if peeked? == 0 {
             return Ok(());
         }
+        let _place = match services.guard.open_connection(peer.ip().to_canonical()) {
+            Ok(place) => place,
+            Err(answer) => {
+                log::warning("connection_refused", json!({ "client": peer.to_string() }));
+                // Others than PostgreSQL would not understand it.
+                if first[0] == 0 {
+                    socket.write_all(&answer.encoded()).await?;
+                }
+                return Ok(());
+            }
+        };
         let mut stream = match (first[0], services.acceptor()) {
             (TLS_HANDSHAKE, Some(acceptor)) => match timeout(LOGIN_TIMEOUT, acceptor.accept(socket)).await {
                 Ok(accepted) => Stream::Tls(Box::new(accepted?.into())),

@@ -108,12 +108,13 @@ pub(crate) enum LoginError {
     Refused { reason: String, answer: ErrorResponse },
 }
 
-/// Runs the SCRAM exchange. `account` is what the user name stands for, if it does.
+/// Runs the SCRAM exchange, which the client may bind to `certificate_hash` under TLS. `account` is what the user name stands for, if it does.
 pub(crate) async fn authenticate<S>(
     stream: &mut S,
     user: &str,
     account: Option<&Account>,
     mock_salt_key: &[u8],
+    certificate_hash: Option<&[u8]>,
 ) -> Result<(), LoginError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -122,6 +123,9 @@ where
     let verifier = known.unwrap_or_else(|| Verifier::mock(mock_salt_key, &user.to_lowercase()));
 
     send(stream, 10, |body| {
+        if certificate_hash.is_some() {
+            put_text(body, scram::MECHANISM_PLUS);
+        }
         put_text(body, scram::MECHANISM);
         body.put_u8(0);
     })
@@ -129,7 +133,8 @@ where
     let body = read_password_message(stream).await?;
     let mut rest = body.as_slice();
     let mechanism = take_text(&mut rest).unwrap_or_default();
-    if mechanism != scram::MECHANISM.as_bytes() {
+    let plus = certificate_hash.is_some() && mechanism == scram::MECHANISM_PLUS.as_bytes();
+    if !plus && mechanism != scram::MECHANISM.as_bytes() {
         return Err(protocol_violation("a SASL mechanism that was not offered"));
     }
     let client_first = rest
@@ -137,8 +142,8 @@ where
         .filter(|(length, data)| u32::from_be_bytes(**length) as usize == data.len())
         .map(|(_, data)| data)
         .ok_or_else(|| protocol_violation("a malformed SASL message"))?;
-    let exchange =
-        Exchange::begin(verifier, client_first).map_err(|error| protocol_violation(&error.to_string()))?;
+    let exchange = Exchange::begin(verifier, client_first, certificate_hash, plus)
+        .map_err(|error| protocol_violation(&error.to_string()))?;
     send(stream, 11, |body| body.extend_from_slice(exchange.server_first().as_bytes())).await?;
 
     let client_final = read_password_message(stream).await?;

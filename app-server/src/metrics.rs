@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::pool::Pools;
+use crate::tier::Tier;
+
 pub(crate) const OUTCOMES: [&str; 5] = ["success", "denied", "cancelled", "error", "abandoned"];
 
 #[derive(Default)]
@@ -28,7 +31,7 @@ impl Metrics {
         self.statement_us.fetch_add(duration_us, Ordering::Relaxed);
     }
 
-    pub(crate) fn render(&self, open_sessions: usize) -> String {
+    pub(crate) fn render(&self, open_sessions: usize, pools: &Pools) -> String {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut text = String::from("# TYPE app_server_statements_total counter\n");
         for (outcome, counter) in OUTCOMES.iter().zip(&self.statements) {
@@ -48,6 +51,17 @@ impl Metrics {
             value(&self.logins_accepted),
             value(&self.logins_refused),
         );
+        text.push_str("# TYPE app_server_database_sessions gauge\n");
+        for tier in Tier::ALL {
+            let (used, idle) = pools.count(tier);
+            for (state, count) in [("used", used), ("idle", idle)] {
+                let name = tier.name();
+                let _ = writeln!(
+                    text,
+                    "app_server_database_sessions{{tier=\"{name}\",state=\"{state}\"}} {count}"
+                );
+            }
+        }
         text
     }
 }

@@ -6,39 +6,54 @@
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use serde_json::json;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::Notify;
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::{sleep_until, timeout};
 
 use crate::audit::{Actor, Statement};
-use crate::backend::Backend;
-use crate::ledger::{Answer, Ledger};
+use crate::backend::{Backend, DISCARD_ALL};
+use crate::cancel::Target;
+use crate::config::PoolMode;
+use crate::guard::Pace;
+use crate::handover::Person;
+use crate::ledger::{Answer, HandOver, Ledger};
+use crate::pool::{self, DatabaseSession, Facts};
 use crate::session::Services;
+use crate::session_state::Tie;
 use crate::stream::Stream;
 use crate::tier::Tier;
-use crate::wire::{ErrorResponse, put_message};
-use crate::{clock, identity, log, record_play, refusal};
+use crate::wire::{ErrorResponse, put_message, put_text};
+use crate::{clock, log, record_play, refusal};
 
 /// One read; PostgreSQL writes results in pieces of 8 KiB, and the kernel collects several when it is ahead of us.
 const READ_SIZE: usize = 32 * 1024;
 /// The longest message accepted from a client. PostgreSQL's own limit is 1 GiB, which is one client's memory here.
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
 
+/// A client is told why nothing happens when it has waited for a database session for this long.
+const NOTICE_AFTER: Duration = Duration::from_secs(2);
+
 /// The parties of a relay.
 pub(crate) struct Relay<'a> {
     pub(crate) services: &'a Services,
     pub(crate) actor: &'a Actor,
     pub(crate) tier: Tier,
-    /// The value of `app.identity`, for when the client resets its session.
-    pub(crate) identity: &'a str,
+    pub(crate) person: &'a Person,
+    /// What a cancel goes to.
+    pub(crate) target: &'a Target,
+    pub(crate) pace: &'a Pace,
 }
 
 /// Why a relay ended.
 enum End {
     ClientLeft,
     DatabaseLeft,
+    /// Not of the relay, but of its use of a database session: nothing of the client's is in it or on the way.
+    Released,
     /// This server ends it and says why.
     Closed(ErrorResponse),
 }
@@ -55,6 +70,23 @@ impl Shared<'_> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn shares_sessions(&self) -> bool {
+        self.relay.services.pools.pooling.mode == PoolMode::Transaction
+    }
+
+    /// Waits while the client's account is ahead of its tier's rate. What was asked already goes on meanwhile.
+    async fn keep_pace(&self) {
+        // Kept: whoever waits may be stopped by an answer, and must wait again.
+        let not_before = self.ledger().not_before;
+        if let Some(not_before) = not_before {
+            sleep_until(not_before.into()).await;
+        }
+    }
+
+    fn may_release(&self) -> bool {
+        self.shares_sessions() && self.ledger().may_release()
+    }
+
     fn is_draining(&self) -> bool {
         self.relay.services.draining.borrow().is_some()
     }
@@ -67,47 +99,180 @@ impl Shared<'_> {
     }
 }
 
-pub(crate) async fn run(relay: Relay<'_>, client: Stream, backend: Backend) -> io::Result<()> {
-    let services = relay.services;
-    let key = backend.key();
+pub(crate) async fn run(relay: Relay<'_>, client: Stream, session: DatabaseSession) {
+    let (services, tier) = (relay.services, relay.tier);
+    let (person, target) = (relay.person.session, relay.target);
     let shared = Shared { relay, ledger: Mutex::new(Ledger::new()), attention: Notify::new() };
     let (mut client_reader, mut client_writer) = tokio::io::split(client);
-    let (mut database_reader, mut database_writer) = tokio::io::split(backend.stream);
+    target.set(session.backend.key()).await;
+    let mut session = Some(session);
+    if shared.shares_sessions() {
+        detach(&shared, &mut session).await;
+    }
     let end = tokio::select! {
-        end = from_client(&shared, &mut client_reader, &mut database_writer) => end,
-        end = from_database(&shared, &mut database_reader, &mut client_writer, backend.received) => end,
-        answer = clock::watch(services, shared.relay.tier, &shared.ledger, &shared.attention, key) => End::Closed(answer),
+        end = converse(&shared, &mut client_reader, &mut client_writer, &mut session) => end,
+        answer = clock::watch(services, tier, &shared.ledger, &shared.attention, target) => End::Closed(answer),
     };
-    let was_busy = shared.ledger().is_busy();
-    let answer = match end {
-        End::ClientLeft => None,
-        End::DatabaseLeft => Some(ErrorResponse::fatal("08006", "the database closed the connection")),
-        End::Closed(answer) => Some(answer),
+    let (was_busy, is_idle) = {
+        let ledger = shared.ledger();
+        (ledger.is_busy(), ledger.is_idle() && !ledger.forwarding)
+    };
+    let (answer, database_left) = match end {
+        End::ClientLeft | End::Released => (None, false),
+        End::DatabaseLeft => {
+            (Some(ErrorResponse::fatal("08006", "the database closed the connection")), true)
+        }
+        End::Closed(answer) => (Some(answer), false),
     };
     if let Some(answer) = answer {
-        let mut out = BytesMut::new();
-        answer.encode(&mut out);
         // The client may be gone already; there is nobody else to tell.
-        let _ = client_writer.write_all(&out).await;
+        let _ = client_writer.write_all(&answer.encoded()).await;
     }
     let _ = client_writer.shutdown().await;
-    // PostgreSQL does not look at the connection while it works: what nobody waits for any more is stopped.
-    if was_busy
-        && let Some(key) = key
-        && let Err(error) = services.database.cancel(key).await
-    {
-        log::warning("cancel_failed", json!({ "error": error.to_string() }));
+    if let Some(session) = session {
+        // PostgreSQL does not look at the connection while it works: what nobody waits for any more is stopped.
+        if was_busy && !database_left {
+            target.cancel(&services.database).await;
+        }
+        target.set(None).await;
+        if is_idle && !database_left {
+            services.pools.reset(tier, session);
+        } else {
+            session.backend.close().await;
+        }
     }
-    let mut goodbye = BytesMut::new();
-    put_message(&mut goodbye, b'X', |_| {});
-    let _ = database_writer.write_all(&goodbye).await;
-    let _ = database_writer.shutdown().await;
+    services.pools.forget(tier, person);
     let abandoned = shared.ledger().abandoned();
     for statement in abandoned {
         // Logged inside; the session is over.
         let _ = shared.record(&statement);
     }
-    Ok(())
+}
+
+/// What was read from the client and not yet passed on.
+#[derive(Default)]
+struct Incoming {
+    buffer: BytesMut,
+    /// What is still to come of a message that is passed on unseen.
+    passing: usize,
+}
+
+/// Passes messages both ways: on one database session or, transaction by transaction, on any of the tier's.
+async fn converse(
+    shared: &Shared<'_>,
+    reader: &mut ReadHalf<Stream>,
+    writer: &mut WriteHalf<Stream>,
+    held: &mut Option<DatabaseSession>,
+) -> End {
+    let mut incoming = Incoming::default();
+    loop {
+        let mut ahead = BytesMut::new();
+        let session = match held {
+            Some(session) => session,
+            None => {
+                if let Some(end) = first_message(shared, reader, &mut incoming.buffer).await {
+                    return end;
+                }
+                match attach(shared, writer).await {
+                    Ok((session, messages)) => {
+                        ahead = messages;
+                        held.insert(session)
+                    }
+                    Err(answer) => return End::Closed(answer),
+                }
+            }
+        };
+        let Backend { reader: from, writer: to, received, .. } = &mut session.backend;
+        let end = tokio::select! {
+            end = from_client(shared, reader, to, &mut incoming, ahead, &session.facts) => end,
+            end = from_database(shared, from, writer, received) => end,
+        };
+        match end {
+            End::Released => detach(shared, held).await,
+            end => return end,
+        }
+    }
+}
+
+/// Waits until there is something to do for a database session: a slow client must not hold one while it sends.
+async fn first_message(
+    shared: &Shared<'_>,
+    reader: &mut ReadHalf<Stream>,
+    buffer: &mut BytesMut,
+) -> Option<End> {
+    loop {
+        if let Some((kind, length)) = header(buffer, 0) {
+            if !(5..=MESSAGE_LIMIT).contains(&length) {
+                return Some(End::Closed(too_long(length)));
+            }
+            if kind == b'X' {
+                return Some(End::ClientLeft);
+            }
+            if buffer.len() >= length || kind == b'd' {
+                shared.ledger().queued = true;
+                shared.keep_pace().await;
+                return None;
+            }
+        }
+        buffer.reserve(READ_SIZE);
+        match reader.read_buf(buffer).await {
+            Ok(0) | Err(_) => return Some(End::ClientLeft),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Gets a database session, and what has to be sent ahead of the client's messages to make it the client's.
+async fn attach(
+    shared: &Shared<'_>,
+    writer: &mut WriteHalf<Stream>,
+) -> Result<(DatabaseSession, BytesMut), ErrorResponse> {
+    let Relay { services, actor, tier, person, target, .. } = &shared.relay;
+    let pools = &services.pools;
+    let acquiring = timeout(pools.pooling.queue_timeout, pools.acquire(*tier, person.session));
+    tokio::pin!(acquiring);
+    let acquired = match timeout(NOTICE_AFTER, &mut acquiring).await {
+        Ok(acquired) => acquired,
+        Err(_) => {
+            say(writer, "all database sessions of your tier are in use: waiting for one").await;
+            acquiring.await
+        }
+    };
+    let mut session = match acquired {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => {
+            log::warning("session_refused", json!({ "user": actor.user, "error": error.to_string() }));
+            return Err(ErrorResponse::fatal("57P03", "the database is not available at the moment")
+                .with_hint("connect again in a few seconds"));
+        }
+        Err(_) => return Err(pool::queue_too_long()),
+    };
+    target.set(session.backend.key()).await;
+    let mut ahead = BytesMut::new();
+    let hand_over = shared.ledger().attach(&mut session, person.session);
+    if hand_over == Some(HandOver::ResetAndIdentity) {
+        put_message(&mut ahead, b'Q', |body| put_text(body, DISCARD_ALL));
+    }
+    if hand_over.is_some() {
+        ahead.extend_from_slice(&person.batch(&services.identity_key, &session.facts));
+    }
+    Ok((session, ahead))
+}
+
+async fn detach(shared: &Shared<'_>, held: &mut Option<DatabaseSession>) {
+    // Waits for a cancel that is on its way: it must not reach the next owner.
+    shared.relay.target.set(None).await;
+    if let Some(mut session) = held.take() {
+        shared.ledger().detach(&mut session);
+        shared.relay.services.pools.give_back(shared.relay.tier, session);
+    }
+}
+
+/// Tells the client something in between.
+async fn say(writer: &mut WriteHalf<Stream>, message: &str) {
+    // A client that is gone is noticed by whoever reads from it or answers it.
+    let _ = writer.write_all(&ErrorResponse::notice(message).encoded()).await;
+    let _ = writer.flush().await;
 }
 
 /// Kind and whole length of the message that starts at `at`, once its header is there.
@@ -155,34 +320,56 @@ struct Scanned {
     end: Option<End>,
 }
 
+/// `ahead` goes before all; `facts` are those of the database session, for when the client resets it.
 async fn from_client(
     shared: &Shared<'_>,
-    reader: &mut (impl AsyncRead + Unpin),
-    writer: &mut (impl AsyncWrite + Unpin),
+    reader: &mut ReadHalf<Stream>,
+    writer: &mut WriteHalf<Stream>,
+    incoming: &mut Incoming,
+    mut ahead: BytesMut,
+    facts: &Facts,
 ) -> End {
-    let mut buffer = BytesMut::with_capacity(READ_SIZE);
-    // What is still to come of a message that is passed on unseen.
-    let mut passing = 0;
+    let Incoming { buffer, passing } = incoming;
     loop {
-        buffer.reserve(READ_SIZE);
-        match reader.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => return End::ClientLeft,
-            Ok(_) => {}
+        let scanned = scan_client(shared, buffer, passing, std::mem::take(&mut ahead), facts);
+        if scanned.end_at > 0 || !scanned.outgoing.changed.is_empty() {
+            if scanned.outgoing.write(buffer, scanned.end_at, writer).await.is_err() {
+                return End::DatabaseLeft;
+            }
+            buffer.advance(scanned.end_at);
         }
-        let scanned = scan_client(shared, &buffer, &mut passing);
-        if scanned.outgoing.write(&buffer, scanned.end_at, writer).await.is_err() {
-            return End::DatabaseLeft;
+        {
+            let mut ledger = shared.ledger();
+            ledger.forwarding = *passing > 0;
         }
-        buffer.advance(scanned.end_at);
         if let Some(end) = scanned.end {
             return end;
+        }
+        // Mostly the answers are still to come, and then the other direction sees it.
+        if shared.may_release() {
+            return End::Released;
+        }
+        shared.keep_pace().await;
+        buffer.reserve(READ_SIZE);
+        match reader.read_buf(buffer).await {
+            Ok(0) | Err(_) => return End::ClientLeft,
+            Ok(_) => {}
         }
     }
 }
 
-fn scan_client(shared: &Shared<'_>, buffer: &[u8], passing: &mut usize) -> Scanned {
-    let mut scanned = Scanned { outgoing: Outgoing::default(), end_at: 0, end: None };
+fn scan_client(
+    shared: &Shared<'_>,
+    buffer: &[u8],
+    passing: &mut usize,
+    ahead: BytesMut,
+    facts: &Facts,
+) -> Scanned {
+    let outgoing = Outgoing { changed: ahead, taken: 0 };
+    let mut scanned = Scanned { outgoing, end_at: 0, end: None };
     let mut ledger = shared.ledger();
+    ledger.forwarding = true;
+    let mut statements = 0;
     loop {
         let at = pass_on(buffer, &mut scanned.end_at, passing);
         let Some((kind, length)) = header(buffer, at) else { break };
@@ -201,7 +388,8 @@ fn scan_client(shared: &Shared<'_>, buffer: &[u8], passing: &mut usize) -> Scann
         }
         if ledger.take_identity_lost() {
             ledger.own_messages(b'Z');
-            scanned.outgoing.replace(buffer, at, at, &identity::restore_batch(shared.relay.identity));
+            let batch = shared.relay.person.batch(&shared.relay.services.identity_key, facts);
+            scanned.outgoing.replace(buffer, at, at, &batch);
         }
         let body = &message[5..];
         let is_free = shared.relay.tier == Tier::Free;
@@ -219,9 +407,19 @@ fn scan_client(shared: &Shared<'_>, buffer: &[u8], passing: &mut usize) -> Scann
                 ledger.own_messages(b'3');
                 scanned.outgoing.replace(buffer, at, at, &record_play::read_write_step());
             }
+            if let Some(parse) = ledger.replay(kind, body) {
+                scanned.outgoing.replace(buffer, at, at, &parse);
+            }
             ledger.client_message(kind, body);
         }
+        statements += u64::from(matches!(kind, b'Q' | b'E'));
         scanned.end_at += length;
+    }
+    if statements > 0
+        && let Some(limit) = shared.relay.services.limits.of(shared.relay.tier)
+    {
+        let wait = shared.relay.pace.note(statements, limit.statements_per_s);
+        ledger.not_before = (wait > Duration::ZERO).then(|| Instant::now() + wait);
     }
     scanned
 }
@@ -244,15 +442,15 @@ fn too_long(length: usize) -> ErrorResponse {
 
 async fn from_database(
     shared: &Shared<'_>,
-    reader: &mut (impl AsyncRead + Unpin),
-    writer: &mut (impl AsyncWrite + Unpin),
-    received: BytesMut,
+    reader: &mut ReadHalf<Stream>,
+    writer: &mut WriteHalf<Stream>,
+    buffer: &mut BytesMut,
 ) -> End {
-    let mut buffer = received;
     let mut passing = 0;
     let mut ended = Vec::new();
+    let mut tie = None;
     loop {
-        let scanned = scan_database(shared, &buffer, &mut passing, &mut ended);
+        let scanned = scan_database(shared, buffer, &mut passing, &mut ended);
         // Recorded first: what a client has heard of is in the audit.
         for statement in ended.drain(..) {
             if let Err(answer) = shared.record(&statement) {
@@ -260,11 +458,19 @@ async fn from_database(
             }
         }
         if scanned.end_at > 0 {
-            if scanned.outgoing.write(&buffer, scanned.end_at, writer).await.is_err() {
+            if scanned.outgoing.write(buffer, scanned.end_at, writer).await.is_err() {
                 return End::ClientLeft;
             }
             buffer.advance(scanned.end_at);
             shared.ledger().undelivered = false;
+            if shared.shares_sessions()
+                && let Err(answer) = hold_tie(shared, writer, &mut tie).await
+            {
+                return End::Closed(answer);
+            }
+            if scanned.end.is_none() && passing == 0 && buffer.is_empty() && shared.may_release() {
+                return End::Released;
+            }
             if shared.is_draining() {
                 shared.attention.notify_one();
             }
@@ -273,11 +479,38 @@ async fn from_database(
             return end;
         }
         buffer.reserve(READ_SIZE);
-        match reader.read_buf(&mut buffer).await {
+        match reader.read_buf(buffer).await {
             Ok(0) | Err(_) => return End::DatabaseLeft,
             Ok(_) => {}
         }
     }
+}
+
+/// A client whose state ties it to its database session keeps that, if not too many of its tier do already.
+async fn hold_tie(
+    shared: &Shared<'_>,
+    writer: &mut WriteHalf<Stream>,
+    held: &mut Option<OwnedSemaphorePermit>,
+) -> Result<(), ErrorResponse> {
+    let Some(tie) = shared.ledger().tied() else {
+        *held = None;
+        return Ok(());
+    };
+    if held.is_some() {
+        return Ok(());
+    }
+    *held = shared.relay.services.pools.tie(shared.relay.tier);
+    if held.is_none() {
+        let message = "too many sessions of your tier keep settings or other state of their own";
+        return Err(ErrorResponse::fatal("53300", message).with_hint(
+            "use SET LOCAL in a transaction, or DISCARD ALL when the state is not needed any more",
+        ));
+    }
+    if tie == Tie::Listening {
+        say(writer, "this session has a database session to itself while it listens, until DISCARD ALL")
+            .await;
+    }
+    Ok(())
 }
 
 fn scan_database(
@@ -298,11 +531,10 @@ fn scan_database(
             break;
         }
         if matches!(kind, b'D' | b'd') && !ledger.answers_own() {
-            let rows = ledger.row();
+            let (rows, bytes) = ledger.row(length);
             if let Some(limit) = limit
-                && kind == b'D'
-                && rows > limit.rows
-                && ledger.exceed(clock::too_many_rows(shared.relay.tier, limit.rows))
+                && (rows > limit.rows || bytes > limit.bytes)
+                && ledger.exceed(clock::too_much(shared.relay.tier, rows > limit.rows, limit))
             {
                 shared.attention.notify_one();
             }
@@ -319,6 +551,13 @@ fn scan_database(
         };
         match (ledger.database_message(kind, &explained.as_deref().unwrap_or(message)[5..], ended), explained)
         {
+            (Answer::HandOverFailed, _) => {
+                log::warning("hand_over_failed", json!({ "role": shared.relay.tier.role() }));
+                let message = "the database session could not be prepared for you";
+                let answer = ErrorResponse::fatal("57P03", message).with_hint("connect again");
+                scanned.end = Some(End::Closed(answer));
+                break;
+            }
             (Answer::Swallow, _) => scanned.outgoing.replace(buffer, at, at + length, &[]),
             (Answer::Pass, Some(explained)) => scanned.outgoing.replace(buffer, at, at + length, &explained),
             (Answer::Pass, None) => {}

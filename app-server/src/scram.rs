@@ -12,12 +12,15 @@ use sha2::{Digest as _, Sha256};
 const MOCK_ITERATIONS: u32 = 4096;
 
 pub(crate) const MECHANISM: &str = "SCRAM-SHA-256";
+/// The same, bound to the TLS session it runs in: nobody in the middle can pass it on.
+pub(crate) const MECHANISM_PLUS: &str = "SCRAM-SHA-256-PLUS";
+const BINDING: &str = "p=tls-server-end-point";
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub(crate) enum ScramError {
     #[error("malformed SCRAM message")]
     Malformed,
-    #[error("channel binding was asked for and is not offered")]
+    #[error("the channel binding is not the one that was offered")]
     ChannelBinding,
     #[error("the proof does not fit the verifier")]
     WrongProof,
@@ -67,23 +70,32 @@ impl Verifier {
 /// An exchange after the client's first message.
 pub(crate) struct Exchange {
     verifier: Verifier,
-    gs2_header: String,
+    /// What the client must repeat: the header of its first message, and what the exchange is bound to.
+    binding: Vec<u8>,
     client_first_bare: String,
     server_first: String,
     nonce: String,
 }
 
 impl Exchange {
-    /// Takes client-first-message; `server_first` is what to answer.
-    pub(crate) fn begin(verifier: Verifier, client_first: &[u8]) -> Result<Self, ScramError> {
+    /// Takes client-first-message; `server_first` is what to answer. `offered` is what an exchange can be bound to, and `plus` says
+    /// that the client chose the mechanism which does.
+    pub(crate) fn begin(
+        verifier: Verifier,
+        client_first: &[u8],
+        offered: Option<&[u8]>,
+        plus: bool,
+    ) -> Result<Self, ScramError> {
         let text = std::str::from_utf8(client_first).map_err(|_| ScramError::Malformed)?;
         let (flag, rest) = text.split_once(',').ok_or(ScramError::Malformed)?;
-        match flag {
-            // `y`: the client could bind, and believes that we cannot. It is right.
-            "n" | "y" => {}
+        let bound_to: &[u8] = match (flag, offered) {
+            (BINDING, Some(offered)) if plus => offered,
+            ("n", _) | ("y", None) if !plus => &[],
+            // `y`: the client could bind, and believes that we cannot. Somebody in the middle told it so.
+            ("n" | "y", _) => return Err(ScramError::ChannelBinding),
             _ if flag.starts_with("p=") => return Err(ScramError::ChannelBinding),
             _ => return Err(ScramError::Malformed),
-        }
+        };
         let (authorization, bare) = rest.split_once(',').ok_or(ScramError::Malformed)?;
         // `a=` asks to act as somebody else.
         if !authorization.is_empty() {
@@ -100,12 +112,16 @@ impl Exchange {
         let nonce = format!("{client_nonce}{}", BASE64.encode(rand::random::<[u8; 18]>()));
         let server_first = format!("r={nonce},s={},i={}", BASE64.encode(&verifier.salt), verifier.iterations);
         Ok(Self {
-            gs2_header: format!("{flag},,"),
+            binding: [format!("{flag},,").as_bytes(), bound_to].concat(),
             client_first_bare: bare.to_owned(),
             verifier,
             server_first,
             nonce,
         })
+    }
+
+    fn is_bound(&self) -> bool {
+        self.binding.starts_with(BINDING.as_bytes())
     }
 
     pub(crate) fn server_first(&self) -> &str {
@@ -118,8 +134,8 @@ impl Exchange {
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(ScramError::Malformed)?;
         let mut attributes = without_proof.split(',');
         let binding = attributes.next().and_then(|attribute| attribute.strip_prefix("c="));
-        if binding != Some(BASE64.encode(&self.gs2_header).as_str()) {
-            return Err(ScramError::Malformed);
+        if binding != Some(BASE64.encode(&self.binding).as_str()) {
+            return Err(if self.is_bound() { ScramError::ChannelBinding } else { ScramError::Malformed });
         }
         let nonce = attributes.next().and_then(|attribute| attribute.strip_prefix("r="));
         if nonce != Some(self.nonce.as_str()) {
@@ -155,7 +171,7 @@ mod tests {
 
     fn log_in(verifier: Verifier, password: &str) -> Result<(), ScramError> {
         let mut client = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        let exchange = Exchange::begin(verifier, client.message())?;
+        let exchange = Exchange::begin(verifier, client.message(), None, false)?;
         client.update(exchange.server_first().as_bytes()).unwrap();
         let server_final = exchange.finish(client.message())?;
         client.finish(server_final.as_bytes()).unwrap();
@@ -178,14 +194,38 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_exchange_ends_where_it_began() {
+        let verifier = || Verifier::parse(&scram_sha_256(b"music-demo")).unwrap();
+        let bound = |certificate: &[u8]| {
+            let binding = ChannelBinding::tls_server_end_point(certificate.to_vec());
+            let mut client = ScramSha256::new(b"music-demo", binding);
+            let exchange = Exchange::begin(verifier(), client.message(), Some(b"ours"), true)?;
+            client.update(exchange.server_first().as_bytes()).unwrap();
+            exchange.finish(client.message())
+        };
+        assert!(bound(b"ours").is_ok());
+        assert_eq!(bound(b"somebody in the middle"), Err(ScramError::ChannelBinding));
+        for (message, offered, plus) in [
+            ("y,,n=,r=abc", Some(b"ours".as_slice()), false),
+            ("n,,n=,r=abc", Some(b"ours"), true),
+            ("p=tls-server-end-point,,n=,r=abc", None, true),
+            ("p=tls-server-end-point,,n=,r=abc", Some(b"ours"), false),
+            ("p=tls-unique,,n=,r=abc", Some(b"ours"), true),
+        ] {
+            let begun = Exchange::begin(verifier(), message.as_bytes(), offered, plus);
+            assert_eq!(begun.err(), Some(ScramError::ChannelBinding), "{message}");
+        }
+    }
+
+    #[test]
     fn malformed_messages_are_refused() {
         for message in
             ["", "n", "n,,", "n,,r=x", "n,a=root,n=,r=abc", "x,,n=,r=abc", "n,,n=,r=", "n,,m=1,n=,r=abc"]
         {
             let verifier = Verifier::mock(b"key", "user");
-            assert!(Exchange::begin(verifier, message.as_bytes()).is_err(), "{message}");
+            assert!(Exchange::begin(verifier, message.as_bytes(), None, false).is_err(), "{message}");
         }
-        let begin = || Exchange::begin(Verifier::mock(b"key", "user"), b"n,,n=,r=abc").unwrap();
+        let begin = || Exchange::begin(Verifier::mock(b"key", "user"), b"n,,n=,r=abc", None, false).unwrap();
         for message in ["", "c=biws", "c=biws,r=abc,p=", "c=eSws,r=abc,p=AAAA", "p=AAAA,c=biws"] {
             assert_eq!(begin().finish(message.as_bytes()), Err(ScramError::Malformed), "{message}");
         }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -19,6 +20,7 @@ use crate::cancel::Registry;
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::identity::IdentityKey;
+use crate::pool::Pools;
 use crate::readiness::Readiness;
 use crate::session::Services;
 use crate::tls::{self, DatabaseTls, TlsError};
@@ -54,29 +56,35 @@ pub(crate) fn run(config: Config) -> Result<(), ServerError> {
 
 async fn serve(config: Config) -> Result<(), ServerError> {
     let acceptor = config.certificate.as_ref().map(tls::acceptor).transpose()?;
+    let certificate_hash = config.certificate.as_ref().and_then(tls::certificate_hash);
     let database_tls = DatabaseTls::new(&config.database)?;
-    let audit = Audit::open(config.audit_file.as_deref(), config.audit_rotation).map_err(|source| {
-        ServerError::Audit {
+    let audit = Audit::open(config.audit_file.as_deref(), config.audit_rotation, config.redacts_literals)
+        .map_err(|source| ServerError::Audit {
             path: config.audit_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             source,
-        }
-    })?;
+        })?;
     let audit = Arc::new(audit);
     let listen_error = |source| ServerError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     raise_descriptor_limit();
     let (drain, draining) = watch::channel(None);
+    let database = Arc::new(Database::new(&config.database, database_tls, config.passwords));
+    let accounts = Arc::new(Accounts::new());
     let services = Arc::new(Services {
-        database: Arc::new(Database::new(&config.database, database_tls, config.passwords)),
-        accounts: Accounts::new(),
+        pools: Pools::new(config.pooling, Arc::clone(&database), Arc::clone(&accounts), config.limits),
+        next_session: AtomicU64::new(1),
+        database,
+        accounts,
         identity_key: IdentityKey::new(config.identity_key),
         readiness: Readiness::new(draining.clone()),
         cancels: Arc::new(Registry::default()),
         audit: Arc::clone(&audit),
-        guard: Arc::new(Guard::default()),
+        guard: Arc::new(Guard::new(config.openings)),
         acceptor,
+        certificate_hash,
         insecure: config.insecure,
+        proxy_from: config.proxy_from,
         draining,
         drain_timeout: config.drain_timeout,
         idle_timeout: config.idle_timeout,

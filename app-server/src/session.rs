@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, BytesMut};
@@ -15,13 +16,16 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::accounts::{Account, Accounts};
 use crate::audit::{Actor, Audit};
-use crate::backend::{Backend, BackendError, Database, Login};
+use crate::backend::{BackendError, Database};
 use crate::cancel::Registry;
 use crate::config::Limits;
 use crate::guard::Guard;
+use crate::handover::Person;
 use crate::identity::IdentityKey;
 use crate::log;
 use crate::login::{self, LoginError, Startup};
+use crate::pool::{self, DatabaseSession, Owner, Pools};
+use crate::proxy_protocol::Network;
 use crate::readiness::Readiness;
 use crate::relay::{self, Relay};
 use crate::stream::Stream;
@@ -36,14 +40,20 @@ pub(crate) const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// What all sessions share.
 pub(crate) struct Services {
     pub(crate) database: Arc<Database>,
-    pub(crate) accounts: Accounts,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) pools: Pools,
+    /// Numbers sessions, which pools tell apart by it.
+    pub(crate) next_session: AtomicU64,
     pub(crate) identity_key: IdentityKey,
     pub(crate) readiness: Readiness,
     pub(crate) cancels: Arc<Registry>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) acceptor: Option<TlsAcceptor>,
+    /// What a login under TLS can be bound to.
+    pub(crate) certificate_hash: Option<Vec<u8>>,
     pub(crate) insecure: bool,
+    pub(crate) proxy_from: Vec<Network>,
     /// When the shutdown began, once it has.
     pub(crate) draining: watch::Receiver<Option<Instant>>,
     pub(crate) drain_timeout: Duration,
@@ -66,32 +76,34 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, services: Arc<Servic
     let Ok(logged_in) = timeout(LOGIN_TIMEOUT, log_in(stream, peer, &services)).await else {
         return Ok(());
     };
-    let Some((mut stream, startup, account, actor)) = logged_in? else {
+    let Some((mut stream, mut startup, account, actor)) = logged_in? else {
         return Ok(());
     };
     // Held until the session ends.
-    let _place = match services.guard.open_session(account.account_id) {
+    let place = match services.guard.open_session(account.account_id) {
         Ok(place) => place,
         Err(answer) => {
             record_login(&services, &actor, &answer.code, &answer.message)?;
             return send_error(&mut stream, &answer).await;
         }
     };
-    let opened = open_backend(&services, &account, &startup).await;
-    let (backend, identity) = match opened {
+    let session = services.next_session.fetch_add(1, Ordering::Relaxed);
+    let person = Person::new(session, account.account_id, std::mem::take(&mut startup.settings));
+    let opened = timeout(services.pools.pooling.queue_timeout, open(&services, account.tier, &person)).await;
+    let (database_session, reported) = match opened.unwrap_or_else(|_| Err(OpenError::Queue)) {
         Ok(opened) => opened,
         Err(error) => {
             log::warning("session_refused", json!({ "user": actor.user, "error": error.to_string() }));
-            let answer = refusal(&error);
+            let answer = error.answer();
             record_login(&services, &actor, &answer.code, &error.to_string())?;
             return send_error(&mut stream, &answer).await;
         }
     };
     record_login(&services, &actor, "00000", "")?;
-    let registration = backend.key().map(|key| services.cancels.register(key));
+    let registration = services.cancels.register();
     let mut greeting = BytesMut::new();
     put_message(&mut greeting, b'R', |body| body.put_u32(0));
-    for (name, value) in &backend.parameters {
+    for (name, value) in &reported {
         // What the database calls its session's user is no business of the client's.
         let value = if name == "session_authorization" { &startup.user } else { value };
         put_message(&mut greeting, b'S', |body| {
@@ -99,18 +111,74 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, services: Arc<Servic
             put_text(body, value);
         });
     }
-    if let Some(registration) = &registration {
-        put_message(&mut greeting, b'K', |body| {
-            body.put_u32(registration.key.0);
-            body.put_u32(registration.key.1);
-        });
-    }
+    put_message(&mut greeting, b'K', |body| {
+        body.put_u32(registration.key.0);
+        body.put_u32(registration.key.1);
+    });
     put_message(&mut greeting, b'Z', |body| body.put_u8(b'I'));
     stream.write_all(&greeting).await?;
     stream.flush().await?;
 
-    let relay = Relay { services: &services, actor: &actor, tier: account.tier, identity: &identity };
-    relay::run(relay, stream, backend).await
+    let target = &registration.target;
+    let relay = Relay {
+        services: &services,
+        actor: &actor,
+        tier: account.tier,
+        person: &person,
+        target,
+        pace: &place.pace,
+    };
+    relay::run(relay, stream, database_session).await;
+    Ok(())
+}
+
+/// Why a database session could not be opened for a login.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("no database session was free in time")]
+    Queue,
+    #[error(transparent)]
+    Database(#[from] BackendError),
+}
+
+impl OpenError {
+    /// What the client is told: its own mistakes in full, ours in general.
+    fn answer(&self) -> ErrorResponse {
+        match self {
+            Self::Queue => pool::queue_too_long(),
+            // Invalid parameter value, too many connections: the database's words are for the client.
+            Self::Database(BackendError::Refused { code, message, .. })
+                if code.starts_with("22") || code == "53300" =>
+            {
+                ErrorResponse::fatal(code.clone(), message.clone())
+            }
+            Self::Database(_) => ErrorResponse::fatal("57P03", "the database is not available at the moment")
+                .with_hint("try again in a few seconds"),
+        }
+    }
+}
+
+/// A database session that is the person's, and what it reports of itself.
+async fn open(
+    services: &Services,
+    tier: Tier,
+    person: &Person,
+) -> Result<(DatabaseSession, Vec<(String, String)>), OpenError> {
+    let mut session = services.pools.acquire(tier, person.session).await?;
+    if session.owner != Owner::Clean {
+        session.reset().await?;
+    }
+    match person.take(&services.identity_key, &mut session).await {
+        Ok(reported) => {
+            session.owner = Owner::Session(person.session);
+            Ok((session, reported))
+        }
+        Err(error) => {
+            session.owner = Owner::Abandoned;
+            services.pools.reset(tier, session);
+            Err(error.into())
+        }
+    }
 }
 
 type LoggedIn = (Stream, Startup, Account, Actor);
@@ -179,7 +247,13 @@ async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io
         actor.tier = account.tier.name();
     }
     let mock_salt_key = services.identity_key.mock_salt_key();
-    match (login::authenticate(&mut stream, &startup.user, account.as_ref(), &mock_salt_key).await, account) {
+    let is_encrypted = matches!(stream, Stream::Tls(_));
+    let certificate_hash = services.certificate_hash.as_deref().filter(|_| is_encrypted);
+    match (
+        login::authenticate(&mut stream, &startup.user, account.as_ref(), &mock_salt_key, certificate_hash)
+            .await,
+        account,
+    ) {
         (Ok(()), Some(account)) => Ok(Some((stream, startup, account, actor))),
         // A mock verifier cannot be satisfied.
         (Ok(()), None) => Err(io::Error::other("a login without an account was accepted")),
@@ -220,10 +294,8 @@ async fn cancel(key: &[u8], services: &Services) {
     let Ok(secret) = <[u8; 4]>::try_from(secret) else { return };
     let key = (u32::from_be_bytes(*process_id), u32::from_be_bytes(secret));
     // An unknown key gets no answer either way: that is the protocol, and it tells a guesser nothing.
-    if let Some(backend) = services.cancels.find(key)
-        && let Err(error) = services.database.cancel(backend).await
-    {
-        log::warning("cancel_failed", json!({ "error": error.to_string() }));
+    if let Some(target) = services.cancels.find(key) {
+        target.cancel(&services.database).await;
     }
 }
 
@@ -232,105 +304,4 @@ async fn send_error(stream: &mut Stream, answer: &ErrorResponse) -> io::Result<(
     answer.encode(&mut out);
     stream.write_all(&out).await?;
     stream.shutdown().await
-}
-
-/// What a client is told when its database session cannot be opened: its own mistakes in full, ours in general.
-fn refusal(error: &BackendError) -> ErrorResponse {
-    match error {
-        // Invalid parameter value, too many connections: the database's words are for the client.
-        BackendError::Refused { code, message, .. } if code.starts_with("22") || code == "53300" => {
-            ErrorResponse::fatal(code.clone(), message.clone())
-        }
-        _ => ErrorResponse::fatal("57P03", "the database is not available at the moment")
-            .with_hint("try again in a few seconds"),
-    }
-}
-
-/// Opens a database session as the tier's role, and makes it the account's. Also answers the value of `app.identity`.
-async fn open_backend(
-    services: &Services,
-    account: &Account,
-    startup: &Startup,
-) -> Result<(Backend, String), BackendError> {
-    let limit = services.limits.of(account.tier);
-    let pinned = account.tier.pinned_settings(limit.map(|limit| limit.duration));
-    let chosen = startup.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let settings: Vec<_> = chosen.chain(pinned.iter().map(|(name, value)| (*name, value.as_str()))).collect();
-    let mut backend = connect(services, account.tier, &settings).await?;
-    if repair_role_settings(&mut backend, account.tier).await? {
-        backend = connect(services, account.tier, &settings).await?;
-    }
-    let facts = "select a.pid, (extract(epoch from a.backend_start) * 1000000)::bigint
-        from pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a";
-    let rows = backend.query(facts, &[]).await?;
-    let fact = |column: usize| rows.first()?.get(column)?.as_deref();
-    let (Some(process_id), Some(started_us)) = (fact(0), fact(1)) else {
-        return Err(BackendError::Unexpected {
-            role: account.tier.role(),
-            what: "no facts about its own session",
-        });
-    };
-    let identity = services.identity_key.sign(account.account_id, process_id, started_us);
-    // As a parameter, so that the text shown in pg_stat_activity does not hold it.
-    backend.query("select pg_catalog.set_config('app.identity', $1, false)", &[&identity]).await?;
-    Ok((backend, identity))
-}
-
-async fn connect(
-    services: &Services,
-    tier: Tier,
-    settings: &[(&str, &str)],
-) -> Result<Backend, BackendError> {
-    let first = services.database.connect(Login::Tier(tier), settings).await;
-    match first {
-        // Anybody of the tier may have changed the password of the role they share.
-        Err(BackendError::Refused { ref code, .. }) if code == "28P01" => {
-            if services.accounts.restore_tier_login(&services.database, tier).await? {
-                log::warning("tier_login_restored", json!({ "role": tier.role() }));
-                services.database.connect(Login::Tier(tier), settings).await
-            } else {
-                first
-            }
-        }
-        other => other,
-    }
-}
-
-/// Undoes what somebody who shares the role stored with ALTER ROLE. True: the session began with it and must be replaced.
-async fn repair_role_settings(backend: &mut Backend, tier: Tier) -> Result<bool, BackendError> {
-    let stored = "select setting,
-            format('alter role %I%s ', session_user, case when d.oid is null then '' else format(' in database %I', d.datname) end),
-            quote_ident(split_part(setting, '=', 1))
-        from pg_catalog.pg_db_role_setting s
-        cross join lateral unnest(s.setconfig) setting
-        left join pg_catalog.pg_database d on d.oid = s.setdatabase
-        where s.setrole = (select oid from pg_catalog.pg_roles where rolname = session_user)";
-    let rows = backend.query(stored, &[]).await?;
-    let declared = tier.declared_role_settings();
-    let mut foreign = Vec::new();
-    for row in rows {
-        if let [Some(setting), Some(alter), Some(name)] = row.as_slice()
-            && !declared.contains(&setting.as_str())
-        {
-            foreign.push((setting.clone(), alter.clone(), name.clone()));
-        }
-    }
-    if foreign.is_empty() {
-        return Ok(false);
-    }
-    // The free tier's sessions are read-only; this one ends here.
-    backend.query("set default_transaction_read_only = off", &[]).await?;
-    let mut repaired = false;
-    for (setting, alter, name) in foreign {
-        match backend.query(&format!("{alter} reset {name}"), &[]).await {
-            Ok(_) => {
-                repaired = true;
-                log::warning("role_setting_removed", json!({ "role": tier.role(), "setting": setting }));
-            }
-            // Set by a superuser, so by an operator and on purpose: a tier cannot remove it, nor could it have set it.
-            Err(BackendError::Refused { code, .. }) if code == "42501" => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(repaired)
 }

@@ -8,6 +8,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -51,6 +52,48 @@ pub(crate) fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, TlsErro
         .map_err(|source| TlsError::Certificate { source })?;
     config.alpn_protocols = vec![ALPN_POSTGRESQL.to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// `tls-server-end-point` (RFC 5929): the hash of the certificate by the hash function of its signature. `None` for signatures that
+/// have none of their own, such as Ed25519.
+pub(crate) fn certificate_hash(certificate: &Certificate) -> Option<Vec<u8>> {
+    let chain = certificates(&certificate.chain_pem, "TLS_CERTIFICATE").ok()?;
+    let der: &[u8] = chain.first()?;
+    let (_, whole, _) = element(der)?;
+    let (_, _, after_body) = element(whole)?;
+    let (_, algorithm, _) = element(after_body)?;
+    let (_, identifier, _) = element(algorithm)?;
+    match identifier {
+        // sha256WithRSAEncryption, ecdsa-with-SHA256; MD5 and SHA-1 are replaced by SHA-256.
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4 | 5 | 11] | [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2] => {
+            Some(Sha256::digest(der).to_vec())
+        }
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1] => Some(Sha256::digest(der).to_vec()),
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 12] | [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3] => {
+            Some(Sha384::digest(der).to_vec())
+        }
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 13] | [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4] => {
+            Some(Sha512::digest(der).to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// The first DER element of some bytes: its kind, its content, and what follows it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (kind, rest) = der.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=127 => (usize::from(*first), rest),
+        // A certificate is shorter than 16 MiB.
+        0x81..=0x83 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    let (content, after) = rest.split_at_checked(length)?;
+    Some((*kind, content, after))
 }
 
 /// What speaks TLS to the database.

@@ -37,6 +37,11 @@ impl ErrorResponse {
         Self { severity: "FATAL", code: code.into(), message: message.into(), hint: None }
     }
 
+    /// Something that a client is told in between, and that changes nothing.
+    pub(crate) fn notice(message: impl Into<String>) -> Self {
+        Self { severity: "NOTICE", code: "00000".into(), message: message.into(), hint: None }
+    }
+
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -49,7 +54,8 @@ impl ErrorResponse {
     }
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {
-        put_message(out, b'E', |body| {
+        let kind = if self.severity == "NOTICE" { b'N' } else { b'E' };
+        put_message(out, kind, |body| {
             let fields = [
                 (b'S', self.severity),
                 (b'V', self.severity),

@@ -109,8 +109,12 @@ async fn an_idle_session_expires_but_never_in_a_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_restart_is_survived() {
-    let (postgres, server) = world().await;
+async fn a_database_restart_is_survived_in_session_mode() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("POOL_MODE", "session")]);
+    server.wait_until_ready();
     let client = server.connect(FREE).await;
     let superuser = postgres.superuser().await;
     ask(&superuser, "select pg_terminate_backend(pid) from pg_stat_activity where usename is not null and pid <> pg_backend_pid()")

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::NoTls;
 
-use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, ask, signal, value, world};
+use crate::harness::{
+    ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, signal, value, world,
+};
+use crate::raw::Raw;
 
 #[tokio::test]
 async fn a_tiers_limits_hold_whatever_the_session_sets() {
@@ -36,6 +39,58 @@ async fn a_tiers_limits_hold_whatever_the_session_sets() {
         ask(&admin, "select i from generate_series(1, 5000) as i, pg_sleep(1.5)").await.unwrap().len(),
         5000
     );
+}
+
+#[tokio::test]
+async fn bytes_and_pace_are_limited_and_copy_counts() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let limits = [
+        ("PREMIUM_ANSWER_MIB", "1"),
+        ("PREMIUM_ROW_LIMIT", "1000"),
+        ("FREE_STATEMENTS_PER_S", "5"),
+        ("ADDRESS_CONNECTIONS", "3"),
+    ];
+    let server = Server::start_with(&postgres, &limits);
+    server.wait_until_ready();
+    let premium = server.connect(PREMIUM).await;
+    assert_eq!(ask(&premium, "select repeat('x', 1000000)").await.unwrap().len(), 1);
+    let mut raw = Raw::connect(&server, PREMIUM);
+    for (sql, what) in [
+        ("select repeat('x', 1000000) from generate_series(1, 300)", "1048576 bytes"),
+        ("copy (select repeat('x', 1000000) from generate_series(1, 300)) to stdout", "1048576 bytes"),
+        ("copy (select i from generate_series(1, 10000000) as i) to stdout", "1000 rows"),
+    ] {
+        let (kinds, bodies) = raw.query(sql);
+        assert!(kinds.ends_with("EZ"), "{sql}: {kinds}");
+        assert!(bodies.contains("54000") && bodies.contains(what), "{sql}");
+    }
+    drop(raw);
+    assert_eq!(value(&premium, "select 'usable'").await, "usable");
+
+    // Ten seconds' worth are free, over all sessions of the account; then it is five a second.
+    let (one, other) = (server.connect(FREE).await, server.connect(FREE).await);
+    let began = Instant::now();
+    for _ in 0..25 {
+        assert_eq!(value(&one, "select 1").await, "1");
+        assert_eq!(value(&other, "select 1").await, "1");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let began = Instant::now();
+    for _ in 0..35 {
+        value(&one, "select 1").await;
+    }
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+
+    // Three connections are open.
+    let refused = server.config(ADMIN, PASSWORD).connect(NoTls).await.err().unwrap();
+    assert_eq!(refused.code().unwrap().code(), "53300");
+    drop((one, other));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.config(ADMIN, PASSWORD).connect(NoTls).await.is_err() {
+        assert!(Instant::now() < deadline, "a closed connection gives its place back");
+    }
 }
 
 #[tokio::test]
@@ -89,4 +144,25 @@ async fn every_answered_statement_is_in_the_audit_file_even_after_a_kill() {
             .count(),
         answered
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_can_leave_out_what_people_write_into_statements() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("AUDIT_LITERALS", "redact")]);
+    server.wait_until_ready();
+    let client = server.connect(PREMIUM).await;
+    ask(&client, "select count(*) from content where title = 'secret-1' and duration_s > 271828 -- secret-2")
+        .await
+        .unwrap();
+    assert!(ask(&client, "select 'secret-3").await.is_err());
+    client.query("select 'secret-4' || $1::text", &[&"secret-5"]).await.unwrap();
+    eventually("three statements are in the audit", || {
+        server.lines().iter().filter(|line| line["audit"] == "statement").count() == 3
+    });
+    let text = format!("{:?}", server.lines());
+    assert!(!text.contains("secret") && !text.contains("271828"), "{text}");
+    assert!(text.contains("select count(*) from content where title = ? and duration_s > ?"), "{text}");
 }

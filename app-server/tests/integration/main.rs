@@ -9,6 +9,7 @@ mod harness;
 mod lifecycle;
 mod limits;
 mod operations;
+mod pooling;
 mod protocol;
 mod raw;
 mod rules;

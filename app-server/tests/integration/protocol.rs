@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio_postgres::NoTls;
 
-use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, ask, eventually, value, world};
+use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, value, world};
 
 #[tokio::test]
 async fn psql_verifies_the_certificate_and_logs_in_with_the_right_password_only() {
@@ -166,4 +166,70 @@ async fn pgbench_runs_in_every_protocol() {
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && report.contains("800/800"), "{protocol}: {output:?}");
     }
+}
+
+// psql blocks its thread while the balancer works in another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_in_the_configured_network_says_whose_the_connection_is() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("PROXY_FROM", "127.0.0.2/32, 2001:db8::/32")]);
+    server.wait_until_ready();
+    // A balancer: adds a header, and passes bytes on from an address of the network.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server_address = server.address;
+    tokio::spawn(async move {
+        for header in
+            [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x09\x0a\0\0\x07\x30\x39\x1f\x90".as_slice(), b""]
+        {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+            let mut upstream = socket.connect(server_address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut upstream, header).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+        }
+    });
+    let through_balancer = |mode: &str| {
+        Command::new("psql")
+            .args(["-X", "-A", "-t", "-c", "select 1", "-d"])
+            .arg(format!("host=127.0.0.1 port={port} user={FREE} dbname=music sslmode={mode}"))
+            .env("PGPASSWORD", PASSWORD)
+            .output()
+            .unwrap()
+    };
+    let output = through_balancer("require");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{output:?}");
+    let login = server.lines().into_iter().find(|line| line["audit"] == "login").unwrap();
+    assert_eq!(login["client"], "192.0.2.9:12345");
+    // Without a header nobody from there is served, and nobody else may bring one.
+    assert_eq!(through_balancer("disable").status.code(), Some(2));
+    let mut liar = TcpStream::connect(server.address).unwrap();
+    liar.write_all(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET /healthz HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    let _ = liar.read_to_string(&mut answer);
+    assert_eq!(answer, "");
+    assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_login_can_be_bound_to_the_tls_session() {
+    let (_postgres, server) = world().await;
+    let psql = |mode: &str, binding: &str| {
+        let connection = format!(
+            "host=127.0.0.1 port={} user={FREE} dbname=music sslmode={mode} channel_binding={binding}",
+            server.address.port()
+        );
+        let mut command = Command::new("psql");
+        command.args(["-X", "-A", "-t", "-c", "select 1", "-d", &connection]).env("PGPASSWORD", PASSWORD);
+        command.output().unwrap()
+    };
+    for binding in ["require", "prefer", "disable"] {
+        let output = psql("require", binding);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{binding}: {output:?}");
+    }
+    assert_eq!(psql("disable", "prefer").status.code(), Some(0));
+    assert_eq!(psql("disable", "require").status.code(), Some(2), "nothing to bind to");
 }

@@ -10,12 +10,12 @@ use postgres_protocol::message::frontend;
 
 use crate::harness::{FREE, PASSWORD, PREMIUM, Server, eventually, value, world};
 
-struct Raw {
-    stream: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
 }
 
 impl Raw {
-    fn connect(server: &Server, user: &str) -> Self {
+    pub(crate) fn connect(server: &Server, user: &str) -> Self {
         let mut raw = Self { stream: TcpStream::connect(server.address).unwrap() };
         raw.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut out = BytesMut::new();
@@ -34,11 +34,11 @@ impl Raw {
         raw
     }
 
-    fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
-    fn receive(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn receive(&mut self) -> (u8, Vec<u8>) {
         let mut header = [0; 5];
         self.stream.read_exact(&mut header).unwrap();
         let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
@@ -48,7 +48,7 @@ impl Raw {
     }
 
     /// The kinds of the messages up to the first of one kind, and all their bodies.
-    fn until(&mut self, last: u8) -> (String, String) {
+    pub(crate) fn until(&mut self, last: u8) -> (String, String) {
         let (mut kinds, mut bodies) = (String::new(), String::new());
         loop {
             let (kind, body) = self.receive();
@@ -60,7 +60,7 @@ impl Raw {
         }
     }
 
-    fn query(&mut self, sql: &str) -> (String, String) {
+    pub(crate) fn query(&mut self, sql: &str) -> (String, String) {
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out).unwrap();
         self.send(&out);

@@ -1,0 +1,329 @@
+//! Database sessions shared by many clients: nobody sees what another left, nobody loses what is kept for them, and who waits is told.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use tokio_postgres::{Client, NoTls};
+
+use crate::harness::{
+    ADMIN, FREE, OTHER_PREMIUM, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, value,
+};
+use crate::raw::Raw;
+
+async fn world(variables: &[(&str, &str)]) -> (Postgres, Server) {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, variables);
+    server.wait_until_ready();
+    (postgres, server)
+}
+
+async fn database_sessions(superuser: &Client, role: &str) -> i32 {
+    let count = format!("select count(*) from pg_stat_activity where usename = '{role}'");
+    value(superuser, &count).await.parse().unwrap()
+}
+
+async fn connect_many(server: &Server, user: &str, count: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(server.connect(user).await);
+    }
+    clients
+}
+
+/// One person's many short visits: what is found must be one's own or nothing.
+async fn visit(client: Client, account: String, playlists: &str, mark: String) {
+    let add = client.prepare("select $1::int + 1").await.unwrap();
+    // Drivers count: the same name stands for another statement in every client.
+    let own = client.prepare(&format!("select '{mark}' || $1::text")).await.unwrap();
+    for round in 0..150 {
+        let identity = value(&client, "select current_setting('app.identity')").await;
+        assert_eq!(identity.split(':').next(), Some(account.as_str()), "round {round}");
+        assert_eq!(value(&client, "select count(*) from playlist").await, playlists, "round {round}");
+        let note = value(&client, "select coalesce(current_setting('app.note', true), '')").await;
+        assert!(note.is_empty() || note == mark, "{mark} sees {note}");
+        ask(&client, &format!("select set_config('app.note', '{mark}', false)")).await.unwrap();
+        let foreign = format!(
+            "select count(*) from pg_prepared_statements
+             where statement like 'select ''mark%' and statement not like 'select ''{mark}''%'"
+        );
+        assert_eq!(value(&client, &foreign).await, "0");
+        let sum: i32 = client.query_one(&add, &[&round]).await.unwrap().get(0);
+        assert_eq!(sum, round + 1);
+        let text: String = client.query_one(&own, &[&"x"]).await.unwrap().get(0);
+        assert_eq!(text, format!("{mark}x"));
+        assert_eq!(value(&client, "show application_name").await, mark);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_hand_overs_leak_nothing_and_lose_nothing() {
+    let (postgres, server) = world(&[("POOL_SIZE", "2")]).await;
+    let owner = postgres.owner().await;
+    let mut visits = Vec::new();
+    for (number, (user, playlists)) in
+        [(PREMIUM, "4"), (OTHER_PREMIUM, "4"), (ADMIN, "11")].repeat(3).into_iter().enumerate()
+    {
+        let account = value(&owner, &format!("select user_id from app_user where email = '{user}'")).await;
+        let mark = format!("mark{number}");
+        let mut config = server.config(user, PASSWORD);
+        config.application_name(&mark);
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        visits.push(tokio::spawn(visit(client, account, playlists, mark)));
+    }
+    let superuser = postgres.superuser().await;
+    for visit in visits {
+        visit.await.unwrap();
+    }
+    for role in ["tier_premium", "tier_admin"] {
+        assert!(database_sessions(&superuser, role).await <= 2, "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_a_client_leaves_reaches_the_next_one() {
+    for mode in ["transaction", "session"] {
+        let (postgres, server) = world(&[("POOL_SIZE", "1"), ("POOL_MODE", mode)]).await;
+        let superuser = postgres.superuser().await;
+        superuser.batch_execute("grant temp on database music to tier_admin").await.unwrap();
+        // Statement, and whether it ties its client to the only place there is.
+        for (leaving, ties) in [
+            ("set timezone = 'Asia/Tokyo'", true),
+            ("select set_config('timezone', 'Asia/Tokyo', false)", false),
+            ("do $$ begin perform set_config('timezone', 'Asia/Tokyo', false); end $$", false),
+            ("do $$ begin perform set_config('statement_timeout', '1', false); end $$", false),
+            ("select pg_advisory_lock(42)", false),
+            ("create temp table left_behind (a int)", true),
+            ("select 1 as a into temp left_behind", false),
+            ("prepare left_behind as select 1", true),
+            ("declare left_behind cursor with hold for select 1", true),
+            ("listen left_behind", true),
+            ("insert into genre (name) values ('Left behind ' || random())", false),
+            ("set session characteristics as transaction read only", true),
+        ] {
+            let leaver = server.connect(ADMIN).await;
+            ask(&leaver, leaving).await.unwrap();
+            let still_there = server.connect(ADMIN);
+            if ties || mode == "session" {
+                drop(leaver);
+            }
+            let next = still_there.await;
+            let state = "select current_setting('timezone') || ' ' || current_setting('statement_timeout')
+                || ' ' || current_setting('transaction_read_only')
+                || ' ' || (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())
+                || ' ' || (select count(*) from pg_class where relname = 'left_behind')
+                || ' ' || (select count(*) from pg_prepared_statements where name = 'left_behind')
+                || ' ' || (select count(*) from pg_cursors where name = 'left_behind')
+                || ' ' || (select count(*) from pg_listening_channels())";
+            let zone = value(&superuser, "show timezone").await;
+            assert_eq!(value(&next, state).await, format!("{zone} 0 off 0 0 0 0 0"), "{mode}: {leaving}");
+            assert_eq!(ask(&next, "select lastval()").await, Err("55000".to_owned()), "{mode}: {leaving}");
+            assert_eq!(database_sessions(&superuser, "tier_admin").await, 1);
+        }
+        let held = "select count(*) from pg_locks where locktype = 'advisory'";
+        let leaver = server.connect(ADMIN).await;
+        ask(&leaver, "select pg_advisory_lock(42)").await.unwrap();
+        drop(leaver);
+        let left = Instant::now();
+        while value(&superuser, held).await != "0" {
+            assert!(left.elapsed() < Duration::from_secs(10), "a lock outlives its client");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_that_a_client_asks_for_stays_with_it_until_it_is_discarded() {
+    let (_postgres, server) = world(&[("POOL_SIZE", "4")]).await;
+    let tied = server.connect(PREMIUM).await;
+    ask(&tied, "set timezone = 'Asia/Tokyo'; prepare p as select 'prepared'").await.unwrap();
+    let others: Vec<_> = connect_many(&server, OTHER_PREMIUM, 6).await;
+    for _ in 0..5 {
+        for other in &others {
+            assert_ne!(value(other, "show timezone").await, "Asia/Tokyo");
+        }
+        assert_eq!(value(&tied, "show timezone").await, "Asia/Tokyo");
+        assert_eq!(value(&tied, "execute p").await, "prepared");
+        assert_eq!(value(&tied, "select count(*) from playlist").await, "4");
+    }
+    // Half of the places may be kept like this, and no more.
+    ask(&others[0], "set timezone = 'Asia/Tokyo'").await.unwrap();
+    ask(&others[1], "set timezone = 'Asia/Tokyo'").await.unwrap();
+    eventually("the third has been told to leave", || others[1].is_closed());
+    ask(&tied, "discard all").await.unwrap();
+    assert_ne!(value(&tied, "show timezone").await, "Asia/Tokyo");
+    assert_eq!(value(&tied, "select count(*) from playlist").await, "4");
+    ask(&others[2], "set timezone = 'Asia/Tokyo'").await.unwrap();
+    assert_eq!(value(&others[2], "show timezone").await, "Asia/Tokyo");
+    for local in ["set local timezone = 'UTC'", "set transaction read only"] {
+        ask(&others[3], &format!("begin; {local}; commit")).await.unwrap_or_default();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_login_hold_on_every_database_session() {
+    let (_postgres, server) = world(&[("POOL_SIZE", "1")]).await;
+    let psql = |zone: &str| {
+        let connection = format!("host=127.0.0.1 port={} user={PREMIUM} dbname=music", server.address.port());
+        let ask = "show timezone; select pg_sleep(0.05); show timezone; select pg_sleep(0.05); show timezone";
+        let mut command = std::process::Command::new("psql");
+        command.args(["-X", "-A", "-t", "-q", "-d", &connection]);
+        for statement in ask.split("; ").filter(|statement| !statement.is_empty()) {
+            command.args(["-c", statement]);
+        }
+        command.env("PGPASSWORD", PASSWORD).env("PGTZ", zone).stdout(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let zones = ["Asia/Tokyo", "Europe/Rome", "America/Lima"];
+    let running: Vec<_> = zones.iter().map(|zone| psql(zone)).collect();
+    for (process, zone) in running.into_iter().zip(zones) {
+        let output = String::from_utf8(process.wait_with_output().unwrap().stdout).unwrap();
+        let shown: Vec<_> = output.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(shown, [zone; 3]);
+    }
+    let mut wrong = server.config(PREMIUM, PASSWORD);
+    wrong.application_name("x");
+    assert_eq!(
+        value(
+            &wrong
+                .connect(NoTls)
+                .await
+                .map(|(client, connection)| {
+                    tokio::spawn(connection);
+                    client
+                })
+                .unwrap(),
+            "show application_name"
+        )
+        .await,
+        "x"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_database_session_is_told_and_served_or_refused_in_time() {
+    let (_postgres, server) = world(&[("POOL_SIZE", "1"), ("QUEUE_TIMEOUT_S", "4")]).await;
+    let busy = server.connect(PREMIUM).await;
+    let mut waiting = Raw::connect(&server, OTHER_PREMIUM);
+    ask(&busy, "begin; select 1").await.unwrap();
+    let mut out = BytesMut::new();
+    frontend::query("select 'served'", &mut out).unwrap();
+    waiting.send(&out);
+    let (kind, body) = waiting.receive();
+    assert_eq!(kind, b'N');
+    assert!(String::from_utf8_lossy(&body).contains("waiting for one"));
+    ask(&busy, "commit").await.unwrap();
+    let (kinds, bodies) = waiting.until(b'Z');
+    assert_eq!(kinds, "TDCZ");
+    assert!(bodies.contains("served"));
+
+    ask(&busy, "begin; select 1").await.unwrap();
+    waiting.send(&out);
+    let (kinds, bodies) = waiting.until(b'E');
+    assert_eq!(kinds, "NE");
+    assert!(bodies.contains("53300"), "{bodies}");
+    ask(&busy, "commit").await.unwrap();
+    assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_client_does_not_notice_that_the_database_restarts() {
+    let (postgres, server) = world(&[]).await;
+    let (client, tied) = (server.connect(PREMIUM).await, server.connect(PREMIUM).await);
+    let statement = client.prepare("select $1::int").await.unwrap();
+    ask(&tied, "set timezone = 'UTC'").await.unwrap();
+    let superuser = postgres.superuser().await;
+    for _ in 0..5 {
+        ask(&superuser, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename like 'tier%' or usename = 'app_auth'")
+            .await
+            .unwrap();
+        assert_eq!(client.query_one(&statement, &[&7]).await.unwrap().get::<_, i32>(0), 7);
+    }
+    eventually("who had state of its own has been told", || tied.is_closed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_cancel_does_not_hit_the_next_owner() {
+    let (_postgres, server) = world(&[("POOL_SIZE", "1")]).await;
+    let (canceller, victim) = (server.connect(PREMIUM).await, server.connect(OTHER_PREMIUM).await);
+    let token = canceller.cancel_token();
+    let honest = tokio::spawn(async move {
+        for round in 0..400 {
+            assert_eq!(value(&victim, &format!("select {round}")).await, round.to_string());
+        }
+    });
+    let cancelling = tokio::spawn(async move {
+        loop {
+            token.cancel_query(NoTls).await.unwrap();
+        }
+    });
+    let mut cancelled = 0;
+    while !honest.is_finished() {
+        cancelled += usize::from(ask(&canceller, "select pg_sleep(0.02)").await.is_err());
+    }
+    honest.await.unwrap();
+    cancelling.abort();
+    assert!(cancelled > 0, "the cancels were real");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_can_close_prepare_again_and_fail_across_database_sessions() {
+    let (_postgres, server) = world(&[("POOL_SIZE", "2")]).await;
+    let clients: Vec<_> = connect_many(&server, PREMIUM, 5).await;
+    let tasks = clients.into_iter().enumerate().map(|(number, client)| {
+        tokio::spawn(async move {
+            for round in 0..60 {
+                let sql = format!("select {number} * 1000 + {round} + $1::int");
+                let statement = client.prepare(&sql).await.unwrap();
+                assert!(client.prepare("select no_such_column").await.is_err());
+                let first: i32 = client.query_one(&statement, &[&1]).await.unwrap().get(0);
+                assert!(client.query_one("select 1 / $1::int", &[&0]).await.is_err());
+                let second: i32 = client.query_one(&statement, &[&2]).await.unwrap().get(0);
+                assert_eq!(
+                    (first, second),
+                    (number as i32 * 1000 + round + 1, number as i32 * 1000 + round + 2)
+                );
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    // One name, closed and used again, on whatever database session comes.
+    let (mut one, mut other) = (Raw::connect(&server, PREMIUM), Raw::connect(&server, PREMIUM));
+    for round in 0..50 {
+        for (raw, who) in [(&mut one, "one"), (&mut other, "other")] {
+            let text = format!("{who} {round}");
+            let mut out = BytesMut::new();
+            frontend::parse("plan", &format!("select '{text}'"), [], &mut out).unwrap();
+            frontend::sync(&mut out);
+            raw.send(&out);
+            assert_eq!(raw.until(b'Z').0, "1Z");
+            out.clear();
+            frontend::describe(b'S', "plan", &mut out).unwrap();
+            let _ = frontend::bind(
+                "",
+                "plan",
+                [],
+                [""; 0],
+                |_, _| Ok(postgres_protocol::IsNull::No),
+                [],
+                &mut out,
+            );
+            frontend::execute("", 0, &mut out).unwrap();
+            frontend::sync(&mut out);
+            raw.send(&out);
+            let (kinds, bodies) = raw.until(b'Z');
+            assert_eq!(kinds, "tT2DCZ");
+            assert!(bodies.contains(&text), "{bodies}");
+            out.clear();
+            frontend::close(b'S', "plan", &mut out).unwrap();
+            frontend::sync(&mut out);
+            raw.send(&out);
+            assert_eq!(raw.until(b'Z').0, "3Z");
+        }
+    }
+}
