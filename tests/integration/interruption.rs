@@ -53,36 +53,17 @@ fn ctrl_c_ends_with_130_and_the_same_command_goes_on() {
 }
 
 #[test]
-fn a_run_killed_at_any_step_is_taken_up_again_and_nothing_is_there_twice() {
-    // One project, killed again and again: each run gets a little further.
+fn a_run_killed_while_the_database_comes_up_is_taken_up_again() {
     let project = Project::new();
-    for line in
-        ["ec2 key", "tcp 8080", "sqs log", "rds db  subnet", "authority/key", "ec2 server", "Schema", "Ready"]
-    {
-        deploy_and_signal_if_reached(&project, line);
+    for line in ["rds db  db.t3.micro", "ec2 server", "migrations applied", "==> Ready"] {
+        let ran = deploy_and_signal(&project, line, "-KILL");
+        assert_eq!(ran.code, -1, "{line}: {}", ran.stderr);
     }
     project.run_local("deploy", &["--yes"]).ended_with(0);
     assert_eq!(owned(&project), WHOLE);
     project.run_local("deploy", &["--yes"]).ended_with(0).says("0 changes");
     let rows = project.query("free@example.com", "select count(*) from content").ended_with(0).stdout;
     assert_eq!(rows, "10\n");
-}
-
-/// Kills a deployment when it prints `line`; one that has made that thing already does not print it, and ends.
-fn deploy_and_signal_if_reached(project: &Project, line: &str) {
-    let log = project.path("run.log");
-    let file = std::fs::File::create(&log).expect("a file");
-    let mut command = project.command(&["run", "deploy", "--local", "--yes"]);
-    let mut child = command.stdout(Stdio::null()).stderr(file).spawn().expect("ops starts");
-    let mut ended = false;
-    until(line, || {
-        ended = child.try_wait().expect("the run can be waited for").is_some();
-        ended || std::fs::read_to_string(&log).expect("the log").contains(line)
-    });
-    if !ended {
-        signal("-KILL", i32::try_from(child.id()).expect("a process id"));
-        child.wait().expect("the run can be waited for");
-    }
 }
 
 #[test]
@@ -120,9 +101,21 @@ fn a_second_run_of_the_same_stack_is_told_who_has_the_lock() {
 }
 
 #[test]
-fn a_message_to_the_topic_is_in_the_queue() {
+fn the_notice_of_a_deployment_is_received_from_the_queue() {
     let project = Project::new();
     project.run_local("deploy", &["--yes"]).ended_with(0);
-    let state: Value = serde_json::from_str(&project.read(".ops/local/state.json")).expect("JSON");
-    assert!(state.to_string().contains("Music app deployed"), "the notice is not in the queue");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let body = runtime.block_on(async {
+        let target = ops::clients::aws::Target::Local { endpoint: project.endpoint() };
+        let aws = ops::clients::aws::Clients::connect(&target, None).await.expect("the local cloud answers");
+        let url =
+            aws.sqs.get_queue_url().queue_name("music-app-log").send().await.expect("the queue").queue_url;
+        let request = aws.sqs.receive_message().set_queue_url(url).wait_time_seconds(5);
+        let received = request.send().await.expect("an answer");
+        received.messages().first().and_then(|message| message.body()).unwrap_or_default().to_owned()
+    });
+    let envelope: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body:?}"));
+    assert_eq!(envelope["Subject"], "Music app deployed");
+    let address = format!("{}:8080", project.state()["server_public_ip"].as_str().expect("an address"));
+    assert!(envelope["Message"].as_str().expect("text").contains(&address), "{envelope}");
 }

@@ -7,6 +7,7 @@ mod documentation;
 mod harness;
 mod interop;
 mod interruption;
+mod kill_sweep;
 mod playbook;
 mod rust_sdk;
 mod tree;
