@@ -179,3 +179,64 @@ fn nothing_is_made_without_consent() {
     project.run_local("deploy", &[]).ended_with(4).says("add `--yes`");
     assert_eq!(project.changes_on_the_wire(), 0);
 }
+
+#[test]
+fn a_misspelt_property_of_a_map_does_not_mean_not_given() {
+    let project = Project::empty();
+    project.write(
+        "playbooks/it.rhai",
+        "stack(\"s\");\nlet groups = #{};\nec2::ensure_instance(\"server\", #{ security_groups: groups.ap });\n",
+    );
+    project
+        .run_local("it", &["--yes"])
+        .ended_with(1)
+        .says("`security_groups` of ec2::ensure_instance is a list");
+    assert_eq!(project.changes_on_the_wire(), 0);
+}
+
+#[test]
+fn a_text_that_looks_like_a_reference_cannot_smuggle_a_command() {
+    let text = "service(#{ name: \"a\", image: \"app-server\", port: 1, env: #{ BANNER: \"ssm:/x' ; reboot ; '\" } });";
+    let project = Project::empty();
+    project.write("playbooks/it.rhai", text);
+    project.run_local("it", &[]).ended_with(1).says("begins like a reference");
+}
+
+#[test]
+fn the_local_cloud_is_reached_without_a_proxy() {
+    let project = Project::empty();
+    project.write("playbooks/it.rhai", "stack(\"s\");\nsecrets::ensure(\"password\");\n");
+    let mut command = project.command(&["run", "it", "--local", "--yes"]);
+    // Nobody listens there: whatever is sent to it fails.
+    command.env("http_proxy", "http://127.0.0.1:9").env("HTTP_PROXY", "http://127.0.0.1:9");
+    command.env("AWS_USE_FIPS_ENDPOINT", "true");
+    finish(command).ended_with(0).says("ssm password");
+}
+
+#[test]
+fn a_mistyped_thing_to_keep_is_refused_before_anything_is_deleted() {
+    let project = Project::empty();
+    project.write(
+        "playbooks/it.rhai",
+        "stack(\"s\");\nsns::ensure_topic(\"alerts\");\nowned().keep(\"sns:alert\").delete();\n",
+    );
+    project
+        .run_local("it", &["--yes"])
+        .ended_with(1)
+        .says("there is no `sns:alert` in the stack")
+        .says("sns:alerts");
+}
+
+#[test]
+fn a_queue_of_another_stack_is_left_alone() {
+    let project = Project::empty();
+    project.write("playbooks/it.rhai", "stack(\"music\");\nsqs::ensure_queue(\"app-log\");\n");
+    project.write(
+        "playbooks/other.rhai",
+        "stack(\"music-app\");\nsqs::ensure_queue(\"log\", #{ retention_s: 60 });\n",
+    );
+    project.run_local("it", &["--yes"]).ended_with(0);
+    let before = project.changes_on_the_wire();
+    project.run_local("other", &["--yes"]).ended_with(1).says("belongs to the stack `music`");
+    assert_eq!(project.changes_on_the_wire(), before);
+}

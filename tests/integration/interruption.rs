@@ -119,3 +119,17 @@ fn the_notice_of_a_deployment_is_received_from_the_queue() {
     let address = format!("{}:8080", project.state()["server_public_ip"].as_str().expect("an address"));
     assert!(envelope["Message"].as_str().expect("text").contains(&address), "{envelope}");
 }
+
+#[test]
+fn a_playbook_that_sleeps_is_interrupted_too() {
+    let project = Project::empty();
+    project.write("sleep.rhai", "print(\"asleep\");\nsleep(1000);\n");
+    let mut command = project.command(&["run", "sleep.rhai"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
+    let mut line = String::new();
+    let mut stdout = std::io::BufReader::new(child.stdout.take().expect("a pipe"));
+    std::io::BufRead::read_line(&mut stdout, &mut line).expect("the first line");
+    signal("-INT", i32::try_from(child.id()).expect("a process id"));
+    let ended = child.wait_with_output().expect("ops ends");
+    assert_eq!((line.as_str(), ended.status.code()), ("asleep\n", Some(130)));
+}
