@@ -199,10 +199,7 @@ fn down(folder: &Path) -> Result<(), Error> {
 
 fn status(folder: &Path, json: bool) -> Result<(), Error> {
     let Some(cloud) = running(folder)? else {
-        result(&format!(
-            "{}",
-            if json { "null" } else { "the local cloud does not run; start it with `ops local up`" }
-        ));
+        result(if json { "null" } else { "the local cloud does not run; start it with `ops local up`" });
         return Ok(());
     };
     let text = request(&cloud.endpoint, "GET", "/_local/status")?;
