@@ -140,3 +140,18 @@ fn a_reader_that_leaves_early_is_no_crash() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn the_playbook_of_the_readme_runs_twice() {
+    let readme = include_str!("../../README.md");
+    let text =
+        readme.split("```rhai\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let project = Project::empty();
+    project.write("playbooks/alerts.rhai", text);
+    let arguments = ["--email", "you@example.com", "--yes"];
+    let first = project.run_local("alerts", &arguments).ended_with(0).says("2 created");
+    assert!(first.stdout.starts_with("topic  arn:aws:sns:"), "{}", first.stdout);
+    let before = project.changes_on_the_wire();
+    project.run_local("alerts", &arguments).ended_with(0).says("0 changes");
+    assert_eq!(project.changes_on_the_wire(), before);
+}
