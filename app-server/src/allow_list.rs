@@ -135,15 +135,35 @@ fn has_word(tokens: &[&Token], wanted: &str) -> bool {
 fn sets_a_plain_setting(rest: &[&Token]) -> bool {
     match rest {
         [Token::LParen, Token::SingleQuotedString(name), Token::Comma, ..] => {
-            !is_denied_setting(name) && !CLOCKS.contains(&name.trim().to_ascii_lowercase().as_str())
+            // An encoding is changed by SET, whose value can be read.
+            !is_denied_setting(name)
+                && !CLOCKS.contains(&plain_name(name).as_str())
+                && plain_name(name) != "client_encoding"
         }
         _ => false,
     }
 }
 
 fn is_denied_setting(name: &str) -> bool {
-    DENIED_SETTINGS.contains(&name.trim().trim_matches('"').to_ascii_lowercase().as_str())
+    DENIED_SETTINGS.contains(&plain_name(name).as_str())
 }
+
+fn plain_name(name: &str) -> String {
+    name.trim().trim_matches('"').to_ascii_lowercase()
+}
+
+/// Whether the parser here and PostgreSQL read the same quotes in a text of this encoding.
+///
+/// In the encodings that only clients have (GBK, SJIS, BIG5 ..: PostgreSQL manual, "Character Set Support") a quote or a backslash can
+/// be the second half of a character. Let through are UTF-8 and those of one byte, by their names in PostgreSQL.
+pub(crate) fn is_safe_encoding(name: &str) -> bool {
+    let name: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    ["utf8", "unicode", "sqlascii"].contains(&name.as_str())
+        || ["latin", "iso8859", "win125", "windows125"].iter().any(|family| name.starts_with(family))
+}
+
+const UNSAFE_ENCODING: &str = "client_encoding may be UTF8 or an encoding of one byte";
 
 /// Why a statement may not be run, if it may not.
 fn denied_statement(statement: &Statement) -> Option<String> {
@@ -187,10 +207,17 @@ fn denied_set(set: &Set) -> Option<String> {
                 Expr::Value(value) => !matches!(value.value, Value::Placeholder(_)),
                 _ => true,
             });
+            if plain_name(&variable.to_string()) == "client_encoding" {
+                let safe = matches!(values.as_slice(), [value] if is_safe_encoding(&value.to_string()));
+                return (!safe).then(|| UNSAFE_ENCODING.to_owned());
+            }
             return (!plain || is_denied_setting(&variable.to_string()))
                 .then(|| format!("the setting `{variable}` may not be changed"));
         }
-        Set::SetTimeZone { .. } | Set::SetNames { .. } | Set::SetTransaction { .. } => return None,
+        Set::SetNames { charset_name, .. } => {
+            return (!is_safe_encoding(&charset_name.to_string())).then(|| UNSAFE_ENCODING.to_owned());
+        }
+        Set::SetTimeZone { .. } | Set::SetTransaction { .. } => return None,
         Set::SetRole { .. } => "role",
         Set::SetSessionAuthorization(_) => "session_authorization",
         _ => "several at once",
@@ -251,6 +278,8 @@ mod tests {
             "listen news",
             "unlisten *",
             "set client_encoding to 'UTF8'",
+            "set client_encoding = latin1",
+            "set names 'utf-8'",
             "set extra_float_digits = 3",
             "set datestyle to iso",
             "set session characteristics as transaction read only",
@@ -325,6 +354,12 @@ mod tests {
             "set local role tier_admin",
             "set standard_conforming_strings = off",
             "set session backslash_quote = on",
+            "set client_encoding to 'GBK'",
+            "set client_encoding = sjis",
+            "set client_encoding to default",
+            "set names 'BIG5'",
+            "select set_config('client_encoding', 'GBK', false)",
+            "select set_config('Client_Encoding ', 'UTF8', false)",
             "select set_config('role', 'tier_admin', false)",
             "select set_config('ro' || 'le', 'tier_admin', false)",
             "select set_config(E'role', 'tier_admin', false)",

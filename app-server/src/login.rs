@@ -9,6 +9,7 @@ use bytes::{BufMut as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use crate::accounts::Account;
+use crate::allow_list::is_safe_encoding;
 use crate::scram::{self, Exchange, ScramError, Verifier};
 use crate::wire::{ErrorResponse, put_message, put_text, read_login_message, take_text};
 
@@ -59,6 +60,11 @@ impl Startup {
                     );
                 }
                 lower if lower.starts_with("_pq_.") => extensions.push(name),
+                // For every tier: which one it is shows only after the login.
+                "client_encoding" if !is_safe_encoding(value) => {
+                    return Err(refused(format!("client_encoding `{value}` is not served"))
+                        .with_hint("it may be UTF8 or an encoding of one byte, such as LATIN1"));
+                }
                 lower if ACCEPTED_PARAMETERS.contains(&lower) => {
                     settings.push((lower.to_owned(), value.to_owned()))
                 }

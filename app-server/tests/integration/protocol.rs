@@ -233,3 +233,30 @@ async fn a_login_can_be_bound_to_the_tls_session() {
     assert_eq!(psql("disable", "prefer").status.code(), Some(0));
     assert_eq!(psql("disable", "require").status.code(), Some(2), "nothing to bind to");
 }
+
+#[tokio::test]
+async fn an_encoding_in_which_a_quote_may_be_half_a_character_is_refused() {
+    let (_postgres, server) = world().await;
+    let stderr = |arguments: &[&str]| {
+        String::from_utf8(server.psql(FREE, PASSWORD, arguments).stderr).expect("psql speaks UTF-8")
+    };
+    for statement in ["set client_encoding to 'GBK'", "set names 'SJIS'", "\\encoding BIG5"] {
+        let told = stderr(&["-c", statement]);
+        assert!(told.contains("42501") || told.contains("invalid encoding"), "{statement}: {told}");
+    }
+    // Asked for at the start, as a psql of such a locale does.
+    let connection = format!(
+        "host=127.0.0.1 port={} user={FREE} dbname=music sslmode=require client_encoding=GBK",
+        server.address.port()
+    );
+    let mut client = Command::new("psql");
+    client.args(["-X", "-d", &connection, "-c", "select 1"]).env("PGPASSWORD", PASSWORD);
+    let refused = client.output().expect("psql is installed");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("client_encoding `GBK` is not served"),
+        "{refused:?}"
+    );
+    let served = server.psql(FREE, PASSWORD, &["-c", "set client_encoding to 'LATIN1'; select 'x'"]);
+    assert!(String::from_utf8_lossy(&served.stdout).ends_with("x\n"), "{served:?}");
+}
