@@ -14,6 +14,10 @@ pub struct Function {
     /// `name: string`, in the author's words. The map of options is not among them.
     pub parameters: &'static [&'static str],
     pub returns: &'static str,
+    /// The IAM actions that a call of it may need: `ec2:RunInstances`. Empty where it asks no service of AWS.
+    pub permissions: &'static [&'static str],
+    /// A part of a playbook that uses it; the documentation shows it, and a test runs it.
+    pub example: &'static str,
     /// The keys of the map of options; empty where the function takes none.
     pub keys: &'static [Key],
 }
@@ -32,6 +36,7 @@ pub struct Key {
 pub enum Holds {
     String,
     Int,
+    Bool,
     List,
     Map,
     /// A handle, a rule ..: its name and a test for it.
@@ -43,6 +48,7 @@ impl Holds {
         match self {
             Holds::String => "a string",
             Holds::Int => "a whole number",
+            Holds::Bool => "true or false",
             Holds::List => "a list",
             Holds::Map => "a map #{..}",
             Holds::A(name, _) => name,
@@ -53,6 +59,7 @@ impl Holds {
         match self {
             Holds::String => value.is_string(),
             Holds::Int => value.is_int(),
+            Holds::Bool => value.is_bool(),
             Holds::List => value.is_array(),
             Holds::Map => value.is_map(),
             Holds::A(_, test) => test(value),
@@ -115,6 +122,10 @@ impl Options {
 
     pub fn int(&self, key: &str) -> Option<i64> {
         self.get(key).and_then(|value| value.as_int().ok())
+    }
+
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        self.get(key).and_then(|value| value.as_bool().ok())
     }
 
     /// A whole number that has to lie in `range`.

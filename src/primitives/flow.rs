@@ -24,6 +24,8 @@ const FLAG: Function = Function {
     doc: "Declares a flag of the playbook, and says whether it was given. Its arguments are literals.",
     parameters: &["name: string", "help: string"],
     returns: "bool",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -32,6 +34,8 @@ const OPTION: Function = Function {
     doc: "Declares an option of the playbook with a default, and gives its value.",
     parameters: &["name: string", "default: ?", "help: string"],
     returns: "?",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -40,6 +44,8 @@ const CHOICE: Function = Function {
     doc: "Declares an option that takes one of a list of values, the first if it is not given.",
     parameters: &["name: string", "values: list", "help: string"],
     returns: "?",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -48,6 +54,8 @@ const REQUIRED: Function = Function {
     doc: "Declares an option that has to be given.",
     parameters: &["name: string", "help: string"],
     returns: "string",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -56,6 +64,8 @@ const EXIT: Function = Function {
     doc: "Ends the playbook with an exit code, 0 if none is given.",
     parameters: &["code: int"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -64,6 +74,8 @@ const SLEEP: Function = Function {
     doc: "Waits, in seconds. Ctrl-C ends it.",
     parameters: &["seconds: int"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -72,6 +84,8 @@ const STACK: Function = Function {
     doc: "Names the stack: what the playbook makes after it is named `<stack>-<name>` and carries its tags.",
     parameters: &["name: string"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -80,6 +94,8 @@ const STEP: Function = Function {
     doc: "Runs a part of the playbook under a title, and gives what it gives. The recap shows how long it took.",
     parameters: &["title: string", "body: closure"],
     returns: "?",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -88,6 +104,8 @@ const SAY: Function = Function {
     doc: "Prints a line for whoever watches the run, on stderr.",
     parameters: &["text: string"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -96,6 +114,8 @@ const OUTPUT: Function = Function {
     doc: "The playbook's result: printed on stdout at the end, as lines or with --json as JSON.",
     parameters: &["values: map"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -104,6 +124,8 @@ const ATTEMPT: Function = Function {
     doc: "Runs something that may fail: `#{ ok, value, error }`. An interruption is not caught.",
     parameters: &["body: closure"],
     returns: "map",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -113,6 +135,8 @@ const MY_IP: Function = Function {
           the loopback range.",
     parameters: &[],
     returns: "string",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -121,6 +145,8 @@ const TCP: Function = Function {
     doc: "A rule that lets TCP in to a port, from an address range or a security group.",
     parameters: &["port: int", "from: ?"],
     returns: "Rule",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -130,6 +156,8 @@ const SERVICE: Function = Function {
           On AWS the image is named with its digest, so that every start runs the same one; the local cloud knows `app-server`.",
     parameters: &["description: map"],
     returns: "map",
+    permissions: &[],
+    example: "",
     keys: ec2::service::KEYS,
 };
 
@@ -138,6 +166,8 @@ const CHANGES: Function = Function {
     doc: "How many resources the run has changed so far.",
     parameters: &[],
     returns: "int",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -146,6 +176,8 @@ const OWNED: Function = Function {
     doc: "Everything that carries the stack's tag, in the order in which it can be deleted.",
     parameters: &[],
     returns: "Inventory",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -154,6 +186,8 @@ const KEEP: Function = Function {
     doc: "The inventory without one thing, such as `rds:db`, and without what that thing needs.",
     parameters: &["key: string"],
     returns: "Inventory",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -164,6 +198,8 @@ const DELETE: Function = Function {
           Throws `refused` where consent is missing; nothing was deleted then.",
     parameters: &[],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[optional(
         "to_keep",
         Holds::String,

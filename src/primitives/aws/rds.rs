@@ -50,6 +50,8 @@ const ENSURE: Function = Function {
           RDS `DescribeDBInstances`, `CreateDBSubnetGroup`, `CreateDBInstance`, `ModifyDBInstance`.",
     parameters: &["name: string"],
     returns: "Instance",
+    permissions: &[],
+    example: "",
     keys: &[
         required(
             "master_password",
@@ -78,6 +80,8 @@ const WAIT: Function = Function {
     doc: "Waits until the instance is available. RDS `DescribeDBInstances`.",
     parameters: &[],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 

@@ -22,6 +22,8 @@ const ENSURE_TOPIC: Function = Function {
     doc: "The stack's topic of that name. SNS `GetTopicAttributes`, `CreateTopic`.",
     parameters: &["name: string"],
     returns: "Topic",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -31,6 +33,8 @@ const ENSURE_SUBSCRIPTION: Function = Function {
           SNS `ListSubscriptionsByTopic`, `Subscribe`.",
     parameters: &["protocol: string", "endpoint: string"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -39,6 +43,8 @@ const PUBLISH: Function = Function {
     doc: "Sends a message to everybody who subscribed. An effect, not a change: it is done each time. SNS `Publish`.",
     parameters: &["subject: string", "message: string"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 

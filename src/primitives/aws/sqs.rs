@@ -35,6 +35,8 @@ const ENSURE_QUEUE: Function = Function {
           SQS `GetQueueUrl`, `GetQueueAttributes`, `CreateQueue`, `SetQueueAttributes`; SNS `Subscribe`.",
     parameters: &["name: string"],
     returns: "Queue",
+    permissions: &[],
+    example: "",
     keys: &[
         optional("retention_s", Holds::Int, "How long a message is kept, in seconds: 60 to 1209600"),
         optional(

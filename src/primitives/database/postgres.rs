@@ -45,6 +45,8 @@ const CONNECT: Function = Function {
           Throws `denied` (code 28P01) for a wrong password, `unavailable` where nothing answers.",
     parameters: &["instance: Instance"],
     returns: "Connection",
+    permissions: &[],
+    example: "",
     keys: &[
         optional("database", Holds::String, "The database; the instance's own if not given"),
         optional("user", Holds::String, "The role to log in as"),
@@ -60,6 +62,8 @@ const MIGRATE: Function = Function {
           Throws `conflict` where an applied file was changed or is missing.",
     parameters: &["folder: string"],
     returns: "int",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -68,6 +72,8 @@ const RUN_FILE: Function = Function {
     doc: "Runs a file of SQL statements in one transaction.",
     parameters: &["path: string"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -76,6 +82,8 @@ const QUERY: Function = Function {
     doc: "The rows of a query, each a map; `$1`, `$2` .. stand for the parameters.",
     parameters: &["sql: string", "parameters: list"],
     returns: "list",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -84,6 +92,8 @@ const EXECUTE: Function = Function {
     doc: "Runs one statement and returns how many rows it touched; `$1`, `$2` .. stand for the parameters.",
     parameters: &["sql: string", "parameters: list"],
     returns: "int",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -93,6 +103,8 @@ const SCRAM_VERIFIER: Function = Function {
           RFC 5802, RFC 7677.",
     parameters: &["password: Secret"],
     returns: "Password",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 

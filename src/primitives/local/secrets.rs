@@ -48,6 +48,8 @@ const ENSURE: Function = Function {
           SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string"],
     returns: "Secret",
+    permissions: &[],
+    example: "",
     keys: &[
         optional("length", Holds::Int, "How many letters and digits, 32 to 256; 32 if not given"),
         optional(
@@ -63,6 +65,8 @@ const SET: Function = Function {
     doc: "Keeps a text under a name, and replaces another one. SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string", "text: string"],
     returns: "Secret",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -71,6 +75,8 @@ const REFERENCE: Function = Function {
     doc: "What stands for a secret in the `env` of a service, whether it is there yet or not: whoever starts the service looks it up.",
     parameters: &["name: string"],
     returns: "string",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -81,6 +87,8 @@ const ENSURE_CERTIFICATE: Function = Function {
           SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string"],
     returns: "Certificate",
+    permissions: &[],
+    example: "",
     keys: &[required(
         "hostname",
         Holds::String,
@@ -93,6 +101,8 @@ const PASSFILE: Function = Function {
     doc: "Writes a password file (mode 0600, as libpq reads it) for users of a database, and returns its path.",
     parameters: &["database: string", "passwords: map"],
     returns: "string",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 

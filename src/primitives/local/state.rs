@@ -15,6 +15,8 @@ const SET: Function = Function {
     doc: "Sets keys of the state file and writes it; `()` removes a key. Others' keys stay as they are.",
     parameters: &["values: map"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -23,6 +25,8 @@ const GET: Function = Function {
     doc: "The value of a key, or `()`.",
     parameters: &["key: string"],
     returns: "?",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -31,6 +35,8 @@ const REMOVE: Function = Function {
     doc: "Removes the state file: the stack is gone.",
     parameters: &[],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 

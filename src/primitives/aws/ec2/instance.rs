@@ -56,6 +56,8 @@ const ENSURE: Function = Function {
           EC2 `DescribeInstances`, `DescribeImages`, `RunInstances`, `StartInstances`; SSM `GetParameter` for the image.",
     parameters: &["name: string"],
     returns: "Instance",
+    permissions: &[],
+    example: "",
     keys: &[
         optional("instance_type", Holds::String, "Size; `t3.micro` if not given"),
         optional(
@@ -79,6 +81,8 @@ const WAIT: Function = Function {
     doc: "Waits until the instance runs. EC2 `DescribeInstances`.",
     parameters: &[],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 
@@ -88,6 +92,8 @@ const WAIT_READY: Function = Function {
           Throws `timeout` with the last answer.",
     parameters: &["minutes: int"],
     returns: "()",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 

@@ -34,6 +34,8 @@ const ENSURE: Function = Function {
           EC2 `DescribeKeyPairs`, `ImportKeyPair`.",
     parameters: &["name: string"],
     returns: "KeyPair",
+    permissions: &[],
+    example: "",
     keys: &[],
 };
 

@@ -132,6 +132,8 @@ const ENSURE: Function = Function {
           `RevokeSecurityGroupIngress`.",
     parameters: &["name: string"],
     returns: "SecurityGroup",
+    permissions: &[],
+    example: "",
     keys: &[
         optional("description", Holds::String, "What it is for; cannot be changed later"),
         optional("ingress", Holds::List, "The rules, such as `tcp(8080, my_ip())`"),
