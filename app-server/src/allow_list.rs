@@ -217,6 +217,8 @@ fn denied_set(set: &Set) -> Option<String> {
         Set::SetNames { charset_name, .. } => {
             return (!is_safe_encoding(&charset_name.to_string())).then(|| UNSAFE_ENCODING.to_owned());
         }
+        // It may not even be said to mean the default: the statement does not tell which one that is.
+        Set::SetNamesDefault {} => return Some(UNSAFE_ENCODING.to_owned()),
         Set::SetTimeZone { .. } | Set::SetTransaction { .. } => return None,
         Set::SetRole { .. } => "role",
         Set::SetSessionAuthorization(_) => "session_authorization",
@@ -358,6 +360,7 @@ mod tests {
             "set client_encoding = sjis",
             "set client_encoding to default",
             "set names 'BIG5'",
+            "set names default",
             "select set_config('client_encoding', 'GBK', false)",
             "select set_config('Client_Encoding ', 'UTF8', false)",
             "select set_config('role', 'tier_admin', false)",

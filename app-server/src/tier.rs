@@ -34,13 +34,15 @@ impl Tier {
     }
 
     /// Settings given in the start-up packet: they win over `ALTER ROLE .. SET`, and are what RESET ALL and DISCARD ALL return to.
-    pub(crate) fn pinned_settings(self, statement_timeout: Option<Duration>) -> [(&'static str, String); 7] {
+    pub(crate) fn pinned_settings(self, statement_timeout: Option<Duration>) -> [(&'static str, String); 8] {
         // Zero is PostgreSQL's word for none. The relay's own clock holds when a session sets another value.
         let statement_timeout_ms = statement_timeout.map_or(0, |timeout| timeout.as_millis());
         [
             // An admin may create in `workspace` only, and a table without a schema is created in the first one.
             ("search_path", if self == Self::Admin { "workspace, public" } else { "public" }.to_owned()),
             ("row_security", "on".to_owned()),
+            // What `default` means in SET and RESET: an encoding in which this server reads the same quotes as the database.
+            ("client_encoding", "UTF8".to_owned()),
             ("standard_conforming_strings", "on".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
             ("default_transaction_read_only", if self == Self::Free { "on" } else { "off" }.to_owned()),

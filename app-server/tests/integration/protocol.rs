@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio_postgres::NoTls;
 
 use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, value, world};
+use crate::raw::Raw;
 
 #[tokio::test]
 async fn psql_verifies_the_certificate_and_logs_in_with_the_right_password_only() {
@@ -240,10 +241,17 @@ async fn an_encoding_in_which_a_quote_may_be_half_a_character_is_refused() {
     let stderr = |arguments: &[&str]| {
         String::from_utf8(server.psql(FREE, PASSWORD, arguments).stderr).expect("psql speaks UTF-8")
     };
-    for statement in ["set client_encoding to 'GBK'", "set names 'SJIS'", "\\encoding BIG5"] {
+    for statement in ["set client_encoding to 'GBK'", "set names 'SJIS'", "set names default"] {
         let told = stderr(&["-c", statement]);
-        assert!(told.contains("42501") || told.contains("invalid encoding"), "{statement}: {told}");
+        let expected =
+            "ERROR:  42501: permission denied: client_encoding may be UTF8 or an encoding of one byte";
+        assert!(told.starts_with(expected), "{statement}: {told}");
     }
+    // psql has words of its own for it.
+    assert_eq!(
+        stderr(&["-c", "\\encoding BIG5"]),
+        "BIG5: invalid encoding name or conversion procedure not found\n"
+    );
     // Asked for at the start, as a psql of such a locale does.
     let connection = format!(
         "host=127.0.0.1 port={} user={FREE} dbname=music sslmode=require client_encoding=GBK",
@@ -259,4 +267,33 @@ async fn an_encoding_in_which_a_quote_may_be_half_a_character_is_refused() {
     );
     let served = server.psql(FREE, PASSWORD, &["-c", "set client_encoding to 'LATIN1'; select 'x'"]);
     assert!(String::from_utf8_lossy(&served.stdout).ends_with("x\n"), "{served:?}");
+}
+
+#[tokio::test]
+async fn the_default_encoding_is_the_servers_whatever_the_database_says() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    postgres
+        .superuser()
+        .await
+        .batch_execute("alter database music set client_encoding = 'GBK'")
+        .await
+        .unwrap();
+    let server = Server::start_with(&postgres, &[("POOL_SIZE", "1")]);
+    server.wait_until_ready();
+    let mut one = Raw::connect(&server, PREMIUM);
+    let mut other = Raw::connect(&server, PREMIUM);
+    let encoding = |raw: &mut Raw| raw.query("show client_encoding").1;
+    assert!(encoding(&mut one).contains("UTF8"));
+    for back in ["reset client_encoding", "reset all", "discard all"] {
+        assert!(one.query("set client_encoding to 'LATIN1'").0.contains('C'));
+        assert!(encoding(&mut one).contains("LATIN1"));
+        assert!(one.query(back).0.contains('C'), "{back}");
+        assert!(encoding(&mut one).contains("UTF8"), "{back}");
+    }
+    // Left by who asked for another one, the only database session is the next person's with the default.
+    assert!(one.query("set client_encoding to 'LATIN1'").0.contains('C'));
+    drop(one);
+    assert!(encoding(&mut other).contains("UTF8"));
 }
