@@ -21,6 +21,8 @@ struct Cli {
 enum Command {
     /// Run a playbook
     Run(RunArgs),
+    /// Say what a playbook would change, and change nothing: the same as run --dry-run
+    Plan(RunArgs),
     /// List the playbooks of the project
     List,
     /// The cloud on this machine: up, down, status, reset, env
@@ -56,18 +58,24 @@ struct LocalArgs {
     command: LocalCommand,
 }
 
+/// Runs the playbook that `words` begin with. What stands before its name on the command line is parsed again, together with
+/// what follows it; `more` are flags that the command stands for.
+fn run(words: &[OsString], more: &[OsString]) -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
+    let before = arguments.len().saturating_sub(words.len());
+    let (flags, words) = arguments.split_at(before);
+    let (name, parameters) =
+        words.split_first().map_or((OsString::new(), &[][..]), |(name, rest)| (name.clone(), rest));
+    commands::run::run(&name.to_string_lossy(), &[more, flags, parameters].concat())
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        Command::Run(RunArgs { playbook: Named::Playbook(words), .. }) => {
-            // What stands before the playbook's name is parsed again, together with what follows it.
-            let arguments: Vec<OsString> = std::env::args_os().skip(2).collect();
-            let before = arguments.len().saturating_sub(words.len());
-            let (flags, words) = arguments.split_at(before);
-            let (name, parameters) =
-                words.split_first().map_or((OsString::new(), &[][..]), |(name, rest)| (name.clone(), rest));
-            return commands::run::run(&name.to_string_lossy(), &[flags, parameters].concat());
+        Command::Run(RunArgs { playbook: Named::Playbook(words), .. }) => return run(&words, &[]),
+        Command::Plan(RunArgs { playbook: Named::Playbook(words), .. }) => {
+            return run(&words, &["--dry-run".into()]);
         }
         Command::List => commands::list::list(),
         Command::Local(LocalArgs { command }) => commands::local::local(command),

@@ -20,6 +20,8 @@ pub enum Kind {
     Interrupted,
     Refused,
     Internal,
+    /// No failure: what was asked for exists only after a change that a plan did not make. A script never sees it.
+    Planned,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
             Kind::Interrupted => "interrupted",
             Kind::Refused => "refused",
             Kind::Internal => "internal",
+            Kind::Planned => "planned",
         }
     }
 }
@@ -91,6 +94,11 @@ impl Error {
 
     pub fn refused(message: impl Into<String>) -> Self {
         Error::new(Kind::Refused, message)
+    }
+
+    /// What a plan cannot know: `what` names it, such as `the endpoint of database db`.
+    pub fn planned(what: impl Into<String>) -> Self {
+        Error::new(Kind::Planned, what)
     }
 
     /// The run was stopped by a person.

@@ -2,6 +2,7 @@
 
 mod consent;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use crate::error::{Error, Kind};
 use crate::journal::Journal;
 use crate::lock::Lock;
 use crate::progress::{Line, Progress, Verb};
+use crate::secret::Secret;
 use crate::state::State;
 
 /// The folders and files of the project that a run works in.
@@ -71,6 +73,8 @@ pub struct Host {
     pub progress: Progress,
     pub project: Project,
     consent: Consent,
+    /// Reads are real, changes are only listed.
+    pub dry_run: bool,
     runtime: Handle,
     cancelled: AtomicBool,
     cancel: watch::Sender<bool>,
@@ -78,6 +82,10 @@ pub struct Host {
     session: Mutex<Option<Session>>,
     agreed: AtomicBool,
     output: Mutex<Option<serde_json::Value>>,
+    /// The stack's secrets by their path, read once in a run.
+    pub secrets: Mutex<Option<BTreeMap<String, Secret>>>,
+    /// What a plan has listed: a thing that is asked for twice is made once.
+    listed: Mutex<BTreeSet<String>>,
     /// When this run last made something.
     made: Mutex<Option<Instant>>,
     expected: Mutex<Vec<Expectation>>,
@@ -93,8 +101,12 @@ impl Host {
         progress: Progress,
         project: Project,
         consent: Consent,
+        dry_run: bool,
         runtime: Handle,
     ) -> Self {
+        if dry_run {
+            progress.plan();
+        }
         Host {
             connect,
             clients: OnceLock::new(),
@@ -102,6 +114,7 @@ impl Host {
             progress,
             project,
             consent,
+            dry_run,
             runtime,
             cancelled: AtomicBool::new(false),
             cancel: watch::Sender::new(false),
@@ -109,6 +122,8 @@ impl Host {
             session: Mutex::new(None),
             agreed: AtomicBool::new(false),
             output: Mutex::new(None),
+            secrets: Mutex::new(None),
+            listed: Mutex::new(BTreeSet::new()),
             made: Mutex::new(None),
             expected: Mutex::new(Vec::new()),
         }
@@ -183,7 +198,8 @@ impl Host {
         })
     }
 
-    /// Asks `probe` again and again until it gives a value, with a line that says what is waited for.
+    /// Asks `probe` again and again until it gives a value, with a line that says what is waited for. A dry run does not wait: what
+    /// is not there yet is known after the deployment (kind `planned`).
     ///
     /// `probe` returns `Ok(Err(status))` for "not yet". Fails with kind `timeout`, naming the last status, after `limit`.
     pub fn wait<T, F, P>(&self, what: &str, limit: Duration, mut probe: P) -> Result<T, Error>
@@ -197,6 +213,7 @@ impl Host {
         loop {
             let status = match self.block(probe())? {
                 Ok(value) => return Ok(value),
+                Err(_) if self.dry_run => return Err(Error::planned(what)),
                 Err(status) => status,
             };
             line.get_or_insert_with(|| self.progress.wait(what)).status(&status);
@@ -363,10 +380,21 @@ impl Host {
     ///
     /// At the first one of a run it asks for consent and takes the stack's lock. For each it journals the intent, with a client token
     /// that is the same when a killed run is repeated, then calls, journals the outcome, counts, and prints one line.
-    pub fn change<T, F>(&self, change: Change<'_>, call: impl Fn(String) -> F) -> Result<T, Error>
+    ///
+    /// `None` in a dry run: the change was listed, and nothing was sent.
+    pub fn change<T, F>(&self, change: Change<'_>, call: impl Fn(String) -> F) -> Result<Option<T>, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
+        let separator = if change.detail.is_empty() { "" } else { "  " };
+        let line = format!("{} {}{separator}{}", change.service, change.name, change.detail);
+        if self.dry_run {
+            let key = format!("{}:{} {line}", change.service, change.operation);
+            if self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+                self.progress.changed(change.verb, &line);
+            }
+            return Ok(None);
+        }
         self.agree()?;
         loop {
             let intent =
@@ -377,12 +405,8 @@ impl Host {
                         *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     }
                     self.with_journal(|journal| journal.done(&intent, change.detail))?;
-                    let separator = if change.detail.is_empty() { "" } else { "  " };
-                    self.progress.changed(
-                        change.verb,
-                        &format!("{} {}{separator}{}", change.service, change.name, change.detail),
-                    );
-                    return Ok(value);
+                    self.progress.changed(change.verb, &line);
+                    return Ok(Some(value));
                 }
                 // The token was spent on a thing that is gone or was other: this is a new thing.
                 Err(error) if error.code == "IdempotentInstanceTerminated" => {
@@ -397,6 +421,17 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// The door for what is no resource: a message, SQL, a command on a server. It is counted; a dry run says `what` would be done and
+    /// fails with kind `planned`, which makes the result a value that is known after the deployment.
+    pub fn effect(&self, what: &str) -> Result<(), Error> {
+        self.progress.effect();
+        if self.dry_run {
+            self.progress.line(Line::Info, &format!("  > {what}"));
+            return Err(Error::planned(format!("the result of: {what}")));
+        }
+        Ok(())
     }
 
     /// The journal, under the stack's lock, which the first use takes.
@@ -443,6 +478,9 @@ impl Host {
 
     /// Waits for everything that was started.
     pub fn settle(&self) -> Result<(), Error> {
+        if self.dry_run {
+            return Ok(());
+        }
         let expected = std::mem::take(&mut *self.expected.lock().unwrap_or_else(PoisonError::into_inner));
         expected.iter().try_for_each(|come_up| come_up(self))
     }

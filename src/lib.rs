@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! main -> cli -> commands -> playbook, parameters, engine, report, sources
-//!                         -> primitives -> host -> journal, lock, state, progress
+//!                         -> primitives -> host -> journal, lock, state, plan, progress
 //!                                               -> clients -> error, secret
 //! ```
 //!
@@ -21,6 +21,7 @@ pub mod host;
 pub mod journal;
 pub mod lock;
 pub mod parameters;
+pub mod plan;
 pub mod playbook;
 pub mod primitives;
 pub mod progress;

@@ -8,9 +8,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::secret;
+use crate::{plan, secret};
 
 /// Without a terminal, a wait says again that it still waits after this long.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -74,12 +74,16 @@ struct Recap {
     updated: u32,
     deleted: u32,
     effects: u32,
+    /// A dry run: what is counted was not done.
+    planned: bool,
+    left_out: bool,
+    begun: usize,
     steps: Vec<(String, Duration)>,
 }
 
 /// Writes a line of a result to stdout. `println!` would end the program with a panic where `| head` has read enough.
 pub fn result(line: &str) {
-    let line = format!("{}\n", secret::mask(line));
+    let line = format!("{}\n", plan::readable(&secret::mask(line)));
     // Whoever closed stdout does not want the result.
     _ = std::io::stdout().lock().write_all(line.as_bytes());
 }
@@ -109,7 +113,7 @@ pub struct Progress {
     terminal: bool,
     colour: bool,
     started: Instant,
-    bar: Mutex<Option<ProgressBar>>,
+    bars: MultiProgress,
     recap: Mutex<Recap>,
 }
 
@@ -122,7 +126,7 @@ impl Progress {
             terminal,
             colour,
             started: Instant::now(),
-            bar: Mutex::new(None),
+            bars: MultiProgress::new(),
             recap: Mutex::new(Recap::default()),
         }
     }
@@ -138,7 +142,7 @@ impl Progress {
     }
 
     pub fn line(&self, kind: Line, text: &str) {
-        let text = secret::mask(text);
+        let text = plan::readable(&secret::mask(text));
         let (sign, style) = match self.style {
             LogStyle::Tagged => (format!("{} ", kind.tag()), kind.style()),
             LogStyle::Plain => (kind.sign().to_owned(), kind.style()),
@@ -168,7 +172,7 @@ impl Progress {
                     Verb::Update => AnsiColor::Yellow.on_default(),
                     Verb::Delete => AnsiColor::Red.on_default(),
                 };
-                let text = secret::mask(text);
+                let text = plan::readable(&secret::mask(text));
                 let sign = verb.sign();
                 self.print(&if self.colour {
                     format!("  {}{sign} {text}{}\n", style.render(), style.render_reset())
@@ -179,14 +183,41 @@ impl Progress {
         }
     }
 
-    /// Something was done that is no resource: SQL, a message.
+    /// Something is done that is no resource: SQL, a message.
     pub fn effect(&self) {
         self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).effects += 1;
+    }
+
+    /// Says from the first line on that nothing is done, only planned.
+    pub fn plan(&self) {
+        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).planned = true;
+    }
+
+    /// Begins a step.
+    pub fn step(&self, title: &str) {
+        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begun += 1;
+        self.line(Line::Step, title);
     }
 
     pub fn step_took(&self, title: &str, took: Duration) {
         let mut recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         recap.steps.push((title.to_owned(), took));
+    }
+
+    /// How many steps have begun.
+    pub fn steps(&self) -> usize {
+        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begun
+    }
+
+    /// A plan could not be followed to its end.
+    pub fn left_out(&self) {
+        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).left_out = true;
+    }
+
+    /// Whether a plan has changes to make, or may have.
+    pub fn pending(&self) -> bool {
+        let left_out = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).left_out;
+        left_out || self.changes() > 0
     }
 
     /// Resources changed so far.
@@ -197,18 +228,18 @@ impl Progress {
 
     /// Begins to wait for `what`; the line ends when the value is dropped.
     pub fn wait(&self, what: &str) -> Wait<'_> {
-        let what = secret::mask(what);
-        if self.terminal {
-            let bar = ProgressBar::new_spinner();
+        let what = plan::readable(&secret::mask(what));
+        let bar = self.terminal.then(|| {
+            let bar = self.bars.add(ProgressBar::new_spinner());
             bar.set_style(
                 ProgressStyle::with_template("  {spinner} {msg} ({elapsed})")
                     .unwrap_or_else(|_| ProgressStyle::default_spinner()),
             );
             bar.set_message(what.clone());
             bar.enable_steady_tick(Duration::from_millis(120));
-            *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bar);
-        }
-        Wait { progress: self, what, status: String::new(), started: Instant::now(), said: None }
+            bar
+        });
+        Wait { progress: self, bar, what, status: String::new(), started: Instant::now(), said: None }
     }
 
     /// The last lines: what was changed, and the time of each step.
@@ -216,7 +247,15 @@ impl Progress {
         let recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let changes = recap.created + recap.updated + recap.deleted;
         let mut text = match changes {
+            0 if recap.planned => "0 changes to make".to_owned(),
             0 => "0 changes".to_owned(),
+            _ if recap.planned => format!(
+                "{changes} change{} to make: {} to create, {} to update, {} to delete",
+                if changes == 1 { "" } else { "s" },
+                recap.created,
+                recap.updated,
+                recap.deleted
+            ),
             _ => format!(
                 "{changes} change{}: {} created, {} updated, {} deleted",
                 if changes == 1 { "" } else { "s" },
@@ -239,15 +278,11 @@ impl Progress {
     }
 
     fn print(&self, text: &str) {
-        let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let write = || {
             // Nobody is left to tell when stderr is closed.
             _ = std::io::stderr().lock().write_all(text.as_bytes());
         };
-        match &*bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+        if self.terminal { self.bars.suspend(write) } else { write() }
     }
 }
 
@@ -255,6 +290,7 @@ impl Progress {
 #[derive(Debug)]
 pub struct Wait<'a> {
     progress: &'a Progress,
+    bar: Option<ProgressBar>,
     what: String,
     status: String,
     started: Instant,
@@ -264,11 +300,8 @@ pub struct Wait<'a> {
 impl Wait<'_> {
     /// The service's own word for how far it is.
     pub fn status(&mut self, status: &str) {
-        if self.progress.terminal {
-            let bar = self.progress.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some(bar) = &*bar {
-                bar.set_message(format!("{}: {}", self.what, secret::mask(status)));
-            }
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {}", self.what, secret::mask(status)));
         } else if !same_but_for_numbers(status, &self.status)
             || self.said.is_none_or(|said| said.elapsed() > REMINDER)
         {
@@ -282,9 +315,9 @@ impl Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let bar = self.progress.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(bar) = bar {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+            self.progress.bars.remove(bar);
         }
     }
 }

@@ -37,6 +37,12 @@ pub struct HostFlags {
     /// Delete databases without a final snapshot: their data is gone
     #[arg(long, value_name = "STACK", requires = "delete_protected")]
     pub destroy_data: Option<String>,
+    /// Say what would be changed, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: exit code 3 if there is something to change
+    #[arg(long, requires = "dry_run")]
+    pub exit_code: bool,
     /// AWS region
     #[arg(long)]
     pub region: Option<String>,
@@ -66,6 +72,9 @@ fn host_flags() -> Vec<String> {
 
 /// The exit code of a command line, a parameter or a playbook that is wrong before anything ran.
 const USAGE: u8 = 2;
+
+/// The exit code of a plan with `--exit-code` that has something to change.
+const PENDING: u8 = 3;
 
 /// Runs the playbook called `name`; `arguments` are the host's flags and the playbook's parameters, in any order.
 pub fn run(name: &str, arguments: &[OsString]) -> ExitCode {
@@ -151,11 +160,19 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
     );
     let project = Project { root, folder, state };
     let progress = Progress::new(flags.log_style);
-    let host = Arc::new(Host::new(connect, world, progress, project, consent, runtime.handle().clone()));
+    let host = Arc::new(Host::new(
+        connect,
+        world,
+        progress,
+        project,
+        consent,
+        flags.dry_run,
+        runtime.handle().clone(),
+    ));
     let prepared = engine::prepare(&host, parameters, &playbook, &sources);
     stop_on_signal(&runtime, &host);
 
-    let code = script_thread(&host, &playbook, &prepared, &sources, flags.json);
+    let code = script_thread(&host, &playbook, &prepared, &sources, &flags);
     // What is still under way in the background has no say in how long the command takes.
     runtime.shutdown_background();
     Ok(code)
@@ -219,9 +236,9 @@ fn script_thread(
     playbook: &Playbook,
     prepared: &Prepared,
     sources: &Sources,
-    as_json: bool,
+    flags: &HostFlags,
 ) -> ExitCode {
-    let run = || execute(host, playbook, prepared, sources, as_json);
+    let run = || execute(host, playbook, prepared, sources, flags);
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("playbook".to_owned()).stack_size(engine::STACK_SIZE);
         match thread.spawn_scoped(scope, run).map(std::thread::ScopedJoinHandle::join) {
@@ -243,7 +260,7 @@ fn execute(
     playbook: &Playbook,
     prepared: &Prepared,
     sources: &Sources,
-    as_json: bool,
+    flags: &HostFlags,
 ) -> ExitCode {
     let reporter = Reporter {
         sources,
@@ -263,6 +280,11 @@ fn execute(
     let ran = prepared.engine.run_ast_with_scope(&mut Scope::new(), &ast);
     let chosen = ran.as_ref().err().and_then(|error| engine::exit_code(error));
     let ended = match (ran, chosen) {
+        (Err(error), None) if host.dry_run && engine::end_of_plan(&error).is_some() => {
+            let why = engine::end_of_plan(&error).unwrap_or_default();
+            say_end_of_plan(host, &ast, playbook.source(), &error, &why);
+            Ok(())
+        }
         // What was started is waited for, unless the script has ended itself with a failure.
         (Ok(()), _) | (Err(_), Some(0)) => host.settle().map_err(Ended::Host),
         (Err(_), Some(_)) => Ok(()),
@@ -279,9 +301,10 @@ fn execute(
     match ended {
         Ok(()) => {
             if let Some(output) = host.output() {
-                print_output(&output, as_json);
+                print_output(&output, flags.json);
             }
-            ExitCode::from(chosen.unwrap_or(0))
+            let pending = flags.exit_code && host.progress.pending();
+            ExitCode::from(chosen.unwrap_or(if pending { PENDING } else { 0 }))
         }
         Err(Ended::Host(error)) => {
             error.print();
@@ -292,6 +315,30 @@ fn execute(
             engine::host_error(&error).map_or(ExitCode::FAILURE, |error| error.exit_code())
         }
     }
+}
+
+/// Says how far a plan got. What comes after the end may change more.
+fn say_end_of_plan(host: &Host, ast: &rhai::AST, file: &str, error: &EvalAltResult, why: &str) {
+    let mut steps = 0_usize;
+    ast.walk(&mut |nodes| {
+        if let Some(rhai::ASTNode::Expr(rhai::Expr::FnCall(call, _))) = nodes.last()
+            && call.name == "step"
+        {
+            steps += 1;
+        }
+        true
+    });
+    let file = file.rsplit('/').next().unwrap_or(file);
+    let place = error.position().line().map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+    host.progress.line(Line::Warning, &format!("the plan ends at {place}: {why}"));
+    let begun = host.progress.steps();
+    let rest = match steps.saturating_sub(begun) {
+        0 => String::new(),
+        1 => format!("{begun} of {steps} steps were planned, 1 was not reached; "),
+        rest => format!("{begun} of {steps} steps were planned, {rest} were not reached; "),
+    };
+    host.progress.line(Line::Warning, &format!("{rest}what comes after it is not in this plan"));
+    host.progress.left_out();
 }
 
 /// How a run failed: at a place of the script, or in what it had started.

@@ -4,6 +4,7 @@
 use rhai::{Dynamic, Map};
 
 use crate::error::Error;
+use crate::plan::Unknown;
 
 /// A host function or a method of a handle, as a playbook's author sees it.
 #[derive(Debug)]
@@ -83,7 +84,9 @@ pub struct Options(Map);
 
 impl Options {
     /// Checks a map against `keys`. The error carries the key, so that the report can point at it.
-    pub fn check(function: &str, keys: &'static [Key], map: Map) -> Result<Self, Error> {
+    ///
+    /// In a plan a value may be unknown: its key counts as given, and is left out.
+    pub fn check(function: &str, keys: &'static [Key], mut map: Map) -> Result<Self, Error> {
         for (name, value) in &map {
             let Some(key) = keys.iter().find(|key| key.name == name) else {
                 let known = keys.iter().map(|key| key.name);
@@ -94,7 +97,7 @@ impl Options {
                 });
             };
             // Also `()`: it is what a misspelt property of a map gives, and must not mean "not given".
-            if !key.holds.accepts(value) {
+            if !key.holds.accepts(value) && !value.is::<Unknown>() {
                 return Err(Error::invalid(format!(
                     "`{name}` of {function} is {}, and not {}",
                     key.holds.word(),
@@ -109,6 +112,7 @@ impl Options {
                     .help(format!("{}: {}", key.name, key.doc)));
             }
         }
+        map.retain(|_, value| !value.is::<Unknown>());
         Ok(Options(map))
     }
 

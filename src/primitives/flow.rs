@@ -270,7 +270,7 @@ fn leave(call: &Call, code: i64) -> Result<(), Box<EvalAltResult>> {
 }
 
 fn step(call: &Call, title: String, body: FnPtr) -> Result<Dynamic, Box<EvalAltResult>> {
-    call.progress.line(Line::Step, &title);
+    call.progress.step(&title);
     let started = Instant::now();
     let value = body.call_within_context(call.context, ());
     call.progress.step_took(&title, started.elapsed());
@@ -305,6 +305,9 @@ fn attempt(call: &Call, body: FnPtr) -> Result<Map, Box<EvalAltResult>> {
 fn sleep(call: &Call, seconds: i64) -> Result<(), Error> {
     let seconds = u64::try_from(seconds)
         .map_err(|_| Error::invalid(format!("sleep({seconds}): there is no way back in time")))?;
+    if call.dry_run {
+        return Ok(());
+    }
     call.block_without_account(async {
         tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
         Ok(())

@@ -7,6 +7,7 @@ use rhai::{Dynamic, EvalAltResult, FnNamespace, FuncRegistration, Map, Module, N
 use super::declaration::{Function, Options, describe};
 use crate::error::{Error, Kind};
 use crate::host::Host;
+use crate::plan::Unknown;
 
 /// One call of a host function: the host, and where in which file the call stands.
 pub struct Call<'a> {
@@ -17,12 +18,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// `deploy.rhai:30`, for progress lines.
     pub fn place(&self) -> String {
-        let file = self.context.call_source().unwrap_or_default();
-        let file = file.rsplit('/').next().unwrap_or(file);
-        match self.context.call_position().line() {
-            Some(line) => format!("{file}:{line}"),
-            None => file.to_owned(),
-        }
+        place(self.context)
     }
 }
 
@@ -44,6 +40,27 @@ pub fn thrown(error: Error, position: Position) -> Box<EvalAltResult> {
 
 /// What a native function gives to the engine.
 pub type Thrown<T> = Result<T, Box<EvalAltResult>>;
+
+/// What a call gives to the engine. What a plan cannot know yet is a value of its own, and no error.
+fn finish<T: Value>(context: &NativeCallContext, outcome: Result<T, Error>) -> Thrown<Dynamic> {
+    match outcome {
+        Ok(value) => Ok(Dynamic::from(value)),
+        Err(error) if error.kind == Kind::Planned => {
+            Ok(Dynamic::from(Unknown { what: error.message.clone(), place: place(context) }))
+        }
+        Err(error) => Err(thrown(error, context.call_position())),
+    }
+}
+
+/// `deploy.rhai:30`, where a call stands.
+fn place(context: &NativeCallContext) -> String {
+    let file = context.call_source().unwrap_or_default();
+    let file = file.rsplit('/').next().unwrap_or(file);
+    match context.call_position().line() {
+        Some(line) => format!("{file}:{line}"),
+        None => file.to_owned(),
+    }
+}
 
 /// A value that can pass between a script and the host.
 pub trait Value: rhai::Variant + Clone {}
@@ -140,9 +157,8 @@ impl Namespace {
         let registration = self.registration(function, false);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
-            move |context: NativeCallContext| -> Thrown<T> {
-                run(&Call { host: &host, context: &context })
-                    .map_err(|error| thrown(error, context.call_position()))
+            move |context: NativeCallContext| -> Thrown<Dynamic> {
+                finish(&context, run(&Call { host: &host, context: &context }))
             },
         );
         self
@@ -158,9 +174,8 @@ impl Namespace {
         let registration = self.registration(function, false);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
-            move |context: NativeCallContext, a: A| -> Thrown<T> {
-                run(&Call { host: &host, context: &context }, a)
-                    .map_err(|error| thrown(error, context.call_position()))
+            move |context: NativeCallContext, a: A| -> Thrown<Dynamic> {
+                finish(&context, run(&Call { host: &host, context: &context }, a))
             },
         );
         self
@@ -176,9 +191,8 @@ impl Namespace {
         let registration = self.registration(function, false);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
-            move |context: NativeCallContext, a: A, b: B| -> Thrown<T> {
-                run(&Call { host: &host, context: &context }, a, b)
-                    .map_err(|error| thrown(error, context.call_position()))
+            move |context: NativeCallContext, a: A, b: B| -> Thrown<Dynamic> {
+                finish(&context, run(&Call { host: &host, context: &context }, a, b))
             },
         );
         self
@@ -193,22 +207,23 @@ impl Namespace {
         let full_name = self.full_name(function);
         let checked = {
             let host = self.host.clone();
-            move |context: &NativeCallContext, a: A, map: Map| -> Thrown<T> {
-                Options::check(&full_name, function.keys, map)
-                    .and_then(|options| run(&Call { host: &host, context }, a, &options))
-                    .map_err(|error| thrown(error, context.call_position()))
+            move |context: &NativeCallContext, a: A, map: Map| -> Thrown<Dynamic> {
+                let checked = Options::check(&full_name, function.keys, map);
+                finish(context, checked.and_then(|options| run(&Call { host: &host, context }, a, &options)))
             }
         };
         let bare = checked.clone();
         let registration = self.registration(function, false);
         self.documented(registration, function, true).set_into_module(
             &mut self.module,
-            move |context: NativeCallContext, a: A, map: Map| -> Thrown<T> { checked(&context, a, map) },
+            move |context: NativeCallContext, a: A, map: Map| -> Thrown<Dynamic> {
+                checked(&context, a, map)
+            },
         );
         // Registered even where a key is required: its error names the key, where "function not found" would not.
         let registration = self.registration(function, false);
         self.documented(registration, function, false)
-            .set_into_module(&mut self.module, move |context: NativeCallContext, a: A| -> Thrown<T> {
+            .set_into_module(&mut self.module, move |context: NativeCallContext, a: A| -> Thrown<Dynamic> {
                 bare(&context, a, Map::new())
             });
         self
@@ -304,9 +319,8 @@ impl Namespace {
             .with_comments([format!("/// {doc}")])
             .set_into_module(
                 &mut self.module,
-                move |context: NativeCallContext, handle: &mut H| -> Thrown<T> {
-                    read(&Call { host: &host, context: &context }, handle)
-                        .map_err(|error| thrown(error, context.call_position()))
+                move |context: NativeCallContext, handle: &mut H| -> Thrown<Dynamic> {
+                    finish(&context, read(&Call { host: &host, context: &context }, handle))
                 },
             );
         self
@@ -322,9 +336,8 @@ impl Namespace {
         let registration = self.registration(function, true);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
-            move |context: NativeCallContext, handle: &mut H| -> Thrown<T> {
-                run(&Call { host: &host, context: &context }, handle)
-                    .map_err(|error| thrown(error, context.call_position()))
+            move |context: NativeCallContext, handle: &mut H| -> Thrown<Dynamic> {
+                finish(&context, run(&Call { host: &host, context: &context }, handle))
             },
         );
         self
@@ -340,9 +353,8 @@ impl Namespace {
         let registration = self.registration(function, true);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
-            move |context: NativeCallContext, handle: &mut H, a: A| -> Thrown<T> {
-                run(&Call { host: &host, context: &context }, handle, a)
-                    .map_err(|error| thrown(error, context.call_position()))
+            move |context: NativeCallContext, handle: &mut H, a: A| -> Thrown<Dynamic> {
+                finish(&context, run(&Call { host: &host, context: &context }, handle, a))
             },
         );
         self
@@ -358,9 +370,8 @@ impl Namespace {
         let registration = self.registration(function, true);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
-            move |context: NativeCallContext, handle: &mut H, a: A, b: B| -> Thrown<T> {
-                run(&Call { host: &host, context: &context }, handle, a, b)
-                    .map_err(|error| thrown(error, context.call_position()))
+            move |context: NativeCallContext, handle: &mut H, a: A, b: B| -> Thrown<Dynamic> {
+                finish(&context, run(&Call { host: &host, context: &context }, handle, a, b))
             },
         );
         self
@@ -376,10 +387,39 @@ impl Namespace {
         let registration = self.registration(function, true);
         self.documented(registration, function, true).set_into_module(
             &mut self.module,
-            move |context: NativeCallContext, handle: &mut H, map: Map| -> Thrown<T> {
-                Options::check(function.name, function.keys, map)
-                    .and_then(|options| run(&Call { host: &host, context: &context }, handle, &options))
-                    .map_err(|error| thrown(error, context.call_position()))
+            move |context: NativeCallContext, handle: &mut H, map: Map| -> Thrown<Dynamic> {
+                let checked = Options::check(function.name, function.keys, map);
+                let call = Call { host: &host, context: &context };
+                finish(&context, checked.and_then(|options| run(&call, handle, &options)))
+            },
+        );
+        self
+    }
+
+    /// A method of one argument and a map of options, which may be left out.
+    pub fn method1_options<H: Value, A: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, &H, A, &Options) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, true);
+        self.documented(registration, function, true).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, handle: &mut H, a: A, map: Map| -> Thrown<Dynamic> {
+                let checked = Options::check(function.name, function.keys, map);
+                let call = Call { host: &host, context: &context };
+                finish(&context, checked.and_then(|options| run(&call, handle, a, &options)))
+            },
+        );
+        let host = self.host.clone();
+        let registration = self.registration(function, true);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, handle: &mut H, a: A| -> Thrown<Dynamic> {
+                let checked = Options::check(function.name, function.keys, Map::new());
+                let call = Call { host: &host, context: &context };
+                finish(&context, checked.and_then(|options| run(&call, handle, a, &options)))
             },
         );
         self

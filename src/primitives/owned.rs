@@ -96,7 +96,9 @@ impl Inventory {
         let titles: Vec<String> = self.things.iter().map(|thing| thing.title.clone()).collect();
         let protected: Vec<String> =
             self.things.iter().filter(|thing| thing.protected).map(|thing| thing.title.clone()).collect();
-        host.agree_to_delete(&titles, &protected, to_keep)?;
+        if !host.dry_run {
+            host.agree_to_delete(&titles, &protected, to_keep)?;
+        }
 
         let mut failures: Vec<Error> = Vec::new();
         for stage in self.things.chunk_by(|a, b| a.order == b.order) {
@@ -107,7 +109,7 @@ impl Inventory {
                     Err(error) => failures.push(stop_if_interrupted(error)?),
                 }
             }
-            for thing in started {
+            for thing in started.into_iter().filter(|_| !host.dry_run) {
                 if let Err(error) = (thing.wait)(host) {
                     failures.push(stop_if_interrupted(error)?);
                 }

@@ -1,5 +1,6 @@
 //! `rds::` database instances: encrypted, not public, protected from deletion, in a subnet group of their own.
 
+mod modify;
 mod owned;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -112,6 +113,10 @@ impl Instance {
         (&self.0.master_username, &self.0.master_password)
     }
 
+    pub fn identifier(&self) -> &str {
+        &self.0.identifier
+    }
+
     pub fn db_name(&self) -> &str {
         &self.0.db_name
     }
@@ -129,17 +134,14 @@ impl Instance {
         let endpoint = host.wait(&format!("database {}{why}", self.0.name), AVAILABLE_LIMIT, || async {
             let found = describe(host, identifier).await?;
             let Some(found) = found else {
+                if host.dry_run {
+                    return Err(Error::planned(format!("the endpoint of database {identifier}")));
+                }
                 return Err(Error::new(Kind::NotFound, format!("the database {identifier} is gone"))
                     .of("rds", "DescribeDBInstances"));
             };
             let status = found.db_instance_status().unwrap_or("unknown").to_owned();
             match (status.as_str(), found.endpoint()) {
-                ("stopped" | "stopping", _) => Err(Error::new(
-                    Kind::Unavailable,
-                    format!("the database {identifier} is {status}"),
-                )
-                .of("rds", "DescribeDBInstances")
-                .help(format!("start it with `aws rds start-db-instance --db-instance-identifier {identifier}`, then run this again"))),
                 // `failed`, `storage-full`, `incompatible-parameters` ..: it will not come up by waiting.
                 ("failed" | "storage-full" | "restore-error", _) => {
                     Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
@@ -207,6 +209,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
                 .help("name the stack otherwise, or tag the database with the stack's tags to adopt it"));
             }
             compare(&instance.identifier, &found, options)?;
+            modify::converge(call, &instance.name, &instance.identifier, &found, options)?;
             found.master_username().unwrap_or_default().clone_into(&mut instance.master_username);
             if let Some(db_name) = found.db_name() {
                 db_name.clone_into(&mut instance.db_name);
@@ -223,13 +226,17 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
 /// What is named and cannot be changed in place is refused, never silently ignored.
 fn compare(identifier: &str, found: &DbInstance, options: &Options) -> Result<(), Error> {
     let differs = |key: &str, is: String, asked: String| {
-        Err(Error::new(Kind::Conflict, format!("the database {identifier} has {key} `{is}`, and `{asked}` is asked for"))
-            .key(key)
-            .help("this version of ops does not change it in place: ask for what it has, or change it in the console first"))
+        Err(Error::new(
+            Kind::Conflict,
+            format!("the database {identifier} has {key} `{is}`, and `{asked}` is asked for"),
+        )
+        .key(key)
+        .help(
+            "ops does not change it in place: ask for what it has, or restore a snapshot into a new instance",
+        ))
     };
     let named = [
         ("engine", found.engine()),
-        ("instance_class", found.db_instance_class()),
         ("master_username", found.master_username()),
         ("db_name", found.db_name()),
     ];
@@ -245,27 +252,6 @@ fn compare(identifier: &str, found: &DbInstance, options: &Options) -> Result<()
         && !is.starts_with(&format!("{asked}."))
     {
         return differs("engine_version", is.to_owned(), asked);
-    }
-    if options.get("security_groups").is_some() {
-        let asked = options.handles::<SecurityGroup>("security_groups", "security groups")?;
-        let mut asked: Vec<&str> = asked.iter().map(|group| group.id.as_str()).collect();
-        let mut is: Vec<&str> =
-            found.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id()).collect();
-        asked.sort_unstable();
-        is.sort_unstable();
-        if asked != is {
-            return differs("security_groups", is.join(", "), asked.join(", "));
-        }
-    }
-    if let (Some(asked), Some(is)) = (options.int("backup_retention_days"), found.backup_retention_period())
-        && asked != i64::from(is)
-    {
-        return differs("backup_retention_days", is.to_string(), asked.to_string());
-    }
-    if let (Some(asked), Some(is)) = (options.int("allocated_storage_gib"), found.allocated_storage())
-        && asked != i64::from(is)
-    {
-        return differs("allocated_storage_gib", is.to_string(), asked.to_string());
     }
     Ok(())
 }
@@ -298,7 +284,8 @@ fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error>
         .master_user_password(instance.master_password.expose())
         .set_db_subnet_group_name(subnet_group)
         .set_vpc_security_group_ids(
-            Some(groups.into_iter().map(|group| group.id).collect()).filter(|ids: &Vec<_>| !ids.is_empty()),
+            Some(groups.into_iter().filter_map(|group| group.id).collect())
+                .filter(|ids: &Vec<_>| !ids.is_empty()),
         )
         .set_tags(Some(tags(call, &instance.name)?));
     let change = Change {
@@ -314,7 +301,8 @@ fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error>
             Err(error) if error.code == "DBInstanceAlreadyExists" => Ok(()),
             other => other.map(drop),
         }
-    })
+    })?;
+    Ok(())
 }
 
 fn tags(host: &Host, name: &str) -> Result<Vec<Tag>, Error> {

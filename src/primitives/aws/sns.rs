@@ -110,7 +110,11 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
         let mut pages =
             call.aws()?.sns.list_subscriptions_by_topic().topic_arn(&topic.arn).into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error))?;
+            let page = match page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error)) {
+                // The topic itself is only planned.
+                Err(error) if call.dry_run && error.kind == Kind::NotFound => return Ok(false),
+                other => other?,
+            };
             let same = |known: &aws_sdk_sns::types::Subscription| {
                 known.protocol() == Some(protocol) && known.endpoint() == Some(endpoint)
             };
@@ -143,12 +147,11 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
 }
 
 fn publish(call: &Call, topic: &Topic, subject: String, message: String) -> Result<(), Error> {
+    call.effect(&format!("publish \"{subject}\" to topic {}", topic.name))?;
     call.block(async {
         let request = call.aws()?.sns.publish().topic_arn(&topic.arn).subject(subject).message(message);
         request.send().await.map(drop).map_err(|error| failure("sns", "Publish", error))
-    })?;
-    call.progress.effect();
-    Ok(())
+    })
 }
 
 pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
@@ -216,5 +219,6 @@ fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
         }
         let request = host.aws()?.sns.delete_topic().topic_arn(arn);
         request.send().await.map(drop).map_err(|error| failure("sns", "DeleteTopic", error))
-    })
+    })?;
+    Ok(())
 }

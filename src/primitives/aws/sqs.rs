@@ -22,7 +22,8 @@ const NAME_BLOCKED: Duration = Duration::from_secs(75);
 /// A queue of the stack.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Queue {
-    url: String,
+    /// `None` in a plan that would make it.
+    url: Option<String>,
     arn: String,
     name: String,
 }
@@ -50,6 +51,12 @@ const ENSURE_QUEUE: Function = Function {
             Holds::A("a topic", |value| value.is::<Topic>()),
             "The topic whose messages it gets",
         ),
+        optional(
+            "dead_letter_queue",
+            Holds::A("a queue", |value| value.is::<Queue>()),
+            "Where a message goes that was received `max_receives` times and never deleted",
+        ),
+        optional("max_receives", Holds::Int, "How often a message is tried, 1 to 1000; 5 if not given"),
     ],
 };
 
@@ -58,10 +65,17 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     namespace
         .handle::<Queue>("Queue")
         .with_options(&ENSURE_QUEUE, ensure_queue)
-        .property("url", "The queue's URL.", |_, queue: &Queue| Ok(queue.url.clone()))
+        .property("url", "The queue's URL.", |_, queue: &Queue| queue.known_url().map(str::to_owned))
         .property("arn", "The queue's ARN.", |_, queue: &Queue| Ok(queue.arn.clone()))
         .identified(|queue: &Queue| format!("queue {}", queue.name));
     namespace
+}
+
+impl Queue {
+    /// The queue's URL; kind `planned` where a plan would make the queue.
+    pub fn known_url(&self) -> Result<&str, Error> {
+        self.url.as_deref().ok_or_else(|| Error::planned(format!("the URL of queue {}", self.name)))
+    }
 }
 
 fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, Error> {
@@ -85,6 +99,11 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
             policy(&arn, &topic.arn, &call.aws()?.identity.account).to_string(),
         ));
     }
+    let max_receives = options.int_in("max_receives", 1..=1000)?.unwrap_or(5);
+    if let Some(dead) = options.get("dead_letter_queue").and_then(|queue| queue.clone().try_cast::<Queue>()) {
+        let redrive = json!({ "deadLetterTargetArn": dead.arn, "maxReceiveCount": max_receives.to_string() });
+        wanted.push((QueueAttributeName::RedrivePolicy, redrive.to_string()));
+    }
     let found = call.block(async {
         match call.aws()?.sqs.get_queue_url().queue_name(&full_name).send().await {
             Ok(answer) => Ok(answer.queue_url),
@@ -103,7 +122,7 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
             })?;
             call.own(&format!("queue {full_name}"), owner.as_deref())?;
             repair(call, &name, &url, &wanted)?;
-            url
+            Some(url)
         }
         None => create(call, &name, &full_name, wanted)?,
     };
@@ -146,7 +165,7 @@ fn create(
     name: &str,
     full_name: &str,
     wanted: Vec<(QueueAttributeName, String)>,
-) -> Result<String, Error> {
+) -> Result<Option<String>, Error> {
     let mut attributes: HashMap<_, _> = wanted.into_iter().collect();
     attributes.insert(QueueAttributeName::SqsManagedSseEnabled, "true".to_owned());
     let request = call
@@ -176,7 +195,8 @@ fn create(
             }
         }
     })?;
-    made.queue_url.ok_or_else(|| Error::internal("SQS made a queue and gave no URL"))
+    let Some(made) = made else { return Ok(None) };
+    made.queue_url.map(Some).ok_or_else(|| Error::internal("SQS made a queue and gave no URL"))
 }
 
 /// Sets what is named and differs.
@@ -195,9 +215,9 @@ fn repair(call: &Call, name: &str, url: &str, wanted: &[(QueueAttributeName, Str
         .iter()
         .filter(|(attribute, value)| match attribute {
             // The service may give a policy back in another order.
-            QueueAttributeName::Policy => {
-                is(attribute).and_then(|text| serde_json::from_str::<Value>(text).ok())
-                    != serde_json::from_str(value).ok()
+            QueueAttributeName::Policy | QueueAttributeName::RedrivePolicy => {
+                let meaning = |text: &String| serde_json::from_str(text).ok().map(numbers_as_text);
+                is(attribute).and_then(meaning) != meaning(value)
             }
             _ => is(attribute) != Some(value),
         })
@@ -213,7 +233,18 @@ fn repair(call: &Call, name: &str, url: &str, wanted: &[(QueueAttributeName, Str
         let request =
             call.aws()?.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(differing.clone()));
         request.send().await.map(drop).map_err(|error| failure("sqs", "SetQueueAttributes", error))
-    })
+    })?;
+    Ok(())
+}
+
+/// A JSON document with its numbers as strings: `maxReceiveCount` is written either way.
+fn numbers_as_text(value: Value) -> Value {
+    match value {
+        Value::Number(number) => Value::String(number.to_string()),
+        Value::Array(list) => list.into_iter().map(numbers_as_text).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, numbers_as_text(value))).collect(),
+        other => other,
+    }
 }
 
 pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
@@ -271,5 +302,6 @@ fn delete(host: &Host, name: &str, url: &str) -> Result<(), Error> {
             Err(error) if error.kind == Kind::NotFound => Ok(()),
             other => other.map(drop),
         }
-    })
+    })?;
+    Ok(())
 }

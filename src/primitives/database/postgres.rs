@@ -35,7 +35,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// A connection, for as long as the script holds it.
 #[derive(Clone)]
 pub struct Connection {
-    client: Arc<Mutex<Session>>,
+    /// `None` in a plan.
+    client: Option<Arc<Mutex<Session>>>,
     title: String,
 }
 
@@ -74,7 +75,7 @@ const RUN_FILE: Function = Function {
     returns: "()",
     permissions: &[],
     example: "",
-    keys: &[],
+    keys: &[optional("unless", Holds::String, "A query: where it gives a row, the file is not run")],
 };
 
 const QUERY: Function = Function {
@@ -118,7 +119,9 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
             Ok(Secret::new(verifier))
         })
         .method1(&MIGRATE, |call, it: &Connection, folder: String| it.migrate(call, &folder))
-        .method1(&RUN_FILE, |call, it: &Connection, path: String| it.run_file(call, &path))
+        .method1_options(&RUN_FILE, |call, it: &Connection, path: String, options: &Options| {
+            it.run_file(call, &path, options.string("unless").as_deref())
+        })
         .method1(&QUERY, |call, it: &Connection, sql: String| it.query(call, &sql, Array::new()))
         .method2(&QUERY, |call, it: &Connection, sql: String, parameters: Array| {
             it.query(call, &sql, parameters)
@@ -132,6 +135,10 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
 }
 
 fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Connection, Error> {
+    if call.dry_run {
+        // A plan does not look into databases: what SQL would do is listed, not tried.
+        return Ok(Connection { client: None, title: format!("database {}", instance.identifier()) });
+    }
     let endpoint = instance.endpoint_for(call, "endpoint")?;
     let (user, password) = instance.master();
     let login = Login {
@@ -159,7 +166,7 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
         }
     };
     Ok(Connection {
-        client: Arc::new(Mutex::new(session)),
+        client: Some(Arc::new(Mutex::new(session))),
         title: format!("{} on {}", login.database, login.host),
     })
 }
@@ -209,8 +216,18 @@ fn authority(call: &Call, options: &Options) -> Result<std::path::PathBuf, Error
 
 impl Connection {
     /// Runs SQL; when the run is stopped meanwhile, PostgreSQL is asked to cancel it.
-    fn sql<T>(&self, call: &Call, run: impl FnOnce(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
-        let mut session = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+    ///
+    /// `doing` is what a plan says instead.
+    fn sql<T>(
+        &self,
+        call: &Call,
+        doing: &str,
+        run: impl FnOnce(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let doing = format!("{} on {}", one_line(doing), self.title);
+        call.effect(&doing)?;
+        let session = self.client.as_ref().ok_or_else(|| Error::planned(doing))?;
+        let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
         let canceller = session.canceller();
         let done = AtomicBool::new(false);
         let outcome = std::thread::scope(|scope| {
@@ -232,31 +249,38 @@ impl Connection {
 
     fn migrate(&self, call: &Call, folder: &str) -> Result<i64, Error> {
         let migrations = migration::read_folder(&call.project.root.join(folder))?;
-        let applied = self.sql(call, |client| migration::apply_all(client, &migrations, call))?;
+        let applied = self.sql(call, &format!("apply the migrations of {folder}"), |client| {
+            migration::apply_all(client, &migrations, call)
+        })?;
         if applied > 0 {
             call.progress.line(Line::Success, &format!("postgres {folder}  {applied} migrations applied"));
         }
         Ok(applied)
     }
 
-    fn run_file(&self, call: &Call, path: &str) -> Result<(), Error> {
+    fn run_file(&self, call: &Call, path: &str, unless: Option<&str>) -> Result<(), Error> {
         let text = read(&call.project.root.join(path))?;
         let failed = |error: postgres::Error| located(failure("run_file", &error), &error, path, &text);
-        self.sql(call, |client| {
+        self.sql(call, &format!("run {path}"), |client| {
             let mut transaction = client.transaction().map_err(failed)?;
+            if let Some(sql) = unless {
+                let failed =
+                    |error: postgres::Error| located(failure("run_file", &error), &error, "`unless`", sql);
+                if !transaction.query(sql, &[]).map_err(failed)?.is_empty() {
+                    return Ok(());
+                }
+            }
             transaction.batch_execute(&text).map_err(failed)?;
             transaction.commit().map_err(failed)
-        })?;
-        call.progress.effect();
-        Ok(())
+        })
     }
 
     fn query(&self, call: &Call, sql: &str, parameters: Array) -> Result<Array, Error> {
         let parameters = Parameter::all(parameters)?;
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|one| one as _).collect();
         let failed = |error: postgres::Error| located(failure("query", &error), &error, "the query", sql);
-        let rows = self.sql(call, |client| client.query(sql, &parameters).map_err(failed))?;
-        call.progress.effect();
+        let rows = self
+            .sql(call, &format!("query `{sql}`"), |client| client.query(sql, &parameters).map_err(failed))?;
         rows.iter().map(row).collect()
     }
 
@@ -265,10 +289,26 @@ impl Connection {
         let parameters: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|one| one as _).collect();
         let failed =
             |error: postgres::Error| located(failure("execute", &error), &error, "the statement", sql);
-        let touched = self.sql(call, |client| client.execute(sql, &parameters).map_err(failed))?;
-        call.progress.effect();
+        let touched = self.sql(call, &format!("execute `{sql}`"), |client| {
+            client.execute(sql, &parameters).map_err(failed)
+        })?;
         Ok(i64::try_from(touched).unwrap_or(i64::MAX))
     }
+}
+
+/// The first words of a text that may be many lines of SQL.
+fn one_line(text: &str) -> String {
+    let mut words = String::new();
+    for word in text.split_whitespace() {
+        if words.len() + word.len() > 70 {
+            return words + " ..";
+        }
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words += word;
+    }
+    words
 }
 
 /// Says that SQL has ended, however it did.

@@ -1,7 +1,8 @@
 //! `secrets::` a stack's secrets, kept as SSM SecureStrings under `/ops/<stack>/`, made once and never printed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use aws_sdk_ssm::types::{ParameterStringFilter, ParameterType, Tag};
 use rcgen::{
@@ -37,7 +38,8 @@ impl StoredSecret {
 /// A server's certificate and its key, and the authority that signed it.
 #[derive(Clone)]
 pub struct Certificate {
-    authority: String,
+    /// `None` in a plan that would make it.
+    authority: Option<String>,
     certificate: StoredSecret,
     key: StoredSecret,
 }
@@ -123,7 +125,9 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .property(
             "authority",
             "The certificate of the authority, in PEM: what clients verify with.",
-            |_, it: &Certificate| Ok(it.authority.clone()),
+            |_, it: &Certificate| {
+                it.authority.clone().ok_or_else(|| Error::planned("the certificate of the stack's authority"))
+            },
         )
         .property("certificate", "The certificate, as a secret.", |_, it: &Certificate| {
             Ok(it.certificate.clone())
@@ -153,16 +157,36 @@ fn path(host: &Host, name: &str) -> Result<String, Error> {
     Ok(format!("/ops/{}/{}", host.stack()?, name.replace('@', "_at_")))
 }
 
+/// The secret at `path`, if there is one. The first look reads all of the stack's (SSM `GetParametersByPath`).
 fn find(host: &Host, path: &str) -> Result<Option<String>, Error> {
-    host.block(async {
-        match host.aws()?.ssm.get_parameter().name(path).with_decryption(true).send().await {
-            Ok(answer) => Ok(answer.parameter.and_then(|parameter| parameter.value)),
-            Err(error) => match failure("ssm", "GetParameter", error) {
-                error if error.kind == Kind::NotFound => Ok(None),
-                error => Err(error),
-            },
+    let known = || host.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(secrets) = &*known() {
+        return Ok(secrets.get(path).map(|secret| secret.expose().to_owned()));
+    }
+    let read = host.block(async {
+        let request = host.aws()?.ssm.get_parameters_by_path().path(format!("/ops/{}/", host.stack()?));
+        let mut pages = request.recursive(true).with_decryption(true).into_paginator().send();
+        let mut secrets = BTreeMap::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("ssm", "GetParametersByPath", error))?;
+            for parameter in page.parameters.unwrap_or_default() {
+                if let (Some(name), Some(value)) = (parameter.name, parameter.value) {
+                    // Masked from its first use on: a demonstration's password is a word that may stand elsewhere.
+                    secrets.insert(name, Secret::well_known(value));
+                }
+            }
         }
-    })
+        Ok(secrets)
+    })?;
+    let found = read.get(path).map(|secret| secret.expose().to_owned());
+    *known() = Some(read);
+    Ok(found)
+}
+
+fn remember(host: &Host, path: &str, value: &Secret) {
+    if let Some(secrets) = &mut *host.secrets.lock().unwrap_or_else(PoisonError::into_inner) {
+        secrets.insert(path.to_owned(), Secret::well_known(value.expose()));
+    }
 }
 
 fn put(host: &Host, name: &str, path: &str, value: &Secret, replace: bool) -> Result<(), Error> {
@@ -183,14 +207,20 @@ fn put(host: &Host, name: &str, path: &str, value: &Secret, replace: bool) -> Re
     let change = Change { verb, service: "ssm", operation: "PutParameter", name, detail: "secret" };
     host.change(change, |_| async {
         request.clone().send().await.map(drop).map_err(|error| failure("ssm", "PutParameter", error))
-    })
+    })?;
+    remember(host, path, value);
+    Ok(())
 }
 
 /// The text of that name, or `wanted` put there. Another run may have put one there since it was looked for.
 fn find_or_put(host: &Host, name: &str, path: &str, wanted: &Secret) -> Result<String, Error> {
     match put(host, name, path, wanted, false) {
         Ok(()) => Ok(wanted.expose().to_owned()),
-        Err(error) if error.kind == Kind::Exists => find(host, path)?.ok_or(error),
+        Err(error) if error.kind == Kind::Exists => {
+            // Somebody put it there after ours were read.
+            *host.secrets.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            find(host, path)?.ok_or(error)
+        }
         Err(error) => Err(error),
     }
 }
@@ -243,6 +273,7 @@ fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Ce
     for name in &names {
         found.push(find(call, &path(call, name)?)?);
     }
+    let known = found[0].is_some() && found[1].is_some() || !call.dry_run;
     // Only whole pairs count: one half may be all that a killed run has left.
     let authority = match (&found[0], &found[1]) {
         (Some(certificate), Some(key)) => (unescape(certificate), unescape(key)),
@@ -282,7 +313,7 @@ fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Ce
             (set(call, names[2].clone(), escape(&certificate.pem()))?, key)
         }
     };
-    Ok(Certificate { authority: authority.0, certificate, key })
+    Ok(Certificate { authority: known.then_some(authority.0), certificate, key })
 }
 
 fn ten_years(params: &mut CertificateParams) {
@@ -320,6 +351,9 @@ fn passfile_path(host: &Host) -> Result<PathBuf, Error> {
 
 fn passfile(call: &Call, database: String, passwords: Map) -> Result<String, Error> {
     let path = passfile_path(call)?;
+    if call.dry_run {
+        return Err(Error::planned(format!("the password file {}", path.display())));
+    }
     let field = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
     let mut lines = String::new();
     for (user, password) in passwords {
@@ -401,5 +435,6 @@ fn delete(host: &Host, names: &[String]) -> Result<(), Error> {
             request.send().await.map_err(|error| failure("ssm", "DeleteParameters", error))?;
         }
         Ok(())
-    })
+    })?;
+    Ok(())
 }

@@ -6,6 +6,7 @@ use rhai::{Dynamic, Map};
 
 use crate::error::Error;
 use crate::host::Host;
+use crate::plan::{self, Unknown};
 use crate::primitives::declaration::Function;
 use crate::primitives::namespace::{Call, Namespace};
 use crate::secret::Secret;
@@ -42,14 +43,16 @@ const REMOVE: Function = Function {
 
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("state", host);
-    namespace
-        .function1(&SET, set)
-        .function1(&GET, get)
-        .function0(&REMOVE, |call| call.with_state(|state| state.remove()));
+    namespace.function1(&SET, set).function1(&GET, get).function0(&REMOVE, |call| {
+        if call.dry_run { Ok(()) } else { call.with_state(|state| state.remove()) }
+    });
     namespace
 }
 
 fn set(call: &Call, values: Map) -> Result<(), Error> {
+    if call.dry_run {
+        return Ok(());
+    }
     let mut converted = Vec::new();
     for (key, value) in values {
         let json = json(&value).map_err(|what| {
@@ -71,6 +74,9 @@ fn get(call: &Call, key: String) -> Result<Dynamic, Error> {
 pub fn json(value: &Dynamic) -> Result<serde_json::Value, &'static str> {
     if value.is::<Secret>() || value.is::<super::secrets::StoredSecret>() {
         return Err("a secret");
+    }
+    if let Some(unknown) = value.read_lock::<Unknown>() {
+        return Ok(plan::readable(&unknown.to_string()).into());
     }
     if let Some(list) = value.read_lock::<rhai::Array>() {
         return list.iter().map(json).collect::<Result<_, _>>().map(serde_json::Value::Array);

@@ -1,5 +1,6 @@
 //! Instances: launched once for a name, encrypted, with IMDSv2, and found again by their tags.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use base64::Engine as _;
 
 use super::key_pair::KeyPair;
 use super::launch::launch;
+use super::profile;
 use super::security_group::SecurityGroup;
 use super::service::Service;
 use super::{filter, name_tag, of_name, of_stack};
@@ -33,7 +35,8 @@ pub struct Instance(Arc<Inner>);
 struct Inner {
     name: String,
     full_name: String,
-    id: String,
+    /// `None` in a plan that would launch it.
+    id: Option<String>,
     port: Option<u16>,
     health: Option<String>,
     running: Mutex<Option<Addresses>>,
@@ -46,6 +49,8 @@ struct Addresses {
     private_ip: String,
     /// Where its service answers: `host:port`.
     address: String,
+    /// The port in it, 0 where there is no service.
+    port: u16,
 }
 
 const ENSURE: Function = Function {
@@ -102,7 +107,7 @@ pub fn register(namespace: &mut Namespace) {
         .handle::<Instance>("Instance")
         .with_options(&ENSURE, ensure)
         .property("name", "The name in EC2.", |_, it: &Instance| Ok(it.0.full_name.clone()))
-        .property("id", "The instance's id.", |_, it: &Instance| Ok(it.0.id.clone()))
+        .property("id", "The instance's id.", |_, it: &Instance| it.id().map(str::to_owned))
         .property("public_ip", "The public address. Waits until the instance runs.", |call, it: &Instance| {
             Ok(it.addresses(call, "public_ip")?.public_ip)
         })
@@ -115,6 +120,11 @@ pub fn register(namespace: &mut Namespace) {
             "address",
             "Where its service answers, host:port. Waits until the instance runs.",
             |call, it: &Instance| Ok(it.addresses(call, "address")?.address),
+        )
+        .property(
+            "port",
+            "The port at which its service answers. Waits until the instance runs.",
+            |call, it: &Instance| it.addresses(call, "port").map(|addresses| i64::from(addresses.port)),
         )
         .method0(&WAIT, |call, it: &Instance| it.addresses(call, "wait").map(drop))
         .method1(&WAIT_READY, wait_ready)
@@ -130,12 +140,13 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
         Some(found) => {
             compare(&full_name, &found, options)?;
             let id = found.instance_id().unwrap_or_default().to_owned();
+            repair(call, &name, &found, options)?;
             let state = found.state().and_then(|state| state.name());
             if matches!(state, Some(InstanceStateName::Stopped | InstanceStateName::Stopping)) {
                 start(call, &name, &id)?;
             }
             warn_of_other_service(call, &full_name, &id, service.as_ref())?;
-            id
+            Some(id)
         }
         None => launch(call, &name, options, service.as_ref())?,
     };
@@ -200,24 +211,9 @@ fn compare(full_name: &str, found: &Description, options: &Options) -> Result<()
     if let Some(asked) = options.string("instance_type").filter(|asked| asked != instance_type) {
         return differs("instance_type", instance_type, &asked);
     }
-    let profile = found.iam_instance_profile().and_then(|profile| profile.arn()).unwrap_or_default();
-    let profile = profile.rsplit('/').next().unwrap_or_default();
-    if let Some(asked) = options.string("instance_profile").filter(|asked| asked != profile) {
-        return differs("instance_profile", profile, &asked);
-    }
     let image = found.image_id().unwrap_or_default();
     if let Some(asked) = options.string("image").filter(|asked| asked.starts_with("ami-") && asked != image) {
         return differs("image", image, &asked);
-    }
-    if options.get("security_groups").is_some() {
-        let asked = options.handles::<SecurityGroup>("security_groups", "security groups")?;
-        let mut asked: Vec<&str> = asked.iter().map(|group| group.id.as_str()).collect();
-        let mut is: Vec<&str> = found.security_groups().iter().filter_map(|group| group.group_id()).collect();
-        asked.sort_unstable();
-        is.sort_unstable();
-        if asked != is {
-            return differs("security_groups", &is.join(", "), &asked.join(", "));
-        }
     }
     if let Some(asked) = options.get("key_pair").and_then(|key| key.clone().try_cast::<KeyPair>())
         && found.key_name() != Some(&asked.full_name)
@@ -225,6 +221,41 @@ fn compare(full_name: &str, found: &Description, options: &Options) -> Result<()
         return differs("key_pair", found.key_name().unwrap_or_default(), &asked.full_name);
     }
     Ok(())
+}
+
+/// Mends what is named, differs, and can be changed while the instance runs: its security groups, its instance profile, its tags.
+fn repair(call: &Call, name: &str, found: &Description, options: &Options) -> Result<(), Error> {
+    let id = found.instance_id().unwrap_or_default();
+    if options.get("security_groups").is_some() {
+        let asked = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+        let asked: BTreeSet<Option<&str>> = asked.iter().map(|group| group.id.as_deref()).collect();
+        let is: BTreeSet<Option<&str>> =
+            found.security_groups().iter().map(|group| group.group_id()).collect();
+        if asked != is {
+            let change = Change {
+                verb: Verb::Update,
+                service: "ec2",
+                operation: "ModifyInstanceAttribute",
+                name,
+                detail: "security groups",
+            };
+            let groups: Vec<String> = asked.iter().flatten().map(|id| (*id).to_owned()).collect();
+            call.change(change, |_| async {
+                let request = call
+                    .aws()?
+                    .ec2
+                    .modify_instance_attribute()
+                    .instance_id(id)
+                    .set_groups(Some(groups.clone()));
+                let sent = request.send().await.map(drop);
+                sent.map_err(|error| failure("ec2", "ModifyInstanceAttribute", error))
+            })?;
+        }
+    }
+    if let Some(asked) = options.string("instance_profile") {
+        profile::associate(call, name, id, &asked)?;
+    }
+    super::repair_tags(call, name, id, found.tags())
 }
 
 /// An instance reads its user data once, at its launch: another service in the playbook does not reach it.
@@ -262,7 +293,8 @@ fn start(call: &Call, name: &str, id: &str) -> Result<(), Error> {
     call.change(change, |_| async {
         let request = call.aws()?.ec2.start_instances().instance_ids(id);
         request.send().await.map(drop).map_err(|error| failure("ec2", "StartInstances", error))
-    })
+    })?;
+    Ok(())
 }
 
 fn state(instance: Option<&Description>) -> String {
@@ -280,14 +312,23 @@ impl Instance {
         self.wait(call, &what)
     }
 
+    /// The instance's id; kind `planned` where a plan would launch it.
+    pub fn id(&self) -> Result<&str, Error> {
+        self.0
+            .id
+            .as_deref()
+            .ok_or_else(|| Error::planned(format!("the id and addresses of instance {}", self.0.full_name)))
+    }
+
     fn wait(&self, host: &Host, why: &str) -> Result<Addresses, Error> {
+        let id = self.id()?;
         let known = || self.0.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(addresses) = known() {
             return Ok(addresses);
         }
         let what = format!("instance {}{why}", self.0.name);
         let addresses = host.wait(&what, START_LIMIT, || async {
-            let request = host.aws()?.ec2.describe_instances().instance_ids(&self.0.id);
+            let request = host.aws()?.ec2.describe_instances().instance_ids(id);
             let answer =
                 match request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error)) {
                     // Right after the launch, EC2 may not know its own answer yet (EC2 API Reference, "Eventual consistency").
@@ -326,7 +367,8 @@ impl Instance {
                 port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
             }
         };
-        Addresses { public_ip, private_ip, address }
+        let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+        Addresses { public_ip, private_ip, address, port }
     }
 }
 
@@ -391,7 +433,8 @@ fn terminate(host: &Host, name: &str, id: &str) -> Result<(), Error> {
             Err(error) if error.kind == Kind::NotFound => Ok(()),
             other => other.map(drop),
         }
-    })
+    })?;
+    Ok(())
 }
 
 fn wait_terminated(host: &Host, id: &str) -> Result<(), Error> {

@@ -84,10 +84,13 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
         }
         (None, local) => {
             let key = match local {
-                Some(key) => key,
-                None => make(&path)?,
+                Some(key) => Some(key),
+                // A plan makes no key.
+                None if call.dry_run => None,
+                None => Some(make(&path)?),
             };
-            let public = key.public_key().to_openssh().map_err(|error| Error::internal(error.to_string()))?;
+            let public = key.map(|key| key.public_key().to_openssh()).transpose();
+            let public = public.map_err(|error| Error::internal(error.to_string()))?.unwrap_or_default();
             let tags = tag_specification(call, ResourceType::KeyPair, &name)?;
             let change = Change {
                 verb: Verb::Create,
@@ -109,7 +112,7 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
             match imported {
                 // The answer to a first attempt was lost: it is ours.
                 Err(error) if error.code == "InvalidKeyPair.Duplicate" && find(call, &name)?.is_some() => {}
-                other => other?,
+                other => drop(other?),
             }
         }
     }
@@ -196,5 +199,6 @@ fn delete(host: &Host, name: &str, full_name: &str) -> Result<(), Error> {
         }
         let request = host.aws()?.ec2.delete_key_pair().key_name(full_name);
         request.send().await.map(drop).map_err(|error| failure("ec2", "DeleteKeyPair", error))
-    })
+    })?;
+    Ok(())
 }

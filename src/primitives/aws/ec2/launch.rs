@@ -20,13 +20,13 @@ use crate::primitives::declaration::Options;
 use crate::primitives::namespace::Call;
 use crate::progress::Verb;
 
-/// Launches an instance and gives its id.
+/// Launches an instance and gives its id, `None` in a plan.
 pub fn launch(
     call: &Call,
     name: &str,
     options: &Options,
     service: Option<&Service>,
-) -> Result<String, Error> {
+) -> Result<Option<String>, Error> {
     let instance_type = options.string("instance_type").unwrap_or_else(|| "t3.micro".to_owned());
     let image = image(call, options.string("image").as_deref().unwrap_or("al2023"))?;
     let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
@@ -56,7 +56,7 @@ pub fn launch(
         .image_id(image.image_id().unwrap_or_default())
         .instance_type(InstanceType::from(instance_type.as_str()))
         .set_security_group_ids(
-            Some(groups.iter().map(|group| group.id.clone()).collect())
+            Some(groups.iter().filter_map(|group| group.id.clone()).collect())
                 .filter(|ids: &Vec<_>| !ids.is_empty()),
         )
         .block_device_mappings(root)

@@ -4,6 +4,7 @@ pub mod instance;
 pub mod key_pair;
 pub mod launch;
 pub mod network;
+pub mod profile;
 pub mod security_group;
 pub mod service;
 
@@ -14,10 +15,12 @@ use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 pub use network::subnets;
 pub use security_group::{Rule, SecurityGroup, names as security_group_names};
 
+use crate::clients::aws::failure;
 use crate::error::Error;
-use crate::host::{Host, NAME_TAG, STACK_TAG};
+use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
 use crate::primitives::namespace::Namespace;
 use crate::primitives::owned::Owned;
+use crate::progress::Verb;
 
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("ec2", host);
@@ -58,4 +61,26 @@ fn tag_specification(host: &Host, kind: ResourceType, name: &str) -> Result<TagS
 /// The name inside the stack that a thing's tags give.
 fn name_tag(tags: &[Tag]) -> Option<&str> {
     tags.iter().find(|tag| tag.key() == Some(NAME_TAG)).and_then(Tag::value)
+}
+
+/// Puts back the tags of the thing `id` that somebody changed or took away (EC2 `CreateTags`).
+fn repair_tags(host: &Host, name: &str, id: &str, found: &[Tag]) -> Result<(), Error> {
+    let is = |key: &str| found.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value);
+    let missing: Vec<Tag> = host
+        .tags(name)?
+        .into_iter()
+        .filter(|(key, value)| is(key) != Some(value))
+        .map(|(key, value)| Tag::builder().key(key).value(value).build())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("tags {}", missing.iter().filter_map(Tag::key).collect::<Vec<_>>().join(", "));
+    let change =
+        Change { verb: Verb::Update, service: "ec2", operation: "CreateTags", name, detail: &detail };
+    host.change(change, |_| async {
+        let request = host.aws()?.ec2.create_tags().resources(id).set_tags(Some(missing.clone()));
+        request.send().await.map(drop).map_err(|error| failure("ec2", "CreateTags", error))
+    })?;
+    Ok(())
 }

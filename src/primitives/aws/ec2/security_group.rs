@@ -20,7 +20,9 @@ use crate::progress::Verb;
 /// A security group of the stack.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecurityGroup {
-    pub id: String,
+    /// `None` in a plan that would make it.
+    pub id: Option<String>,
+    pub name: String,
     pub full_name: String,
     pub vpc: String,
 }
@@ -36,7 +38,16 @@ pub struct Rule {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     Cidr(String),
-    Group(String),
+    Group(SecurityGroup),
+}
+
+impl SecurityGroup {
+    /// The group's id; kind `planned` where a plan would make the group.
+    pub fn known_id(&self) -> Result<&str, Error> {
+        self.id
+            .as_deref()
+            .ok_or_else(|| Error::planned(format!("the id of security group {}", self.full_name)))
+    }
 }
 
 impl Rule {
@@ -47,7 +58,7 @@ impl Rule {
             .filter(|port| *port > 0)
             .ok_or_else(|| Error::invalid(format!("{port} is no TCP port: they go from 1 to 65535")))?;
         if let Some(group) = from.clone().try_cast::<SecurityGroup>() {
-            return Ok(Rule { port, from: Source::Group(group.id) });
+            return Ok(Rule { port, from: Source::Group(group) });
         }
         let Ok(text) = from.clone().into_string() else {
             return Err(Error::invalid(
@@ -65,9 +76,8 @@ impl Rule {
                 permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build())
             }
             Source::Cidr(cidr) => permission.ip_ranges(IpRange::builder().cidr_ip(cidr).build()),
-            Source::Group(id) => {
-                permission.user_id_group_pairs(UserIdGroupPair::builder().group_id(id).build())
-            }
+            Source::Group(group) => permission
+                .user_id_group_pairs(UserIdGroupPair::builder().set_group_id(group.id.clone()).build()),
         }
         .build()
     }
@@ -76,7 +86,10 @@ impl Rule {
         let port = Some(i32::from(self.port));
         let source = match &self.from {
             Source::Cidr(cidr) => rule.cidr_ipv4() == Some(cidr) || rule.cidr_ipv6() == Some(cidr),
-            Source::Group(id) => rule.referenced_group_info().and_then(|group| group.group_id()) == Some(id),
+            Source::Group(group) => {
+                group.id.is_some()
+                    && rule.referenced_group_info().and_then(|found| found.group_id()) == group.id.as_deref()
+            }
         };
         rule.ip_protocol() == Some("tcp") && rule.from_port() == port && rule.to_port() == port && source
     }
@@ -85,7 +98,8 @@ impl Rule {
 impl std::fmt::Display for Rule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.from {
-            Source::Cidr(from) | Source::Group(from) => write!(f, "tcp {} from {from}", self.port),
+            Source::Cidr(from) => write!(f, "tcp {} from {from}", self.port),
+            Source::Group(group) => write!(f, "tcp {} from {}", self.port, group.full_name),
         }
     }
 }
@@ -144,7 +158,7 @@ pub fn register(namespace: &mut Namespace) {
     namespace
         .handle::<SecurityGroup>("SecurityGroup")
         .with_options(&ENSURE, ensure)
-        .property("id", "The group's id.", |_, group: &SecurityGroup| Ok(group.id.clone()))
+        .property("id", "The group's id.", |_, group: &SecurityGroup| group.known_id().map(str::to_owned))
         .property("name", "The name in EC2.", |_, group: &SecurityGroup| Ok(group.full_name.clone()))
         .identified(|group: &SecurityGroup| format!("security group {}", group.full_name));
 }
@@ -156,11 +170,15 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<SecurityGroup,
         None => None,
     };
     let group = match find(call, &name)? {
-        Some(found) => SecurityGroup {
-            id: found.group_id.unwrap_or_default(),
-            full_name,
-            vpc: found.vpc_id.unwrap_or_default(),
-        },
+        Some(found) => {
+            super::repair_tags(call, &name, found.group_id().unwrap_or_default(), found.tags())?;
+            SecurityGroup {
+                id: found.group_id,
+                name: name.clone(),
+                full_name,
+                vpc: found.vpc_id.unwrap_or_default(),
+            }
+        }
         None => create(call, &name, full_name, options)?,
     };
     if let Some(rules) = rules {
@@ -197,7 +215,7 @@ fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Resu
     let id = match made {
         Err(error) if error.code == "InvalidGroup.Duplicate" => match find(call, name)? {
             // The answer to a first attempt was lost: it is ours.
-            Some(found) => found.group_id.unwrap_or_default(),
+            Some(found) => found.group_id,
             None => {
                 return Err(error.help(
                     "a group of that name without the stack's tags is there: name the stack otherwise, or delete that group",
@@ -206,11 +224,14 @@ fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Resu
         },
         other => other?,
     };
-    Ok(SecurityGroup { id, full_name, vpc })
+    Ok(SecurityGroup { id, name: name.to_owned(), full_name, vpc })
 }
 
 fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> Result<(), Error> {
-    let present = rules_of(call, &group.id)?;
+    let present = match &group.id {
+        Some(id) => rules_of(call, id)?,
+        None => Vec::new(),
+    };
     for rule in rules.iter().filter(|rule| !present.iter().any(|found| rule.is(found))) {
         let detail = rule.to_string();
         let change = Change {
@@ -225,7 +246,7 @@ fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> R
                 .aws()?
                 .ec2
                 .authorize_security_group_ingress()
-                .group_id(&group.id)
+                .set_group_id(group.id.clone())
                 .ip_permissions(rule.permission());
             match request.send().await.map_err(|error| failure("ec2", "AuthorizeSecurityGroupIngress", error))
             {
@@ -267,7 +288,8 @@ fn revoke(host: &Host, name: &str, rule: &SecurityGroupRule) -> Result<(), Error
             Err(error) if error.code == "InvalidSecurityGroupRuleId.NotFound" => Ok(()),
             other => other.map(drop),
         }
-    })
+    })?;
+    Ok(())
 }
 
 /// The inbound rules of a group.
@@ -368,7 +390,8 @@ fn delete(host: &Host, name: &str, id: &str) -> Result<(), Error> {
                 Err(error) => return Err(error),
             }
         }
-    })
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -130,7 +130,8 @@ fn delete(host: &Host, name: &str, identifier: &str, protected: bool) -> Result<
             }
             other => other.map(drop),
         }
-    })
+    })?;
+    Ok(())
 }
 
 fn wait_deleted(host: &Host, identifier: &str) -> Result<(), Error> {
@@ -157,5 +158,6 @@ fn delete_subnet_group(host: &Host, name: &str, full_name: &str) -> Result<(), E
             Err(error) if error.kind == Kind::NotFound => Ok(()),
             other => other.map(drop),
         }
-    })
+    })?;
+    Ok(())
 }

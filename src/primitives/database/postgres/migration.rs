@@ -116,7 +116,6 @@ fn apply(client: &mut Client, migrations: &[Migration], call: &Call) -> Result<i
             )
             .map_err(failed)?;
         transaction.commit().map_err(failed)?;
-        call.progress.effect();
         count += 1;
     }
     Ok(count)

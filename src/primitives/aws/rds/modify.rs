@@ -1,0 +1,105 @@
+//! What RDS can change while an instance lives: its size, its storage upwards, its backups, its groups; and a stopped one is started.
+
+use aws_sdk_rds::types::DbInstance;
+
+use super::{AVAILABLE_LIMIT, describe};
+use crate::clients::aws::failure;
+use crate::error::{Error, Kind};
+use crate::host::Change;
+use crate::primitives::aws::ec2::SecurityGroup;
+use crate::primitives::declaration::Options;
+use crate::primitives::namespace::Call;
+use crate::progress::Verb;
+
+/// Mends what is named and differs (RDS `StartDBInstance`, `ModifyDBInstance`).
+///
+/// Storage that would shrink is refused: RDS has no way to do it (RDS User Guide, "Increasing DB instance storage capacity").
+pub(super) fn converge(
+    call: &Call,
+    name: &str,
+    identifier: &str,
+    found: &DbInstance,
+    options: &Options,
+) -> Result<(), Error> {
+    start_if_stopped(call, name, identifier, found)?;
+    let mut details = Vec::new();
+    let class = options.string("instance_class").filter(|asked| found.db_instance_class() != Some(asked));
+    if let Some(class) = &class {
+        details.push(format!("instance class {class}"));
+    }
+    let is = found.allocated_storage().unwrap_or_default();
+    let storage = options.int_in("allocated_storage_gib", 20..=65536)?.filter(|asked| *asked != is);
+    if let Some(asked) = storage {
+        if asked < is {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!("the database {identifier} has {is} GiB of storage, and {asked} are asked for: RDS storage only grows"),
+            )
+            .key("allocated_storage_gib")
+            .help(format!("ask for {is} or more, or restore a snapshot into a smaller instance")));
+        }
+        details.push(format!("storage {is} -> {asked} GiB"));
+    }
+    let backups = options
+        .int_in("backup_retention_days", 0..=35)?
+        .filter(|asked| found.backup_retention_period() != Some(*asked));
+    if let Some(days) = backups {
+        details.push(format!("backups for {days} days"));
+    }
+    let groups = groups(found, options)?;
+    if groups.is_some() {
+        details.push("security groups".to_owned());
+    }
+    if details.is_empty() {
+        return Ok(());
+    }
+    let detail = details.join(", ");
+    let change =
+        Change { verb: Verb::Update, service: "rds", operation: "ModifyDBInstance", name, detail: &detail };
+    call.change(change, |_| async {
+        let request = call
+            .aws()?
+            .rds
+            .modify_db_instance()
+            .db_instance_identifier(identifier)
+            .set_db_instance_class(class.clone())
+            .set_allocated_storage(storage)
+            .set_backup_retention_period(backups)
+            .set_vpc_security_group_ids(groups.clone())
+            .apply_immediately(true);
+        request.send().await.map(drop).map_err(|error| failure("rds", "ModifyDBInstance", error))
+    })?;
+    Ok(())
+}
+
+/// The security groups that are asked for, where the instance has others.
+fn groups(found: &DbInstance, options: &Options) -> Result<Option<Vec<String>>, Error> {
+    if options.get("security_groups").is_none() {
+        return Ok(None);
+    }
+    let asked = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+    let mut asked: Vec<String> = asked.into_iter().map(|group| group.id.unwrap_or_default()).collect();
+    let mut is: Vec<&str> =
+        found.vpc_security_groups().iter().filter_map(|group| group.vpc_security_group_id()).collect();
+    asked.sort_unstable();
+    is.sort_unstable();
+    Ok((asked != is).then_some(asked))
+}
+
+fn start_if_stopped(call: &Call, name: &str, identifier: &str, found: &DbInstance) -> Result<(), Error> {
+    match found.db_instance_status() {
+        Some("stopped") => {}
+        Some("stopping") => call.wait(&format!("database {name}"), AVAILABLE_LIMIT, || async {
+            let status = describe(call, identifier).await?.and_then(|found| found.db_instance_status);
+            Ok(if status.as_deref() == Some("stopping") { Err("stopping".to_owned()) } else { Ok(()) })
+        })?,
+        _ => return Ok(()),
+    }
+    let change =
+        Change { verb: Verb::Update, service: "rds", operation: "StartDBInstance", name, detail: "started" };
+    call.change(change, |_| async {
+        let request = call.aws()?.rds.start_db_instance().db_instance_identifier(identifier);
+        request.send().await.map(drop).map_err(|error| failure("rds", "StartDBInstance", error))
+    })?;
+    Ok(())
+}
