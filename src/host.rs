@@ -2,13 +2,15 @@
 
 mod consent;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use rhai::{Engine, EvalAltResult};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -68,7 +70,7 @@ pub type Connect = Box<dyn Fn(&Host) -> Result<Clients, Error> + Send + Sync>;
 /// One run of one playbook.
 pub struct Host {
     connect: Connect,
-    clients: OnceLock<Clients>,
+    clients: OnceLock<Arc<Clients>>,
     pub world: World,
     pub progress: Progress,
     pub project: Project,
@@ -84,12 +86,16 @@ pub struct Host {
     output: Mutex<Option<serde_json::Value>>,
     /// The stack's secrets by their path, read once in a run.
     pub secrets: Mutex<Option<BTreeMap<String, Secret>>>,
+    deferred: Mutex<Vec<Deferred>>,
     /// What a plan has listed: a thing that is asked for twice is made once.
     listed: Mutex<BTreeSet<String>>,
     /// When this run last made something.
     made: Mutex<Option<Instant>>,
     expected: Mutex<Vec<Expectation>>,
 }
+
+/// A closure of the script that runs when the script has ended.
+pub type Deferred = Box<dyn FnOnce(&Engine) -> Result<(), Box<EvalAltResult>> + Send>;
 
 /// Waits for something that was started, and fails if it did not come up.
 type Expectation = Box<dyn Fn(&Host) -> Result<(), Error> + Send>;
@@ -123,6 +129,7 @@ impl Host {
             agreed: AtomicBool::new(false),
             output: Mutex::new(None),
             secrets: Mutex::new(None),
+            deferred: Mutex::new(Vec::new()),
             listed: Mutex::new(BTreeSet::new()),
             made: Mutex::new(None),
             expected: Mutex::new(Vec::new()),
@@ -131,18 +138,44 @@ impl Host {
 
     // ---- clients ------------------------------------------------------------------------------------------------
 
-    /// The clients; the first use connects them and prints the account line.
-    pub fn aws(&self) -> Result<&Clients, Error> {
-        if let Some(clients) = self.clients.get() {
-            return Ok(clients);
+    /// The clients: those of the scope that this thread is in, else the run's own. The first use connects them and prints the account line.
+    pub fn aws(&self) -> Result<Arc<Clients>, Error> {
+        match self.scope() {
+            Some(clients) => Ok(clients),
+            None => self.own_aws(),
         }
-        let clients = (self.connect)(self)?;
+    }
+
+    /// The run's own clients, also inside a scope: lock, journal and state belong to them.
+    fn own_aws(&self) -> Result<Arc<Clients>, Error> {
+        if let Some(clients) = self.clients.get() {
+            return Ok(clients.clone());
+        }
+        let clients = Arc::new((self.connect)(self)?);
         let first = self.clients.get().is_none();
         let clients = self.clients.get_or_init(|| clients);
         if first {
             self.progress.line(Line::Info, &self.account_line(clients));
         }
-        Ok(clients)
+        Ok(clients.clone())
+    }
+
+    /// The clients of another region or role that this thread works with for a while.
+    pub fn scope(&self) -> Option<Arc<Clients>> {
+        SCOPE.with_borrow(Clone::clone)
+    }
+
+    /// Runs something with the clients of a scope, or without one.
+    pub fn within<T>(&self, scope: Option<Arc<Clients>>, run: impl FnOnce() -> T) -> T {
+        /// Puts the outer scope back, also when a panic passes.
+        struct Restore(Option<Arc<Clients>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                SCOPE.set(self.0.take());
+            }
+        }
+        let _restore = Restore(SCOPE.replace(scope));
+        run()
     }
 
     /// Whether the run has asked any service.
@@ -248,6 +281,29 @@ impl Host {
         }
     }
 
+    // ---- what runs at the end, and without an end ---------------------------------------------------------------
+
+    /// Remembers a closure for the end of the run.
+    pub fn defer(&self, deferred: Deferred) {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner).push(deferred);
+    }
+
+    /// The closure that was deferred last and has not run yet.
+    pub fn next_deferred(&self) -> Option<Deferred> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Runs what has to be done also after Ctrl-C, such as closing what was opened. A second Ctrl-C ends the process.
+    pub fn uninterrupted<T>(&self, run: impl FnOnce() -> T) -> T {
+        let cancelled = self.cancelled.swap(false, Ordering::SeqCst);
+        self.cancel.send_replace(false);
+        let outcome = run();
+        if cancelled {
+            self.cancel();
+        }
+        outcome
+    }
+
     // ---- the stack ----------------------------------------------------------------------------------------------
 
     /// Names the stack that everything after it belongs to, and connects.
@@ -266,7 +322,7 @@ impl Host {
             return Err(Error::invalid(format!("this run already has the stack `{current}`")));
         }
         // The account line comes first, and missing credentials before anything else.
-        self.aws().map(drop)
+        self.own_aws().map(drop)
     }
 
     /// The stack's name. Fails where the playbook has not called `stack(..)` yet.
@@ -330,7 +386,7 @@ impl Host {
         use_session: impl FnOnce(&mut Session) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let stack = self.stack()?;
-        let aws = self.aws()?;
+        let aws = self.own_aws()?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let session = match &mut *session {
             Some(open) => open,
@@ -396,9 +452,14 @@ impl Host {
             return Ok(None);
         }
         self.agree()?;
+        // The same name in another region or account is another thing.
+        let name = match self.scope() {
+            Some(scope) => format!("{}/{}/{}", scope.identity.account, scope.region, change.name),
+            None => change.name.to_owned(),
+        };
         loop {
             let intent =
-                self.with_journal(|journal| journal.intend(change.service, change.operation, change.name))?;
+                self.with_journal(|journal| journal.intend(change.service, change.operation, &name))?;
             match self.send(change, || call(intent.token.clone())) {
                 Ok(value) => {
                     if change.verb == Verb::Create {
@@ -411,7 +472,7 @@ impl Host {
                 // The token was spent on a thing that is gone or was other: this is a new thing.
                 Err(error) if error.code == "IdempotentInstanceTerminated" => {
                     self.with_journal(|journal| {
-                        journal.next_generation(change.name);
+                        journal.next_generation(&name);
                         journal.failed(&intent, &error)
                     })?;
                 }
@@ -450,7 +511,7 @@ impl Host {
 
     fn open_journal(&self) -> Result<(Lock, Journal), Error> {
         let stack = self.stack()?;
-        let aws = self.aws()?;
+        let aws = self.own_aws()?;
         let scope = format!("{}-{}-{stack}", aws.identity.account, aws.region);
         let folder = self.project.folder.join("journal");
         private_folder(&folder)?;
@@ -473,6 +534,8 @@ impl Host {
 
     /// Remembers something that was started and that the run has to see come up, also if the script never asks for it.
     pub fn expect(&self, come_up: impl Fn(&Host) -> Result<(), Error> + Send + 'static) {
+        let scope = self.scope();
+        let come_up = move |host: &Host| host.within(scope.clone(), || come_up(host));
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(come_up));
     }
 
@@ -495,6 +558,11 @@ impl Host {
     pub fn output(&self) -> Option<serde_json::Value> {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+thread_local! {
+    /// The clients of `aws::in_region` and `aws::as_role`, for the script's thread and for each thread of `parallel`.
+    static SCOPE: RefCell<Option<Arc<Clients>>> = const { RefCell::new(None) };
 }
 
 /// How long a new thing may be unknown to another part of AWS; seconds as a rule, a minute at the worst.

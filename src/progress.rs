@@ -94,14 +94,17 @@ pub enum Verb {
     Create,
     Update,
     Delete,
+    /// A rule that is there for a while: no change that stays, and counted as an effect.
+    Open,
+    Close,
 }
 
 impl Verb {
     fn sign(self) -> char {
         match self {
-            Verb::Create => '+',
+            Verb::Create | Verb::Open => '+',
             Verb::Update => '~',
-            Verb::Delete => '-',
+            Verb::Delete | Verb::Close => '-',
         }
     }
 }
@@ -162,15 +165,16 @@ impl Progress {
             Verb::Create => recap.created += 1,
             Verb::Update => recap.updated += 1,
             Verb::Delete => recap.deleted += 1,
+            Verb::Open | Verb::Close => recap.effects += 1,
         }
         drop(recap);
         match self.style {
             LogStyle::Tagged => self.line(Line::Success, text),
             LogStyle::Plain => {
                 let style = match verb {
-                    Verb::Create => AnsiColor::Green.on_default(),
+                    Verb::Create | Verb::Open => AnsiColor::Green.on_default(),
                     Verb::Update => AnsiColor::Yellow.on_default(),
-                    Verb::Delete => AnsiColor::Red.on_default(),
+                    Verb::Delete | Verb::Close => AnsiColor::Red.on_default(),
                 };
                 let text = plan::readable(&secret::mask(text));
                 let sign = verb.sign();

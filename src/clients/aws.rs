@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_sts::config::{Credentials, ProvideCredentials};
+use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -38,12 +38,15 @@ pub struct Identity {
 #[derive(Debug, Clone)]
 pub struct Clients {
     pub ec2: aws_sdk_ec2::Client,
+    pub elbv2: aws_sdk_elasticloadbalancingv2::Client,
+    pub iam: aws_sdk_iam::Client,
     pub rds: aws_sdk_rds::Client,
     pub sns: aws_sdk_sns::Client,
     pub sqs: aws_sdk_sqs::Client,
     pub ssm: aws_sdk_ssm::Client,
     pub region: String,
     pub identity: Identity,
+    config: SdkConfig,
 }
 
 impl Clients {
@@ -84,6 +87,33 @@ impl Clients {
                 )
                 .help("or try the playbook on this machine, without an account: add `--local`"));
         };
+        Clients::of(config, region).await
+    }
+
+    /// The same account's clients for another region.
+    pub async fn in_region(&self, region: &str) -> Result<Self, Error> {
+        let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();
+        Clients::of(config, region.to_owned()).await
+    }
+
+    /// The clients of a role that this run's identity may assume (STS `AssumeRole`); its credentials are renewed as needed.
+    pub async fn as_role(&self, arn: &str) -> Result<Self, Error> {
+        let role = aws_config::sts::AssumeRoleProvider::builder(arn)
+            .session_name("ops")
+            .configure(&self.config)
+            .build()
+            .await;
+        let credentials = SharedCredentialsProvider::new(role);
+        credentials.provide_credentials().await.map_err(|error| {
+            Error::new(Kind::Denied, format!("cannot act as {arn}: {}", chain(&error)))
+                .of("sts", "AssumeRole")
+                .help("the role's trust policy has to name this identity, and its policies have to allow `sts:AssumeRole`")
+        })?;
+        let config = self.config.clone().into_builder().credentials_provider(credentials).build();
+        Clients::of(config, self.region.clone()).await
+    }
+
+    async fn of(config: SdkConfig, region: String) -> Result<Self, Error> {
         let expiry = expiry(&config).await?;
         let identity = aws_sdk_sts::Client::new(&config)
             .get_caller_identity()
@@ -93,6 +123,8 @@ impl Clients {
         let caller = identity.arn().unwrap_or_default();
         Ok(Clients {
             ec2: aws_sdk_ec2::Client::new(&config),
+            elbv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            iam: aws_sdk_iam::Client::new(&config),
             rds: aws_sdk_rds::Client::new(&config),
             sns: aws_sdk_sns::Client::new(&config),
             sqs: aws_sdk_sqs::Client::new(&config),
@@ -104,6 +136,7 @@ impl Clients {
                 caller: caller.rsplit(':').next().unwrap_or(caller).to_owned(),
                 expiry,
             },
+            config,
         })
     }
 }
@@ -193,8 +226,16 @@ fn kind(code: &str, status: u16) -> Kind {
         | "ResourceNotFound"
         | "AWS.SimpleQueueService.NonExistentQueue"
         | "QueueDoesNotExist"
+        | "LoadBalancerNotFound"
+        | "TargetGroupNotFound"
+        | "ListenerNotFound"
+        | "NoSuchEntity"
+        | "DBParameterGroupNotFound"
         | "DBSnapshotNotFound" => Kind::NotFound,
         "DependencyViolation"
+        | "ResourceInUse"
+        | "DeleteConflict"
+        | "InvalidDBParameterGroupState"
         | "InvalidDBInstanceState"
         | "InvalidDBSnapshotState"
         | "InvalidDBSubnetGroupStateFault"
@@ -211,7 +252,11 @@ fn kind(code: &str, status: u16) -> Kind {
         {
             Kind::Exists
         }
-        "QueueNameExists" | "QueueAlreadyExists" => Kind::Exists,
+        "QueueNameExists"
+        | "QueueAlreadyExists"
+        | "DuplicateLoadBalancerName"
+        | "DuplicateTargetGroupName"
+        | "DuplicateListener" => Kind::Exists,
         _ if status >= 500 => Kind::Unavailable,
         _ => Kind::Invalid,
     }

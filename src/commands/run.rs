@@ -290,11 +290,20 @@ fn execute(
         (Err(_), Some(_)) => Ok(()),
         (Err(error), None) => Err(Ended::Script(error)),
     };
+    let interrupted = host.cancelled();
+    let tidied = host.uninterrupted(|| run_deferred(host, prepared));
     if host.used() {
         host.progress.recap();
     }
+    for error in &tidied {
+        eprintln!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), error)));
+    }
+    let ended = match tidied.into_iter().next() {
+        Some(error) if ended.is_ok() => Err(Ended::Deferred(error)),
+        _ => ended,
+    };
     // Whatever it was that the interruption made fail, or did not.
-    if host.cancelled() {
+    if interrupted {
         host.progress.line(Line::Warning, "interrupted; run the same command again to go on");
         return Error::interrupted().exit_code();
     }
@@ -310,11 +319,23 @@ fn execute(
             error.print();
             error.exit_code()
         }
+        Err(Ended::Deferred(error)) => {
+            engine::host_error(&error).map_or(ExitCode::FAILURE, |error| error.exit_code())
+        }
         Err(Ended::Script(error)) => {
             eprintln!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), &error)));
             engine::host_error(&error).map_or(ExitCode::FAILURE, |error| error.exit_code())
         }
     }
+}
+
+/// Runs what the script has deferred, and gives what failed.
+fn run_deferred(host: &Host, prepared: &Prepared) -> Vec<EvalAltResult> {
+    let mut failures = Vec::new();
+    while let Some(deferred) = host.next_deferred() {
+        failures.extend(deferred(&prepared.engine).err().map(|error| *error));
+    }
+    failures
 }
 
 /// Says how far a plan got. What comes after the end may change more.
@@ -344,6 +365,8 @@ fn say_end_of_plan(host: &Host, ast: &rhai::AST, file: &str, error: &EvalAltResu
 /// How a run failed: at a place of the script, or in what it had started.
 enum Ended {
     Script(Box<EvalAltResult>),
+    /// In what was to run at the end; that has been said.
+    Deferred(EvalAltResult),
     Host(Error),
 }
 

@@ -1,5 +1,8 @@
 //! The global words: parameters, the stack, steps, results, and what a run owns.
 
+mod parallel;
+mod scope;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -221,7 +224,10 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .parameter3(&OPTION, move |name, _: Dynamic, _: String| option(&name))
         .parameter3(&CHOICE, move |name, _: Array, _: String| choice(&name))
         .parameter2(&REQUIRED, move |name, _: String| required(&name))
-        .function1(&STACK, |call, name: String| call.set_stack(&name))
+        .function1(&STACK, |call, name: String| {
+            call.set_stack(&name)?;
+            ec2::temporary::close_left_open(call)
+        })
         .function1(&SLEEP, |call, seconds: i64| sleep(call, seconds))
         .callback0(&EXIT, |call| leave(call, 0))
         .callback1(&EXIT, leave)
@@ -252,6 +258,8 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
             Ok(it.things.iter().map(|thing| thing.key.clone().into()).collect::<Array>())
         })
         .incomparable(|it: &Inventory| format!("{} things", it.things.len()));
+    parallel::register(&mut namespace);
+    scope::register(&mut namespace);
     namespace
 }
 

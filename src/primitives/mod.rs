@@ -19,6 +19,7 @@ use crate::host::Host;
 pub fn namespaces(host: &Arc<Host>, parameters: flow::Parameters) -> Vec<Namespace> {
     vec![
         flow::namespace(host, parameters),
+        aws::aws::namespace(host),
         aws::ec2::namespace(host),
         aws::rds::namespace(host),
         aws::sns::namespace(host),

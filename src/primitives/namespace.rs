@@ -306,6 +306,23 @@ impl Namespace {
         self
     }
 
+    /// The same, of three arguments.
+    pub fn callback3<A: Value, B: Value, C: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, A, B, C) -> Thrown<T>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function, false);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, a: A, b: B, c: C| {
+                run(&Call { host: &host, context: &context }, a, b, c)
+            },
+        );
+        self
+    }
+
     /// A property of a handle.
     pub fn property<H: Value, T: Value>(
         &mut self,

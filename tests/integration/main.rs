@@ -4,6 +4,7 @@ mod architecture;
 mod bad_input;
 mod deploy;
 mod documentation;
+mod flow;
 mod harness;
 mod interop;
 mod interruption;

@@ -11,7 +11,7 @@ use aws_sdk_rds::types::{DbInstance, Tag};
 pub use owned::owned;
 
 use super::ec2::{self, SecurityGroup};
-use crate::clients::aws::failure;
+use crate::clients::aws::{Clients, failure};
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, STACK_TAG};
 use crate::primitives::declaration::{Function, Holds, Options, optional, required};
@@ -33,6 +33,8 @@ struct Inner {
     master_username: String,
     master_password: Secret,
     db_name: String,
+    /// Where it is waited for: the region or role that it was made in.
+    scope: Option<Arc<Clients>>,
     endpoint: Mutex<Option<Endpoint>>,
 }
 
@@ -131,33 +133,36 @@ impl Instance {
             return Ok(endpoint);
         }
         let identifier = &self.0.identifier;
-        let endpoint = host.wait(&format!("database {}{why}", self.0.name), AVAILABLE_LIMIT, || async {
-            let found = describe(host, identifier).await?;
-            let Some(found) = found else {
-                if host.dry_run {
-                    return Err(Error::planned(format!("the endpoint of database {identifier}")));
+        let what = format!("database {}{why}", self.0.name);
+        let endpoint = host.within(self.0.scope.clone(), || {
+            host.wait(&what, AVAILABLE_LIMIT, || async {
+                let found = describe(host, identifier).await?;
+                let Some(found) = found else {
+                    if host.dry_run {
+                        return Err(Error::planned(format!("the endpoint of database {identifier}")));
+                    }
+                    return Err(Error::new(Kind::NotFound, format!("the database {identifier} is gone"))
+                        .of("rds", "DescribeDBInstances"));
+                };
+                let status = found.db_instance_status().unwrap_or("unknown").to_owned();
+                match (status.as_str(), found.endpoint()) {
+                    // `failed`, `storage-full`, `incompatible-parameters` ..: it will not come up by waiting.
+                    ("failed" | "storage-full" | "restore-error", _) => {
+                        Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
+                            .of("rds", "DescribeDBInstances"))
+                    }
+                    (status, _) if status.starts_with("incompatible-") => {
+                        Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
+                            .of("rds", "DescribeDBInstances"))
+                    }
+                    // Its endpoint is there before it can be used.
+                    ("available", Some(endpoint)) => Ok(Ok(Endpoint {
+                        host: endpoint.address().unwrap_or_default().to_owned(),
+                        port: endpoint.port().and_then(|port| u16::try_from(port).ok()).unwrap_or(5432),
+                    })),
+                    _ => Ok(Err(status)),
                 }
-                return Err(Error::new(Kind::NotFound, format!("the database {identifier} is gone"))
-                    .of("rds", "DescribeDBInstances"));
-            };
-            let status = found.db_instance_status().unwrap_or("unknown").to_owned();
-            match (status.as_str(), found.endpoint()) {
-                // `failed`, `storage-full`, `incompatible-parameters` ..: it will not come up by waiting.
-                ("failed" | "storage-full" | "restore-error", _) => {
-                    Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
-                        .of("rds", "DescribeDBInstances"))
-                }
-                (status, _) if status.starts_with("incompatible-") => {
-                    Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
-                        .of("rds", "DescribeDBInstances"))
-                }
-                // Its endpoint is there before it can be used.
-                ("available", Some(endpoint)) => Ok(Ok(Endpoint {
-                    host: endpoint.address().unwrap_or_default().to_owned(),
-                    port: endpoint.port().and_then(|port| u16::try_from(port).ok()).unwrap_or(5432),
-                })),
-                _ => Ok(Err(status)),
-            }
+            })
         })?;
         *self.0.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
         Ok(endpoint)
@@ -193,6 +198,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
         master_username: options.string("master_username").unwrap_or_else(|| "dbadmin".to_owned()),
         master_password,
         db_name: options.string("db_name").unwrap_or_else(|| "music".to_owned()),
+        scope: call.scope(),
         endpoint: Mutex::new(None),
     };
     match found {

@@ -13,7 +13,7 @@ use super::profile;
 use super::security_group::SecurityGroup;
 use super::service::Service;
 use super::{filter, name_tag, of_name, of_stack};
-use crate::clients::aws::failure;
+use crate::clients::aws::{Clients, failure};
 use crate::clients::http;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
@@ -39,6 +39,8 @@ struct Inner {
     id: Option<String>,
     port: Option<u16>,
     health: Option<String>,
+    /// Where it is waited for: the region or role that it was made in.
+    scope: Option<Arc<Clients>>,
     running: Mutex<Option<Addresses>>,
 }
 
@@ -156,6 +158,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
         id,
         port: service.as_ref().map(|service| service.port),
         health: service.and_then(|service| service.health),
+        scope: call.scope(),
         running: Mutex::new(None),
     }));
     let pending = instance.clone();
@@ -327,29 +330,35 @@ impl Instance {
             return Ok(addresses);
         }
         let what = format!("instance {}{why}", self.0.name);
-        let addresses = host.wait(&what, START_LIMIT, || async {
-            let request = host.aws()?.ec2.describe_instances().instance_ids(id);
-            let answer =
-                match request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error)) {
-                    // Right after the launch, EC2 may not know its own answer yet (EC2 API Reference, "Eventual consistency").
-                    Err(error) if error.code == "InvalidInstanceID.NotFound" => return Ok(Err(state(None))),
-                    other => other?,
-                };
-            let found = answer.reservations().iter().flat_map(|r| r.instances()).next();
-            let state = state(found);
-            match (state.as_str(), found) {
-                ("running", Some(found)) => Ok(Ok(self.read(found))),
-                ("shutting-down" | "terminated", Some(found)) => {
-                    let reason =
-                        found.state_reason().and_then(|reason| reason.message()).unwrap_or("no reason given");
-                    Err(Error::new(
-                        Kind::Unavailable,
-                        format!("the instance {} was terminated: {reason}", self.0.full_name),
-                    )
-                    .of("ec2", "DescribeInstances"))
+        let addresses = host.within(self.0.scope.clone(), || {
+            host.wait(&what, START_LIMIT, || async {
+                let request = host.aws()?.ec2.describe_instances().instance_ids(id);
+                let answer =
+                    match request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error)) {
+                        // Right after the launch, EC2 may not know its own answer yet (EC2 API Reference, "Eventual consistency").
+                        Err(error) if error.code == "InvalidInstanceID.NotFound" => {
+                            return Ok(Err(state(None)));
+                        }
+                        other => other?,
+                    };
+                let found = answer.reservations().iter().flat_map(|r| r.instances()).next();
+                let state = state(found);
+                match (state.as_str(), found) {
+                    ("running", Some(found)) => Ok(Ok(self.read(found))),
+                    ("shutting-down" | "terminated", Some(found)) => {
+                        let reason = found
+                            .state_reason()
+                            .and_then(|reason| reason.message())
+                            .unwrap_or("no reason given");
+                        Err(Error::new(
+                            Kind::Unavailable,
+                            format!("the instance {} was terminated: {reason}", self.0.full_name),
+                        )
+                        .of("ec2", "DescribeInstances"))
+                    }
+                    _ => Ok(Err(state)),
                 }
-                _ => Ok(Err(state)),
-            }
+            })
         })?;
         *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses.clone());
         Ok(addresses)

@@ -7,6 +7,7 @@ pub mod network;
 pub mod profile;
 pub mod security_group;
 pub mod service;
+pub mod temporary;
 
 use std::sync::Arc;
 

@@ -68,7 +68,7 @@ impl Rule {
         Ok(Rule { port, from: Source::Cidr(cidr(&text)?) })
     }
 
-    fn permission(&self) -> IpPermission {
+    pub fn permission(&self) -> IpPermission {
         let permission =
             IpPermission::builder().ip_protocol("tcp").from_port(self.port.into()).to_port(self.port.into());
         match &self.from {
@@ -82,7 +82,7 @@ impl Rule {
         .build()
     }
 
-    fn is(&self, rule: &SecurityGroupRule) -> bool {
+    pub fn is(&self, rule: &SecurityGroupRule) -> bool {
         let port = Some(i32::from(self.port));
         let source = match &self.from {
             Source::Cidr(cidr) => rule.cidr_ipv4() == Some(cidr) || rule.cidr_ipv6() == Some(cidr),
@@ -256,13 +256,13 @@ fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> R
         })?;
     }
     for rule in present.iter().filter(|found| !rules.iter().any(|rule| rule.is(found))) {
-        revoke(call, name, rule)?;
+        revoke(call, Verb::Delete, name, rule)?;
     }
     Ok(())
 }
 
 /// Takes one inbound rule away.
-fn revoke(host: &Host, name: &str, rule: &SecurityGroupRule) -> Result<(), Error> {
+pub fn revoke(host: &Host, verb: Verb, name: &str, rule: &SecurityGroupRule) -> Result<(), Error> {
     let (Some(group), Some(id)) = (rule.group_id(), rule.security_group_rule_id()) else { return Ok(()) };
     let source = rule
         .cidr_ipv4()
@@ -274,13 +274,8 @@ fn revoke(host: &Host, name: &str, rule: &SecurityGroupRule) -> Result<(), Error
         rule.ip_protocol().unwrap_or("?"),
         rule.from_port().unwrap_or_default()
     );
-    let change = Change {
-        verb: Verb::Delete,
-        service: "ec2",
-        operation: "RevokeSecurityGroupIngress",
-        name,
-        detail: &detail,
-    };
+    let change =
+        Change { verb, service: "ec2", operation: "RevokeSecurityGroupIngress", name, detail: &detail };
     host.change(change, |_| async {
         let request =
             host.aws()?.ec2.revoke_security_group_ingress().group_id(group).security_group_rule_ids(id);
@@ -293,7 +288,7 @@ fn revoke(host: &Host, name: &str, rule: &SecurityGroupRule) -> Result<(), Error
 }
 
 /// The inbound rules of a group.
-fn rules_of(host: &Host, group: &str) -> Result<Vec<SecurityGroupRule>, Error> {
+pub fn rules_of(host: &Host, group: &str) -> Result<Vec<SecurityGroupRule>, Error> {
     host.block(async {
         let mut pages = host
             .aws()?
@@ -360,7 +355,7 @@ fn delete(host: &Host, name: &str, id: &str) -> Result<(), Error> {
         let other = name_tag(group.tags()).unwrap_or_default().to_owned();
         for rule in rules_of(host, group.group_id().unwrap_or_default())? {
             if rule.referenced_group_info().and_then(|group| group.group_id()) == Some(id) {
-                revoke(host, &other, &rule)?;
+                revoke(host, Verb::Delete, &other, &rule)?;
             }
         }
     }
