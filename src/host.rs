@@ -1,6 +1,7 @@
 //! What one run may touch: its clients, its stack, its output; and [`Host::change`], the one door for changes.
 
 mod consent;
+pub mod interruption;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +81,8 @@ pub struct Host {
     runtime: Handle,
     cancelled: AtomicBool,
     cancel: watch::Sender<bool>,
+    /// The loops that Ctrl-C ends in place of the run.
+    loops: Mutex<Vec<watch::Sender<bool>>>,
     stack: OnceLock<String>,
     session: Mutex<Option<Session>>,
     agreed: AtomicBool,
@@ -124,6 +127,7 @@ impl Host {
             runtime,
             cancelled: AtomicBool::new(false),
             cancel: watch::Sender::new(false),
+            loops: Mutex::new(Vec::new()),
             stack: OnceLock::new(),
             session: Mutex::new(None),
             agreed: AtomicBool::new(false),

@@ -118,6 +118,7 @@ pub struct Progress {
     started: Instant,
     bars: MultiProgress,
     recap: Mutex<Recap>,
+    json: bool,
 }
 
 impl Progress {
@@ -131,7 +132,24 @@ impl Progress {
             started: Instant::now(),
             bars: MultiProgress::new(),
             recap: Mutex::new(Recap::default()),
+            json: false,
         }
+    }
+
+    /// Results are for programs.
+    #[must_use]
+    pub fn json(self, json: bool) -> Self {
+        Progress { json, ..self }
+    }
+
+    /// A part of the result, as soon as it is there: a text, or with `--json` one line of JSON.
+    pub fn part(&self, values: &serde_json::Value, text: &str) {
+        if self.json { result(&values.to_string()) } else { result(text) }
+    }
+
+    /// Whether a line can be rewritten in place.
+    pub fn live(&self) -> bool {
+        self.terminal
     }
 
     /// Whether a person can be asked.

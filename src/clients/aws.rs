@@ -179,6 +179,14 @@ where
                 .retryable(matches!(kind, Kind::Throttled | Kind::Unavailable))
         }
         SdkError::TimeoutError(_) => Error::new(Kind::Timeout, "no answer in time").retryable(true),
+        // The SDK says so in words only (`CredentialsError` is of a crate of its own): waiting would not bring them back.
+        SdkError::DispatchFailure(_) if chain(&error).contains("credential") => {
+            Error::new(Kind::Denied, format!("no usable AWS credentials: {}", chain(&error)))
+                .help("log in again, then run the same command again: it goes on where it stopped")
+        }
+        SdkError::ResponseError(_) => {
+            Error::new(Kind::Unavailable, format!("the answer broke off: {}", chain(&error))).retryable(true)
+        }
         SdkError::DispatchFailure(_) => {
             Error::new(Kind::Unavailable, format!("cannot reach the service: {}", chain(&error)))
                 .retryable(true)

@@ -159,7 +159,7 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
         flags.install_missing,
     );
     let project = Project { root, folder, state };
-    let progress = Progress::new(flags.log_style);
+    let progress = Progress::new(flags.log_style).json(flags.json);
     let host = Arc::new(Host::new(
         connect,
         world,
@@ -203,7 +203,7 @@ fn connect(region: Option<String>, profile: Option<String>, install_missing: boo
     })
 }
 
-/// The first Ctrl-C or SIGTERM stops the run in order, the second one at once.
+/// The first Ctrl-C or SIGTERM stops the run in order, the second one at once. Where a loop has no end of its own, the first one ends that.
 fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
     let host = host.clone();
     runtime.spawn(async move {
@@ -220,6 +220,9 @@ fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+            }
+            if host.end_loops() {
+                continue;
             }
             if once.swap(true, Ordering::SeqCst) {
                 std::process::exit(130);

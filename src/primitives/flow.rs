@@ -122,6 +122,16 @@ const OUTPUT: Function = Function {
     keys: &[],
 };
 
+const EMIT: Function = Function {
+    name: "emit",
+    doc: "A part of the playbook's result, on stdout at once: the text, or with --json the values as one line of JSON.",
+    parameters: &["values: map", "text: string"],
+    returns: "()",
+    permissions: &[],
+    example: r#"emit(#{ title: "Night Train", duration_s: 180 }, "Night Train, 3 minutes");"#,
+    keys: &[],
+};
+
 const ATTEMPT: Function = Function {
     name: "attempt",
     doc: "Runs something that may fail: `#{ ok, value, error }`. An interruption is not caught.",
@@ -238,6 +248,10 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
             Ok(())
         })
         .function1(&OUTPUT, output)
+        .function2(&EMIT, |call, values: Map, text: String| {
+            call.progress.part(&printable(values)?, &text);
+            Ok(())
+        })
         .function0(&MY_IP, my_ip)
         .function1(&SERVICE, |call, description: Map| {
             ec2::service::Service::read(call, "service", description.clone())?;
@@ -323,6 +337,11 @@ fn sleep(call: &Call, seconds: i64) -> Result<(), Error> {
 }
 
 fn output(call: &Call, values: Map) -> Result<(), Error> {
+    call.set_output(printable(values)?);
+    Ok(())
+}
+
+fn printable(values: Map) -> Result<serde_json::Value, Error> {
     let mut converted = serde_json::Map::new();
     for (key, value) in values {
         let value = json(&value).map_err(|what| {
@@ -330,8 +349,7 @@ fn output(call: &Call, values: Map) -> Result<(), Error> {
         })?;
         converted.insert(key.to_string(), value);
     }
-    call.set_output(converted.into());
-    Ok(())
+    Ok(converted.into())
 }
 
 fn my_ip(call: &Call) -> Result<String, Error> {

@@ -27,6 +27,8 @@ pub fn namespaces(host: &Arc<Host>, parameters: flow::Parameters) -> Vec<Namespa
         database::postgres::namespace(host),
         local::secrets::namespace(host),
         local::state::namespace(host),
+        local::text::namespace(host),
+        local::time::namespace(host),
     ]
 }
 

@@ -442,6 +442,22 @@ impl Namespace {
         self
     }
 
+    /// What a `for` loop goes through. After an error it ends.
+    pub fn iterable<H: Value, I, T: Value>(&mut self, start: fn(H) -> Result<I, Error>) -> &mut Self
+    where
+        I: Iterator<Item = Result<T, Error>> + 'static,
+    {
+        self.module.set_iter_result(std::any::TypeId::of::<H>(), move |handle| {
+            // Without a position: the loop fills in its own.
+            let failed = |error| thrown(error, Position::NONE);
+            match start(handle.cast::<H>()) {
+                Ok(values) => Box::new(values.map(move |value| value.map(Dynamic::from).map_err(failed))),
+                Err(error) => Box::new(std::iter::once(Err(failed(error)))),
+            }
+        });
+        self
+    }
+
     /// How a handle prints and what it equals: by its name, never by asking a service, and never by waiting.
     ///
     /// To compare it with anything else than another of its type or `()` is an error: the engine by itself would say `false`.

@@ -9,6 +9,7 @@ mod harness;
 mod interop;
 mod interruption;
 mod kill_sweep;
+mod monitor;
 mod playbook;
 mod rust_sdk;
 mod tree;

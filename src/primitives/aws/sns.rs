@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rhai::Dynamic;
+
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
@@ -48,11 +50,37 @@ const PUBLISH: Function = Function {
     keys: &[],
 };
 
+const FIND_TOPIC: Function = Function {
+    name: "find_topic",
+    doc: "The stack's topic of that name, or `()`. SNS `GetTopicAttributes`.",
+    parameters: &["name: string"],
+    returns: "Topic",
+    permissions: &["sns:GetTopicAttributes"],
+    example: r#"print(if sns::find_topic("alerts") == () { "nobody listens" } else { "alerts go out" });"#,
+    keys: &[],
+};
+
+const GET_TOPIC: Function = Function {
+    name: "get_topic",
+    doc: "The stack's topic of that name. Throws `not_found` where there is none. SNS `GetTopicAttributes`.",
+    parameters: &["name: string"],
+    returns: "Topic",
+    permissions: &["sns:GetTopicAttributes"],
+    example: r#"
+        sns::ensure_topic("alerts");
+        sns::get_topic("alerts").publish("Hello", "The playbook got this far.");"#,
+    keys: &[],
+};
+
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("sns", host);
     namespace
         .handle::<Topic>("Topic")
         .with_options(&ENSURE_TOPIC, ensure_topic)
+        .function1(&FIND_TOPIC, |call, name: String| {
+            Ok(find_topic(call, &name)?.map_or(Dynamic::UNIT, Dynamic::from))
+        })
+        .function1(&GET_TOPIC, get_topic)
         .property("arn", "The topic's ARN.", |_, topic: &Topic| Ok(topic.arn.clone()))
         .method2(&ENSURE_SUBSCRIPTION, |call, topic: &Topic, protocol: String, endpoint: String| {
             ensure_subscription(call, topic, &protocol, &endpoint)
@@ -62,19 +90,33 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     namespace
 }
 
-fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> {
-    let full_name = call.full_name(&name)?;
+/// The stack's topic of that name.
+fn find_topic(call: &Call, name: &str) -> Result<Option<Topic>, Error> {
     // The ARN is known before the topic is: asking for it costs no change.
-    let arn = call.arn("sns", &full_name)?;
-    let found = call.block(async {
+    let arn = call.arn("sns", &call.full_name(name)?)?;
+    call.block(async {
         match call.aws()?.sns.get_topic_attributes().topic_arn(&arn).send().await {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(Some(Topic { arn: arn.clone(), name: name.to_owned() })),
             Err(error) => match failure("sns", "GetTopicAttributes", error) {
-                error if error.kind == Kind::NotFound => Ok(false),
+                error if error.kind == Kind::NotFound => Ok(None),
                 error => Err(error),
             },
         }
-    })?;
+    })
+}
+
+fn get_topic(call: &Call, name: String) -> Result<Topic, Error> {
+    find_topic(call, &name)?.ok_or_else(|| {
+        let full_name = call.full_name(&name).unwrap_or(name);
+        Error::new(Kind::NotFound, format!("there is no topic {full_name}"))
+            .help("deploy the stack first, or name another one with `--stack`")
+    })
+}
+
+fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> {
+    let full_name = call.full_name(&name)?;
+    let arn = call.arn("sns", &full_name)?;
+    let found = find_topic(call, &name)?.is_some();
     if found {
         let owner = call.block(async {
             let request = call.aws()?.sns.list_tags_for_resource().resource_arn(&arn);
@@ -146,7 +188,18 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
     Ok(())
 }
 
+/// A subject is one line of an e-mail's header (SNS API Reference, `Publish`).
+const LONGEST_SUBJECT: usize = 99;
+
 fn publish(call: &Call, topic: &Topic, subject: String, message: String) -> Result<(), Error> {
+    let usable = subject.bytes().all(|byte| (32..127).contains(&byte)) && !subject.starts_with(' ');
+    if subject.is_empty() || subject.len() > LONGEST_SUBJECT || !usable {
+        return Err(Error::invalid(format!("{subject:?} cannot be the subject of a message"))
+            .help(format!("use one line of up to {LONGEST_SUBJECT} letters, digits and signs of ASCII; the text itself may have any")));
+    }
+    if message.is_empty() {
+        return Err(Error::invalid("a message cannot be empty").help("say in its text what happened"));
+    }
     call.effect(&format!("publish \"{subject}\" to topic {}", topic.name))?;
     call.block(async {
         let request = call.aws()?.sns.publish().topic_arn(&topic.arn).subject(subject).message(message);

@@ -1,10 +1,16 @@
-//! `sqs::` queues: encrypted, with their policy from the first moment, and subscribed to a topic.
+//! `sqs::` queues: encrypted, with their policy from the first moment, and subscribed to a topic; and the messages in them.
+
+mod message;
+mod messages;
+mod receive;
+mod transfer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
+use rhai::Dynamic;
 use serde_json::{Value, json};
 
 use super::sns::{self, Topic};
@@ -60,14 +66,42 @@ const ENSURE_QUEUE: Function = Function {
     ],
 };
 
+const FIND_QUEUE: Function = Function {
+    name: "find_queue",
+    doc: "The stack's queue of that name, or `()`. SQS `GetQueueUrl`.",
+    parameters: &["name: string"],
+    returns: "Queue",
+    permissions: &["sqs:GetQueueUrl"],
+    example: r#"print(if sqs::find_queue("log") == () { "not deployed" } else { "deployed" });"#,
+    keys: &[],
+};
+
+const GET_QUEUE: Function = Function {
+    name: "get_queue",
+    doc: "The stack's queue of that name. Throws `not_found` where there is none. SQS `GetQueueUrl`.",
+    parameters: &["name: string"],
+    returns: "Queue",
+    permissions: &["sqs:GetQueueUrl"],
+    example: r#"
+        sqs::ensure_queue("log");
+        print(sqs::get_queue("log").url);"#,
+    keys: &[],
+};
+
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("sqs", host);
     namespace
         .handle::<Queue>("Queue")
         .with_options(&ENSURE_QUEUE, ensure_queue)
+        .function1(&FIND_QUEUE, |call, name: String| {
+            Ok(find_queue(call, &name)?.map_or(Dynamic::UNIT, Dynamic::from))
+        })
+        .function1(&GET_QUEUE, get_queue)
         .property("url", "The queue's URL.", |_, queue: &Queue| queue.known_url().map(str::to_owned))
         .property("arn", "The queue's ARN.", |_, queue: &Queue| Ok(queue.arn.clone()))
+        .property("name", "The queue's name in its stack.", |_, queue: &Queue| Ok(queue.name.clone()))
         .identified(|queue: &Queue| format!("queue {}", queue.name));
+    receive::register(&mut namespace);
     namespace
 }
 
@@ -76,6 +110,34 @@ impl Queue {
     pub fn known_url(&self) -> Result<&str, Error> {
         self.url.as_deref().ok_or_else(|| Error::planned(format!("the URL of queue {}", self.name)))
     }
+}
+
+/// The stack's queue of that name.
+fn find_queue(call: &Call, name: &str) -> Result<Option<Queue>, Error> {
+    let full_name = call.full_name(name)?;
+    let url = find_url(call, &full_name)?;
+    let arn = call.arn("sqs", &full_name)?;
+    Ok(url.map(|url| Queue { url: Some(url), arn, name: name.to_owned() }))
+}
+
+fn get_queue(call: &Call, name: String) -> Result<Queue, Error> {
+    find_queue(call, &name)?.ok_or_else(|| {
+        let full_name = call.full_name(&name).unwrap_or(name);
+        Error::new(Kind::NotFound, format!("there is no queue {full_name}"))
+            .help("deploy the stack first, or name another one with `--stack`")
+    })
+}
+
+fn find_url(call: &Call, full_name: &str) -> Result<Option<String>, Error> {
+    call.block(async {
+        match call.aws()?.sqs.get_queue_url().queue_name(full_name).send().await {
+            Ok(answer) => Ok(answer.queue_url),
+            Err(error) => match failure("sqs", "GetQueueUrl", error) {
+                error if error.kind == Kind::NotFound => Ok(None),
+                error => Err(error),
+            },
+        }
+    })
 }
 
 fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, Error> {
@@ -104,15 +166,7 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
         let redrive = json!({ "deadLetterTargetArn": dead.arn, "maxReceiveCount": max_receives.to_string() });
         wanted.push((QueueAttributeName::RedrivePolicy, redrive.to_string()));
     }
-    let found = call.block(async {
-        match call.aws()?.sqs.get_queue_url().queue_name(&full_name).send().await {
-            Ok(answer) => Ok(answer.queue_url),
-            Err(error) => match failure("sqs", "GetQueueUrl", error) {
-                error if error.kind == Kind::NotFound => Ok(None),
-                error => Err(error),
-            },
-        }
-    })?;
+    let found = find_url(call, &full_name)?;
     let url = match found {
         Some(url) => {
             let owner = call.block(async {

@@ -2,3 +2,5 @@
 
 pub mod secrets;
 pub mod state;
+pub mod text;
+pub mod time;
