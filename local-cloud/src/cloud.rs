@@ -8,11 +8,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
+use crate::balancer::Connections;
 use crate::calls::Calls;
 use crate::folder::Folder;
 use crate::query::AwsError;
 use crate::time::Time;
-use crate::{Error, Settings, ec2, rds, sns, sqs, ssm};
+use crate::{Error, Settings, ec2, elbv2, rds, sns, sqs, ssm};
 
 /// The account that owns everything; no AWS account has this number.
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -32,6 +33,8 @@ pub(crate) struct State {
 pub(crate) struct Region {
     pub(crate) ec2: ec2::State,
     #[serde(default)]
+    pub(crate) elbv2: elbv2::State,
+    #[serde(default)]
     pub(crate) rds: rds::State,
     #[serde(default)]
     pub(crate) sns: sns::State,
@@ -45,6 +48,7 @@ impl Region {
     fn new(name: &str) -> Region {
         Region {
             ec2: ec2::State::new(name),
+            elbv2: elbv2::State::default(),
             rds: rds::State::default(),
             sns: sns::State::default(),
             sqs: sqs::State::default(),
@@ -59,6 +63,7 @@ pub(crate) struct Cloud {
     pub(crate) endpoint: String,
     pub(crate) started_at: Time,
     pub(crate) calls: Calls,
+    pub(crate) connections: Connections,
     state: Mutex<State>,
     changed: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
@@ -84,6 +89,7 @@ impl Cloud {
             endpoint,
             started_at: Time::now(),
             calls: Calls::default(),
+            connections: Connections::default(),
             state: Mutex::new(state),
             changed: watch::Sender::new(0),
             stopping: watch::Sender::new(false),

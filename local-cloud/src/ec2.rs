@@ -64,6 +64,11 @@ impl State {
         }
     }
 
+    /// Whether there is such an instance that has not been terminated.
+    pub(crate) fn exists(&self, instance: &str) -> bool {
+        self.instances.get(instance).is_some_and(|instance| instance.state != InstanceState::Terminated)
+    }
+
     /// The security groups exist, or the error that says which one does not.
     pub(crate) fn check_groups(&self, ids: &[String]) -> Result<(), AwsError> {
         match ids.iter().find(|id| !self.security_groups.contains_key(*id)) {

@@ -16,12 +16,13 @@ use tokio::net::TcpListener;
 
 use crate::cloud::Cloud;
 use crate::query::{self, Access, AwsError, Envelope, Form, Service};
-use crate::{ec2, json, rds, sns, sqs, ssm, sts};
+use crate::{ec2, elbv2, json, rds, sns, sqs, ssm, sts};
 
 /// Larger than any request of these services may be (1 MiB for SQS).
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
-const QUERY_SERVICES: &[&Service] = &[&ec2::SERVICE, &rds::SERVICE, &sns::SERVICE, &sts::SERVICE];
+const QUERY_SERVICES: &[&Service] =
+    &[&ec2::SERVICE, &elbv2::SERVICE, &rds::SERVICE, &sns::SERVICE, &sts::SERVICE];
 const JSON_SERVICES: &[&json::Service] = &[&sqs::SERVICE, &ssm::SERVICE];
 
 pub(crate) fn services() -> Vec<&'static str> {

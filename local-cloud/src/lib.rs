@@ -2,9 +2,9 @@
 //! behind an RDS instance, a child process behind an EC2 instance, and SNS delivers into SQS.
 //!
 //! A request enters through `endpoint` (service and region come from its signature's scope) and reaches the file of
-//! its service: `ec2`, `rds`, `sns`, `sqs`, `ssm`, `sts`. These change the one state in `cloud`, which is saved
+//! its service: `ec2`, `elbv2`, `rds`, `sns`, `sqs`, `ssm`, `sts`. These change the one state in `cloud`, which is saved
 //! before the answer leaves. The data plane watches that state and makes it real: `database` and `postgres` behind
-//! RDS, `machine` and `service` behind EC2. `supervisor` starts and stops it all; `folder` says what lies where.
+//! RDS, `machine` and `service` behind EC2, `balancer` and `probe` behind load balancers. `supervisor` starts and stops it all; `folder` says what lies where.
 //! Adding a service is adding its file and one line in `endpoint`.
 //!
 //! Every service is our own subset on two small protocol kits, `query` and `json`, and not an existing emulator behind
@@ -13,16 +13,19 @@
 //! dead-letter queue is missing, counts visible ones wrongly, ignores invalid attributes, pages no SSM result and shows
 //! secure strings undecrypted to everybody. One state under one lock instead makes each request a transaction.
 
+mod balancer;
 mod calls;
 mod cloud;
 mod database;
 mod ec2;
+mod elbv2;
 mod endpoint;
 mod error;
 mod folder;
 mod json;
 mod machine;
 pub mod postgres;
+mod probe;
 mod process;
 mod query;
 mod rds;

@@ -24,13 +24,24 @@ const CONSOLE_LIMIT: u64 = 4 * 1024 * 1024;
 /// `stopping` and `shutting-down` stay visible for at least this long, so that whoever asks has to wait as on AWS.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// Where the service of a new instance listens. On Linux all of 127.0.0.0/8 is this machine, so every instance has an address of its own
-/// (chosen at random: other local clouds choose too); elsewhere only 127.0.0.1 is, so it has a port of its own.
-pub(crate) fn choose_address(port: Option<u16>, taken: &[SocketAddrV4]) -> std::io::Result<SocketAddrV4> {
+/// What has addresses of its own, and its part of 127.0.0.0/8.
+#[derive(Clone, Copy)]
+pub(crate) enum Neighbourhood {
+    Instances = 20,
+    LoadBalancers = 21,
+}
+
+/// Where the service of a new instance, or a load balancer, listens. On Linux all of 127.0.0.0/8 is this machine, so each has an address
+/// of its own (chosen at random: other local clouds choose too); elsewhere only 127.0.0.1 is, so it has a port of its own.
+pub(crate) fn choose_address(
+    neighbourhood: Neighbourhood,
+    port: Option<u16>,
+    taken: &[SocketAddrV4],
+) -> std::io::Result<SocketAddrV4> {
     if cfg!(target_os = "linux") {
         loop {
             let [x, y] = rand::random::<[u8; 2]>();
-            let ip = Ipv4Addr::new(127, 20, x, y.clamp(1, 254));
+            let ip = Ipv4Addr::new(127, neighbourhood as u8, x, y.clamp(1, 254));
             if !taken.iter().any(|other| *other.ip() == ip) {
                 return Ok(SocketAddrV4::new(ip, port.unwrap_or(0)));
             }

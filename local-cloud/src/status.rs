@@ -3,23 +3,26 @@
 use serde_json::{Value, json};
 
 use crate::cloud::Cloud;
+use crate::elbv2;
 use crate::service::Declaration;
 
 impl Cloud {
     pub(crate) async fn status(&self) -> Value {
-        let (instances, databases) = self
+        let (instances, databases, balancers) = self
             .read_all(|state| {
                 let mut instances = Vec::new();
                 let mut databases = Vec::new();
+                let mut balancers = Vec::new();
                 for (name, region) in &state.regions {
                     instances.extend(
                         region.ec2.instances.values().map(|instance| (name.clone(), instance.clone())),
                     );
+                    balancers.extend(shown_balancers(name, &region.elbv2));
                     databases.extend(
                         region.rds.instances.values().map(|database| (name.clone(), database.clone())),
                     );
                 }
-                (instances, databases)
+                (instances, databases, balancers)
             })
             .await;
         let mut shown = Vec::new();
@@ -65,6 +68,30 @@ impl Cloud {
             "services": crate::endpoint::services(),
             "instances": shown,
             "databases": databases,
+            "load_balancers": balancers,
         })
     }
+}
+
+fn shown_balancers(region: &str, state: &elbv2::State) -> Vec<Value> {
+    let balancers = state.load_balancers.values();
+    balancers
+        .map(|balancer| {
+            let listeners: Vec<_> =
+                state.listeners.values().filter(|one| one.load_balancer == balancer.arn).collect();
+            let targets: Vec<Value> = listeners
+                .iter()
+                .filter_map(|listener| state.target_groups.get(&listener.target_group))
+                .flat_map(|group| &group.targets)
+                .map(|target| json!({ "id": target.id, "port": target.port, "state": target.state }))
+                .collect();
+            json!({
+                "name": balancer.name,
+                "region": region,
+                "state": balancer.state,
+                "listeners": listeners.iter().map(|listener| listener.address.to_string()).collect::<Vec<_>>(),
+                "targets": targets,
+            })
+        })
+        .collect()
 }

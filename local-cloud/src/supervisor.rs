@@ -11,11 +11,13 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::balancer::Route;
 use crate::cloud::{ACCOUNT, Cloud, DEFAULT_REGION, State};
 use crate::ec2::InstanceState;
+use crate::elbv2::LoadBalancerState;
 use crate::folder::Folder;
 use crate::postgres::authority;
-use crate::{Error, Running, Settings, database, endpoint, machine};
+use crate::{Error, Running, Settings, balancer, database, endpoint, machine, probe};
 
 /// How often what has had its time is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -26,7 +28,10 @@ pub async fn serve(settings: Settings) -> Result<(), Error> {
     let folder = Folder::open(&settings.folder)?;
     let _lock = folder.lock()?;
     let mut state = Cloud::load(&folder)?;
-    state.regions.values_mut().for_each(|region| region.rds.restart());
+    for region in state.regions.values_mut() {
+        region.rds.restart();
+        region.elbv2.restart();
+    }
     // Made before the databases' tasks could race to make them.
     authority::authority(&folder)?;
     database::superuser_password(&folder)?;
@@ -78,6 +83,10 @@ async fn listen(state: &mut State) -> Result<TcpListener, Error> {
 enum Resource {
     Instance(String, String),
     Database(String, String),
+    /// Until it is active.
+    LoadBalancer(String, String),
+    Listener(String, String),
+    Target(String, Route),
 }
 
 /// Keeps a task for every resource that has something real behind it.
@@ -98,6 +107,15 @@ async fn keep_real(cloud: Arc<Cloud>) {
                         }
                         Resource::Database(region, id) => {
                             database::run(cloud, region.clone(), id.clone()).await
+                        }
+                        Resource::LoadBalancer(region, arn) => {
+                            balancer::provision(cloud, region.clone(), arn.clone()).await
+                        }
+                        Resource::Listener(region, arn) => {
+                            balancer::listen(cloud, region.clone(), arn.clone()).await
+                        }
+                        Resource::Target(region, route) => {
+                            probe::run(cloud, region.clone(), route.clone()).await
                         }
                     }
                     resource
@@ -125,6 +143,21 @@ fn resources(state: &State) -> Vec<Resource> {
         resources.extend(instances.map(|instance| Resource::Instance(name.clone(), instance.id.clone())));
         let databases = region.rds.instances.keys();
         resources.extend(databases.map(|id| Resource::Database(name.clone(), id.clone())));
+        for balancer in region.elbv2.load_balancers.values() {
+            if balancer.state == LoadBalancerState::Provisioning {
+                resources.push(Resource::LoadBalancer(name.clone(), balancer.arn.clone()));
+                continue;
+            }
+            let listeners = region.elbv2.listeners.values();
+            let its = listeners.filter(|listener| listener.load_balancer == balancer.arn);
+            resources.extend(its.map(|listener| Resource::Listener(name.clone(), listener.arn.clone())));
+        }
+        for group in region.elbv2.target_groups.values() {
+            resources.extend(group.targets.iter().map(|target| {
+                let route = Route { group: group.arn.clone(), target: target.id.clone(), port: target.port };
+                Resource::Target(name.clone(), route)
+            }));
+        }
     }
     resources
 }

@@ -74,7 +74,7 @@ pub(crate) struct Instance {
     pub(super) instance_type: String,
     pub(super) key_name: Option<String>,
     pub(super) subnet: String,
-    pub(super) zone: String,
+    pub(crate) zone: String,
     pub(crate) groups: Vec<String>,
     pub(super) interface: String,
     /// Where the instance's service listens; without a service the port means nothing.

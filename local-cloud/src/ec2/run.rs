@@ -12,7 +12,7 @@ use super::metadata::MetadataOptions;
 use super::vpc::{subnet_not_found, subnets};
 use super::{image, key_pair, tag_specification};
 use crate::cloud::{ACCOUNT, fresh_id};
-use crate::machine;
+use crate::machine::{self, Neighbourhood};
 use crate::query::{Access, Answer, AwsError, Call, Form, Operation, invalid};
 use crate::service::Declaration;
 use crate::time::Time;
@@ -80,7 +80,7 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
             Ok(Some(declaration)) => Some(declaration.port),
             _ => None,
         };
-        let address = machine::choose_address(port, &taken).map_err(|error| {
+        let address = machine::choose_address(Neighbourhood::Instances, port, &taken).map_err(|error| {
             AwsError::with_status(
                 500,
                 "InsufficientInstanceCapacity",

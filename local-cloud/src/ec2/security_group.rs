@@ -202,7 +202,7 @@ fn delete_security_group(call: &mut Call<'_>) -> Answer {
     Ok(xml)
 }
 
-/// Who still needs a group: another group's rule, an instance or a database.
+/// Who still needs a group: another group's rule, an instance, a database or a load balancer.
 fn user_of(region: &Region, id: &str) -> Option<String> {
     let by_rule = region
         .ec2
@@ -216,4 +216,5 @@ fn user_of(region: &Region, id: &str) -> Option<String> {
         .map(|group| format!("a rule of security group {}", group.id))
         .or_else(|| by_instance.map(|instance| format!("instance {}", instance.id)))
         .or_else(|| region.rds.user_of_group(id).map(|database| format!("database {database}")))
+        .or_else(|| region.elbv2.user_of_group(id).map(|balancer| format!("load balancer {balancer}")))
 }

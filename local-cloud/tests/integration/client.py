@@ -1,4 +1,4 @@
-import base64, json, os, time, urllib.request
+import base64, json, os, sys, time, urllib.request
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -11,7 +11,7 @@ def client(service, region="us-east-1"):
                         aws_secret_access_key="local", config=Config(retries={"total_max_attempts": 1}))
 
 
-ec2, rds, sns, sqs, ssm, sts = (client(name) for name in ("ec2", "rds", "sns", "sqs", "ssm", "sts"))
+ec2, elbv2, rds, sns, sqs, ssm, sts = (client(name) for name in ("ec2", "elbv2", "rds", "sns", "sqs", "ssm", "sts"))
 
 
 def refused(code, call, **arguments):
@@ -76,3 +76,49 @@ DB = dict(DBInstanceIdentifier="db", Engine="postgres", DBInstanceClass="db.t3.m
 
 def available(id="db"):
     return wait(f"{id} to be available", lambda: (found := database(id))["DBInstanceStatus"] == "available" and found)
+
+
+def vpc():
+    return ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+
+
+def subnets():
+    return [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
+
+
+def target_group(name="group", **arguments):
+    given = dict(Name=name, Protocol="TCP", Port=8080, VpcId=vpc())
+    return elbv2.create_target_group(**given | arguments)["TargetGroups"][0]["TargetGroupArn"]
+
+
+def load_balancer(name="balancer", **arguments):
+    given = dict(Name=name, Type="network", Subnets=subnets())
+    return elbv2.create_load_balancer(**given | arguments)["LoadBalancers"][0]["LoadBalancerArn"]
+
+
+def listener(balancer, group, port=8080):
+    action = dict(Type="forward", TargetGroupArn=group)
+    made = elbv2.create_listener(LoadBalancerArn=balancer, Protocol="TCP", Port=port, DefaultActions=[action])
+    return made["Listeners"][0]["ListenerArn"]
+
+
+def described(balancer):
+    return elbv2.describe_load_balancers(LoadBalancerArns=[balancer])["LoadBalancers"][0]
+
+
+def reached_at(arn):
+    tags = elbv2.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"]
+    return {tag["Key"]: tag["Value"] for tag in tags}["ops-local:address"]
+
+
+def health(group, **target):
+    targets = dict(Targets=[target]) if target else {}
+    found = elbv2.describe_target_health(TargetGroupArn=group, **targets)["TargetHealthDescriptions"]
+    return [(one["TargetHealth"]["State"], one["TargetHealth"].get("Reason")) for one in found]
+
+
+def web(**declared):
+    """A running instance whose service answers."""
+    id = launch(UserData=user_data(ready_path="/", **declared))
+    reach(id, "running")
+    return id

@@ -1,6 +1,9 @@
-"""What stands behind the image `web` in the tests: answers GET /env/NAME with that variable, anything else with ok."""
+"""What stands behind the image `web` in the tests: answers GET /env/NAME with that variable, /client with the client's address, anything
+else with ok, or with 503 between /break and /mend."""
 import http.server
 import os
+
+broken = False
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -9,7 +12,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = os.environ.get(name, "-") if name != self.path else "ok"
         if self.path == "/crash":
             os._exit(3)
-        self.send_response(200)
+        global broken
+        if self.path == "/client":
+            body = self.client_address[0]
+        if self.path in ("/break", "/mend"):
+            broken = self.path == "/break"
+        self.send_response(503 if broken and self.path != "/break" else 200)
         self.end_headers()
         self.wfile.write(body.encode())
 
