@@ -4,10 +4,15 @@
 //!
 //! A statement is judged by a parser, never by its first word; what the parser cannot read is refused.
 
-use sqlparser::ast::{CopyTarget, Expr, Set, Statement, Value};
+mod settings;
+
+use sqlparser::ast::{CopyTarget, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, Tokenizer, Whitespace};
+
+pub(crate) use settings::is_safe_encoding;
 
 use crate::tier::Tier;
 use crate::wire::ErrorResponse;
@@ -47,24 +52,6 @@ const DENIED_PREFIXES: &[&str] = &["pg_stat_get_backend_", "pg_advisory_", "pg_t
 /// `query_to_xml` and its eleven siblings run or read what is named in a text.
 const DENIED_PART: &str = "_to_xml";
 
-/// Settings that change who somebody is, or how the next statement is read.
-const DENIED_SETTINGS: &[&str] = &[
-    "role",
-    "session_authorization",
-    "standard_conforming_strings",
-    "backslash_quote",
-    "escape_string_warning",
-];
-
-/// Clocks that, set by a function and so unseen, could make the reset fail that the session's next owner relies on.
-const CLOCKS: &[&str] = &[
-    "statement_timeout",
-    "lock_timeout",
-    "transaction_timeout",
-    "idle_session_timeout",
-    "idle_in_transaction_session_timeout",
-];
-
 /// `Err` is what to answer instead of running `sql`. Admins are trusted with what their grants give.
 pub(crate) fn check(tier: Tier, sql: &str) -> Result<(), ErrorResponse> {
     if tier == Tier::Admin {
@@ -78,25 +65,80 @@ pub(crate) fn check(tier: Tier, sql: &str) -> Result<(), ErrorResponse> {
     };
     let mut tokens =
         Tokenizer::new(&dialect, sql).tokenize().map_err(|error| unreadable(error.to_string()))?;
-    if let Some(name) = denied_name(&tokens) {
+    if let Some(name) = denied_name(tier, &tokens) {
         return refuse(name);
+    }
+    if let Some(what) = ambiguous_text(&tokens) {
+        return refuse(what.to_owned());
     }
     // The parser wants one after COPY .. FROM STDIN.
     tokens.push(Token::SemiColon);
-    let statements = Parser::new(&dialect).with_tokens(tokens).parse_statements();
+    let statements = statements(Parser::new(&dialect).with_tokens(tokens));
     for statement in statements.map_err(|error| unreadable(error.to_string()))? {
-        if let Some(what) = denied_statement(&statement) {
+        if let Some(what) = denied_statement(tier, &statement) {
             return refuse(what);
         }
     }
     Ok(())
 }
 
+/// All statements, to the last token: the parser's own loop stops at an END that PostgreSQL reads as a name (`select 1 end; ..`).
+fn statements(mut parser: Parser<'_>) -> Result<Vec<Statement>, ParserError> {
+    let mut statements = Vec::new();
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        match &parser.peek_token().token {
+            Token::EOF => return Ok(statements),
+            // A query by itself, which the parser knows only inside of others.
+            Token::Word(word) if word.keyword == Keyword::TABLE => {
+                statements.push(Statement::Query(parser.parse_query()?));
+            }
+            _ => statements.push(parser.parse_statement()?),
+        }
+        let next = parser.peek_token();
+        if !matches!(next.token, Token::SemiColon | Token::EOF) {
+            return parser.expected("end of statement", next);
+        }
+    }
+}
+
+/// What PostgreSQL would cut into texts and statements at other places than the tokenizer here.
+fn ambiguous_text(tokens: &[Token]) -> Option<&'static str> {
+    let mut after_escapes = false;
+    for token in tokens {
+        match token {
+            // PostgreSQL begins a text at `$x$` whatever the letter; here only a parameter may be left over.
+            Token::Placeholder(name)
+                if !name.strip_prefix('$').is_some_and(|digits| {
+                    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+                }) =>
+            {
+                return Some(
+                    "parameters are written `$1`, and the tags of `$tag$` texts in letters and digits",
+                );
+            }
+            // A text on the next line goes on with the escapes of the one before.
+            Token::EscapedStringLiteral(_) => after_escapes = true,
+            Token::SingleQuotedString(_) if after_escapes => {
+                return Some("a text in escapes (E'..') may not go on in another one");
+            }
+            Token::Whitespace(
+                Whitespace::Space
+                | Whitespace::Tab
+                | Whitespace::Newline
+                | Whitespace::SingleLineComment { .. },
+            ) => {}
+            _ => after_escapes = false,
+        }
+    }
+    None
+}
+
 fn denial(tier: Tier, what: &str) -> ErrorResponse {
     ErrorResponse::error("42501", format!("permission denied: {what}")).with_hint(tier.hint())
 }
 
-fn denied_name(tokens: &[Token]) -> Option<String> {
+fn denied_name(tier: Tier, tokens: &[Token]) -> Option<String> {
     let significant: Vec<&Token> =
         tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     // An UPDATE of this view is a set_config whose name nobody can read.
@@ -119,7 +161,7 @@ fn denied_name(tokens: &[Token]) -> Option<String> {
         {
             return Some("names and texts in U& escapes may not be used".to_owned());
         }
-        if name == "set_config" && !sets_a_plain_setting(&significant[place + 1..]) {
+        if name == "set_config" && !settings::sets_a_plain_one(tier, &significant[place + 1..]) {
             return Some(
                 "`set_config` may only be given the name of a harmless setting as a plain text".to_owned(),
             );
@@ -132,41 +174,8 @@ fn has_word(tokens: &[&Token], wanted: &str) -> bool {
     tokens.iter().any(|token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case(wanted)))
 }
 
-fn sets_a_plain_setting(rest: &[&Token]) -> bool {
-    match rest {
-        [Token::LParen, Token::SingleQuotedString(name), Token::Comma, ..] => {
-            // An encoding is changed by SET, whose value can be read.
-            !is_denied_setting(name)
-                && !CLOCKS.contains(&plain_name(name).as_str())
-                && plain_name(name) != "client_encoding"
-        }
-        _ => false,
-    }
-}
-
-fn is_denied_setting(name: &str) -> bool {
-    DENIED_SETTINGS.contains(&plain_name(name).as_str())
-}
-
-fn plain_name(name: &str) -> String {
-    name.trim().trim_matches('"').to_ascii_lowercase()
-}
-
-/// Whether the parser here and PostgreSQL read the same quotes in a text of this encoding.
-///
-/// In the encodings that only clients have (GBK, SJIS, BIG5 ..: PostgreSQL manual, "Character Set Support") a quote or a backslash can
-/// be the second half of a character. Let through are UTF-8 and those of one byte, by their names in PostgreSQL.
-pub(crate) fn is_safe_encoding(name: &str) -> bool {
-    let name: String =
-        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    ["utf8", "unicode", "sqlascii"].contains(&name.as_str())
-        || ["latin", "iso8859", "win125", "windows125"].iter().any(|family| name.starts_with(family))
-}
-
-const UNSAFE_ENCODING: &str = "client_encoding may be UTF8 or an encoding of one byte";
-
 /// Why a statement may not be run, if it may not.
-fn denied_statement(statement: &Statement) -> Option<String> {
+fn denied_statement(tier: Tier, statement: &Statement) -> Option<String> {
     match statement {
         Statement::Query(_)
         | Statement::Insert(_)
@@ -175,7 +184,6 @@ fn denied_statement(statement: &Statement) -> Option<String> {
         | Statement::Merge(_)
         | Statement::ShowVariable { .. }
         | Statement::ShowVariables { .. }
-        | Statement::StartTransaction { .. }
         | Statement::Commit { .. }
         | Statement::Rollback { .. }
         | Statement::Savepoint { .. }
@@ -186,45 +194,20 @@ fn denied_statement(statement: &Statement) -> Option<String> {
         | Statement::Fetch { .. }
         | Statement::Close { .. }
         | Statement::Discard { .. }
-        | Statement::Reset(_)
         | Statement::LISTEN { .. }
         | Statement::UNLISTEN { .. }
         | Statement::Copy { target: CopyTarget::Stdin | CopyTarget::Stdout, .. } => None,
         Statement::Prepare { statement, .. } | Statement::Explain { statement, .. } => {
-            denied_statement(statement)
+            denied_statement(tier, statement)
         }
-        Statement::Set(set) => denied_set(set),
+        Statement::StartTransaction { modes, statements, .. } if statements.is_empty() => {
+            settings::denied_access(tier, modes)
+        }
+        Statement::Set(set) => settings::denied_set(tier, set),
+        Statement::Reset(reset) => settings::denied_reset(tier, &reset.reset),
         Statement::Copy { .. } => Some("COPY may only use STDIN and STDOUT".to_owned()),
         other => Some(format!("{} may not be run", first_words(other))),
     }
-}
-
-fn denied_set(set: &Set) -> Option<String> {
-    let name = match set {
-        Set::SingleAssignment { variable, values, .. } => {
-            // `set session characteristics` and the like come without a name; a value must not hide another name.
-            let plain = values.iter().all(|value| match value {
-                Expr::Value(value) => !matches!(value.value, Value::Placeholder(_)),
-                _ => true,
-            });
-            if plain_name(&variable.to_string()) == "client_encoding" {
-                let safe = matches!(values.as_slice(), [value] if is_safe_encoding(&value.to_string()));
-                return (!safe).then(|| UNSAFE_ENCODING.to_owned());
-            }
-            return (!plain || is_denied_setting(&variable.to_string()))
-                .then(|| format!("the setting `{variable}` may not be changed"));
-        }
-        Set::SetNames { charset_name, .. } => {
-            return (!is_safe_encoding(&charset_name.to_string())).then(|| UNSAFE_ENCODING.to_owned());
-        }
-        // It may not even be said to mean the default: the statement does not tell which one that is.
-        Set::SetNamesDefault {} => return Some(UNSAFE_ENCODING.to_owned()),
-        Set::SetTimeZone { .. } | Set::SetTransaction { .. } => return None,
-        Set::SetRole { .. } => "role",
-        Set::SetSessionAuthorization(_) => "session_authorization",
-        _ => "several at once",
-    };
-    Some(format!("the setting `{name}` may not be changed"))
 }
 
 /// The statement's own first two words, for a message.
@@ -257,7 +240,6 @@ mod tests {
             "update content set duration_s = $1 where content_id = $2",
             "delete from content",
             "begin",
-            "begin read write",
             "start transaction isolation level serializable",
             "commit",
             "end",
@@ -270,7 +252,8 @@ mod tests {
             "set time zone 'UTC'",
             "set statement_timeout = '5s'",
             "set search_path to public",
-            "set transaction read write",
+            "table content",
+            "select 1 as \"end\"; select 2",
             "set local work_mem = '4MB'",
             "show all",
             "show transaction_read_only",
@@ -321,6 +304,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_free_transaction_stays_read_only() {
+        for sql in [
+            "begin read write",
+            "begin isolation level serializable, read write",
+            "start transaction read write",
+            "set transaction read write",
+            "set session characteristics as transaction read write",
+            "set transaction_read_only = off",
+            "set local \"Transaction_Read_Only\" to off",
+            "set default_transaction_read_only to default",
+            "reset transaction_read_only",
+            "reset default_transaction_read_only",
+            "select set_config('transaction_read_only', 'off', true)",
+        ] {
+            assert!(check(Tier::Free, sql).is_err(), "{sql}");
+            assert!(check(Tier::Premium, sql).is_ok(), "{sql}");
+        }
+        assert!(
+            check(Tier::Free, "begin read only; set transaction read only; reset role; reset all").is_ok()
+        );
     }
 
     #[test]
@@ -386,6 +392,9 @@ mod tests {
             "call p()",
             "select 'unterminated",
             "select $$unterminated",
+            "select 1 end; alter role tier_free password 'x'",
+            "select $\u{1f4a5}$ , ' $\u{1f4a5}$; alter role tier_free password 'x' -- '",
+            "select E'a'\n'\\' || '\n; alter role tier_free password 'x' -- '",
             "selec 1",
             "reindex table content",
             "create function f() returns int language sql as 'select 1'",

@@ -157,7 +157,11 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    async fn try_connect(&self, user: &str, database: &str) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn try_connect(
+        &self,
+        user: &str,
+        database: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
         config.host_path(self.socket_folder()).port(self.port).user(user).dbname(database);
         let (client, connection) = config.connect(NoTls).await?;

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod access;
+mod corpus;
+mod defences;
 mod escalation;
 mod harness;
 mod lifecycle;

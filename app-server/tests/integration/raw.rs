@@ -1,7 +1,7 @@
 //! The protocol byte by byte, for what no honest driver sends.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
@@ -16,11 +16,16 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) fn connect(server: &Server, user: &str) -> Self {
-        let mut raw = Self { stream: TcpStream::connect(server.address).unwrap() };
+        // A client that names no database sends the user's name.
+        Self::log_in(server.address, user, user, PASSWORD)
+    }
+
+    pub(crate) fn log_in(address: SocketAddr, database: &str, user: &str, password: &str) -> Self {
+        let mut raw = Self { stream: TcpStream::connect(address).unwrap() };
         raw.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let mut out = BytesMut::new();
-        frontend::startup_message([("user", user), ("database", "music")], &mut out).unwrap();
-        let mut scram = ScramSha256::new(PASSWORD.as_bytes(), ChannelBinding::unsupported());
+        frontend::startup_message([("user", user), ("database", database)], &mut out).unwrap();
+        let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
         raw.send(&out);
         assert_eq!(raw.receive().0, b'R');
         out.clear();
@@ -58,6 +63,32 @@ impl Raw {
                 return (kinds, bodies);
             }
         }
+    }
+
+    /// Sends messages that end in one ReadyForQuery, and answers the kinds and bodies of what came back: nothing when the session
+    /// has ended. A copy that is asked for gets no data.
+    pub(crate) fn exchange(&mut self, messages: &[u8]) -> Option<(String, String)> {
+        let (mut kinds, mut bodies) = (String::new(), String::new());
+        self.stream.write_all(messages).ok()?;
+        while !kinds.ends_with('Z') {
+            let mut header = [0; 5];
+            self.stream.read_exact(&mut header).ok()?;
+            let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
+            let mut body = vec![0; length - 4];
+            self.stream.read_exact(&mut body).ok()?;
+            kinds.push(char::from(header[0]));
+            bodies.push_str(&String::from_utf8_lossy(&body));
+            if header[0] == b'G' {
+                let mut none = BytesMut::new();
+                frontend::copy_fail("no data", &mut none).unwrap();
+                // The Sync of the messages was read as part of the copy.
+                if messages[0] == b'P' {
+                    frontend::sync(&mut none);
+                }
+                self.stream.write_all(&none).ok()?;
+            }
+        }
+        Some((kinds, bodies))
     }
 
     pub(crate) fn query(&mut self, sql: &str) -> (String, String) {
