@@ -3,12 +3,16 @@
 //! On a terminal a wait is a line that is rewritten in place; elsewhere every line stays as it is printed. Every line
 //! passes through [`secret::mask`].
 
+mod transfer;
+
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+pub use transfer::Transfer;
 
 use crate::{plan, secret};
 

@@ -8,6 +8,7 @@ pub mod aws;
 pub mod database;
 pub mod flow;
 pub mod local;
+pub mod remote;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub fn namespaces(host: &Arc<Host>, parameters: flow::Parameters) -> Vec<Namespa
         local::state::namespace(host),
         local::text::namespace(host),
         local::time::namespace(host),
+        remote::ssh::namespace(host),
     ]
 }
 

@@ -442,6 +442,57 @@ impl Namespace {
         self
     }
 
+    /// A method of two arguments and a map of options, which may be left out.
+    pub fn method2_options<H: Value, A: Value, B: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, &H, A, B, &Options) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let checked =
+            move |context: &NativeCallContext, handle: &H, a: A, b: B, map: Map| -> Thrown<Dynamic> {
+                let checked = Options::check(function.name, function.keys, map);
+                let call = Call { host: &host, context };
+                finish(context, checked.and_then(|options| run(&call, handle, a, b, &options)))
+            };
+        let bare = checked.clone();
+        let registration = self.registration(function, true);
+        self.documented(registration, function, true).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, handle: &mut H, a: A, b: B, map: Map| -> Thrown<Dynamic> {
+                checked(&context, handle, a, b, map)
+            },
+        );
+        let registration = self.registration(function, true);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, handle: &mut H, a: A, b: B| -> Thrown<Dynamic> {
+                bare(&context, handle, a, b, Map::new())
+            },
+        );
+        self
+    }
+
+    /// A function of nothing but a map of options.
+    pub fn only_options<T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, &Options) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let full_name = self.full_name(function);
+        let registration = self.registration(function, false);
+        self.documented(registration, function, true).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, map: Map| -> Thrown<Dynamic> {
+                let checked = Options::check(&full_name, function.keys, map);
+                let call = Call { host: &host, context: &context };
+                finish(&context, checked.and_then(|options| run(&call, &options)))
+            },
+        );
+        self
+    }
+
     /// What a `for` loop goes through. After an error it ends.
     pub fn iterable<H: Value, I, T: Value>(&mut self, start: fn(H) -> Result<I, Error>) -> &mut Self
     where

@@ -12,4 +12,7 @@ mod kill_sweep;
 mod monitor;
 mod playbook;
 mod rust_sdk;
+mod ssh;
+mod ssh_files;
+mod sshd;
 mod tree;

@@ -315,6 +315,41 @@ impl Instance {
         self.wait(call, &what)
     }
 
+    /// The name in EC2.
+    pub fn name(&self) -> &str {
+        &self.0.full_name
+    }
+
+    /// Where to log in by SSH: the public address, else the private one. Waits until the instance runs.
+    pub fn login_address(&self, call: &Call) -> Result<String, Error> {
+        let addresses = self.addresses(call, "wait")?;
+        Ok(if addresses.public_ip.is_empty() { addresses.private_ip } else { addresses.public_ip })
+    }
+
+    /// The running instances that carry the tags, or are of the stack, in the order of their names.
+    pub fn running(host: &Host, tags: Option<&[(String, String)]>) -> Result<Vec<Self>, Error> {
+        let mut filters = match tags {
+            Some(tags) => tags.iter().map(|(name, value)| filter(&format!("tag:{name}"), value)).collect(),
+            None => vec![of_stack(host)?],
+        };
+        filters.push(filter("instance-state-name", "running"));
+        let mut instances: Vec<Self> = Vec::new();
+        for found in describe(host, filters)? {
+            let id = found.instance_id().unwrap_or_default().to_owned();
+            let named = found.tags().iter().find(|tag| tag.key() == Some("Name")).and_then(|tag| tag.value());
+            instances.push(Instance(Arc::new(Inner {
+                name: name_tag(found.tags()).unwrap_or(&id).to_owned(),
+                full_name: named.unwrap_or(&id).to_owned(),
+                id: Some(id),
+                port: None,
+                health: None,
+                running: Mutex::new(None),
+            })));
+        }
+        instances.sort_by(|one, other| one.0.full_name.cmp(&other.0.full_name));
+        Ok(instances)
+    }
+
     /// The instance's id; kind `planned` where a plan would launch it.
     pub fn id(&self) -> Result<&str, Error> {
         self.0

@@ -119,7 +119,8 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
     Ok(KeyPair { full_name, path })
 }
 
-fn private_key_path(host: &Host, full_name: &str) -> Result<PathBuf, Error> {
+/// Where the private key of a key pair lies on this machine.
+pub fn private_key_path(host: &Host, full_name: &str) -> Result<PathBuf, Error> {
     let folder = host.project.folder.join("keys");
     private_folder(&folder)?;
     Ok(folder.join(format!("{}-{}-{full_name}", host.aws()?.identity.account, host.aws()?.region)))

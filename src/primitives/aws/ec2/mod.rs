@@ -1,5 +1,6 @@
 //! `ec2::` key pairs, security groups, instances, and what they stand on.
 
+pub mod console;
 pub mod instance;
 pub mod key_pair;
 pub mod launch;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
+pub use instance::Instance;
+pub use key_pair::KeyPair;
 pub use network::subnets;
 pub use security_group::{Rule, SecurityGroup, names as security_group_names};
 

@@ -1,0 +1,3 @@
+//! Namespaces for servers: `ssh::`.
+
+pub mod ssh;
