@@ -341,6 +341,7 @@ impl Instance {
                 name: name_tag(found.tags()).unwrap_or(&id).to_owned(),
                 full_name: named.unwrap_or(&id).to_owned(),
                 id: Some(id),
+                scope: host.scope(),
                 port: None,
                 health: None,
                 running: Mutex::new(None),
