@@ -22,9 +22,11 @@ const DEEPEST: usize = 16;
 #[derive(Debug, Clone)]
 pub struct Config {
     home: PathBuf,
-    /// Patterns of a block, and its words with their values.
-    blocks: Vec<(Vec<String>, Vec<(String, String)>)>,
+    blocks: Vec<Block>,
 }
+
+/// A `Host` block: its patterns, and its words with their values.
+type Block = (Vec<String>, Vec<(String, String)>);
 
 impl Config {
     /// Reads `~/.ssh/config`. A file that is not there is an empty one.

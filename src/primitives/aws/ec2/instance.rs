@@ -316,7 +316,7 @@ impl Instance {
     }
 
     /// The name in EC2.
-    pub fn name(&self) -> &str {
+    pub fn full_name(&self) -> &str {
         &self.0.full_name
     }
 

@@ -118,7 +118,7 @@ fn of_instance(
     }
     let address = instance.login_address(call)?;
     let mut target = config.target(&format!("{INSTANCE_USER}@{address}"))?;
-    target.title = instance.name().to_owned();
+    target.title = instance.full_name().to_owned();
     let known = console::access(call, instance.id()?, options.get("host_key").is_none())?;
     if let Some(key) = known.private_key {
         target.identities = vec![key];
