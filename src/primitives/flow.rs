@@ -28,7 +28,9 @@ const FLAG: Function = Function {
     parameters: &["name: string", "help: string"],
     returns: "bool",
     permissions: &[],
-    example: "",
+    example: r#"
+        let keep_db = flag("keep-db", "Keep the database");
+        if keep_db { say("the database stays"); }"#,
     keys: &[],
 };
 
@@ -38,7 +40,9 @@ const OPTION: Function = Function {
     parameters: &["name: string", "default: ?", "help: string"],
     returns: "?",
     permissions: &[],
-    example: "",
+    example: r#"
+        let servers = option("servers", 2, "How many servers");
+        for n in 0..servers { print(`server ${n}`); }"#,
     keys: &[],
 };
 
@@ -48,7 +52,9 @@ const CHOICE: Function = Function {
     parameters: &["name: string", "values: list", "help: string"],
     returns: "?",
     permissions: &[],
-    example: "",
+    example: r#"
+        let size = choice("size", ["t3.micro", "t3.small"], "Size of the server");
+        print(size);"#,
     keys: &[],
 };
 
@@ -58,7 +64,9 @@ const REQUIRED: Function = Function {
     parameters: &["name: string", "help: string"],
     returns: "string",
     permissions: &[],
-    example: "",
+    example: r#"
+        let team = required("team", "Whose alerts");
+        print(team);"#,
     keys: &[],
 };
 
@@ -68,7 +76,7 @@ const EXIT: Function = Function {
     parameters: &["code: int"],
     returns: "()",
     permissions: &[],
-    example: "",
+    example: "if changes() > 0 { exit(1); }",
     keys: &[],
 };
 
@@ -78,7 +86,7 @@ const SLEEP: Function = Function {
     parameters: &["seconds: int"],
     returns: "()",
     permissions: &[],
-    example: "",
+    example: "sleep(1);",
     keys: &[],
 };
 
@@ -87,8 +95,8 @@ const STACK: Function = Function {
     doc: "Names the stack: what the playbook makes after it is named `<stack>-<name>` and carries its tags.",
     parameters: &["name: string"],
     returns: "()",
-    permissions: &[],
-    example: "",
+    permissions: &["sts:GetCallerIdentity", "ec2:DescribeSecurityGroupRules"],
+    example: r#"stack("example");"#,
     keys: &[],
 };
 
@@ -98,7 +106,7 @@ const STEP: Function = Function {
     parameters: &["title: string", "body: closure"],
     returns: "?",
     permissions: &[],
-    example: "",
+    example: r#"let alerts = step("Alerts", || sns::ensure_topic("alerts"));"#,
     keys: &[],
 };
 
@@ -108,7 +116,7 @@ const SAY: Function = Function {
     parameters: &["text: string"],
     returns: "()",
     permissions: &[],
-    example: "",
+    example: r#"say("almost there");"#,
     keys: &[],
 };
 
@@ -118,7 +126,7 @@ const OUTPUT: Function = Function {
     parameters: &["values: map"],
     returns: "()",
     permissions: &[],
-    example: "",
+    example: r#"output(#{ address: "127.0.0.1", port: 8080 });"#,
     keys: &[],
 };
 
@@ -138,7 +146,9 @@ const ATTEMPT: Function = Function {
     parameters: &["body: closure"],
     returns: "map",
     permissions: &[],
-    example: "",
+    example: r#"
+        let found = attempt(|| sns::get_topic("alerts"));
+        print(if found.ok { found.value.arn } else { found.error.kind });"#,
     keys: &[],
 };
 
@@ -149,7 +159,7 @@ const MY_IP: Function = Function {
     parameters: &[],
     returns: "string",
     permissions: &[],
-    example: "",
+    example: "let rule = tcp(8080, my_ip());",
     keys: &[],
 };
 
@@ -159,7 +169,9 @@ const TCP: Function = Function {
     parameters: &["port: int", "from: ?"],
     returns: "Rule",
     permissions: &[],
-    example: "",
+    example: r#"
+        let app = ec2::ensure_security_group("app", #{ ingress: [tcp(8080, "203.0.113.0/24")] });
+        let from_app = tcp(5432, app);"#,
     keys: &[],
 };
 
@@ -170,7 +182,7 @@ const SERVICE: Function = Function {
     parameters: &["description: map"],
     returns: "map",
     permissions: &[],
-    example: "",
+    example: r#"let app = service(#{ name: "app-server", image: "app-server", port: 8080, health: "/readyz" });"#,
     keys: ec2::service::KEYS,
 };
 
@@ -180,7 +192,7 @@ const CHANGES: Function = Function {
     parameters: &[],
     returns: "int",
     permissions: &[],
-    example: "",
+    example: "print(changes());",
     keys: &[],
 };
 
@@ -189,8 +201,20 @@ const OWNED: Function = Function {
     doc: "Everything that carries the stack's tag, in the order in which it can be deleted.",
     parameters: &[],
     returns: "Inventory",
-    permissions: &[],
-    example: "",
+    permissions: &[
+        "ec2:DescribeInstances",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeKeyPairs",
+        "rds:DescribeDBInstances",
+        "rds:DescribeDBSubnetGroups",
+        "rds:ListTagsForResource",
+        "sns:ListTopics",
+        "sns:ListTagsForResource",
+        "sqs:ListQueues",
+        "sqs:ListQueueTags",
+        "ssm:DescribeParameters",
+    ],
+    example: "for key in owned().keys { print(key); }",
     keys: &[],
 };
 
@@ -200,7 +224,7 @@ const KEEP: Function = Function {
     parameters: &["key: string"],
     returns: "Inventory",
     permissions: &[],
-    example: "",
+    example: r#"let rest = owned().keep("rds:db");"#,
     keys: &[],
 };
 
@@ -211,8 +235,22 @@ const DELETE: Function = Function {
           Throws `refused` where consent is missing; nothing was deleted then.",
     parameters: &[],
     returns: "()",
-    permissions: &[],
-    example: "",
+    permissions: &[
+        "ec2:TerminateInstances",
+        "ec2:DeleteSecurityGroup",
+        "ec2:RevokeSecurityGroupIngress",
+        "ec2:DeleteKeyPair",
+        "rds:ModifyDBInstance",
+        "rds:DeleteDBInstance",
+        "rds:CreateDBSnapshot",
+        "rds:DeleteDBSubnetGroup",
+        "sns:ListSubscriptionsByTopic",
+        "sns:Unsubscribe",
+        "sns:DeleteTopic",
+        "sqs:DeleteQueue",
+        "ssm:DeleteParameters",
+    ],
+    example: "owned().delete();",
     keys: &[optional(
         "to_keep",
         Holds::String,

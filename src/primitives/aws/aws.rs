@@ -37,7 +37,10 @@ const AS_ROLE: Function = Function {
     parameters: &["arn: string", "body: closure"],
     returns: "?",
     permissions: &["sts:AssumeRole", "sts:GetCallerIdentity"],
-    example: "",
+    example: r#"
+        let role = `arn:aws:iam::${aws::identity().account}:role/auditor`;
+        let seen = attempt(|| aws::as_role(role, || sns::find_topic("alerts")));
+        print(if seen.ok { "the role may look" } else { seen.error.kind });"#,
     keys: &[],
 };
 

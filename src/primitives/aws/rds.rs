@@ -53,8 +53,26 @@ const ENSURE: Function = Function {
           RDS `DescribeDBInstances`, `CreateDBSubnetGroup`, `CreateDBInstance`, `ModifyDBInstance`.",
     parameters: &["name: string"],
     returns: "Instance",
-    permissions: &[],
-    example: "",
+    permissions: &[
+        "rds:DescribeDBInstances",
+        "rds:DescribeDBSubnetGroups",
+        "rds:CreateDBSubnetGroup",
+        "rds:CreateDBInstance",
+        "rds:ModifyDBInstance",
+        "rds:StartDBInstance",
+        "rds:AddTagsToResource",
+        "rds:ListTagsForResource",
+        "ec2:DescribeVpcs",
+        "ec2:DescribeSubnets",
+    ],
+    example: r#"
+        let db = rds::ensure_instance("db", #{
+            engine: "postgres",
+            instance_class: "db.t3.micro",
+            allocated_storage_gib: 20,
+            master_password: secrets::ensure("database/master"),
+        });
+        print(db.endpoint);    // waits until it is there"#,
     keys: &[
         required(
             "master_password",
@@ -83,8 +101,10 @@ const WAIT: Function = Function {
     doc: "Waits until the instance is available. RDS `DescribeDBInstances`.",
     parameters: &[],
     returns: "()",
-    permissions: &[],
-    example: "",
+    permissions: &["rds:DescribeDBInstances"],
+    example: r#"
+        let db = rds::ensure_instance("db", #{ master_password: secrets::ensure("database/master") });
+        db.wait();"#,
     keys: &[],
 };
 

@@ -24,8 +24,8 @@ const ENSURE_TOPIC: Function = Function {
     doc: "The stack's topic of that name. SNS `GetTopicAttributes`, `CreateTopic`.",
     parameters: &["name: string"],
     returns: "Topic",
-    permissions: &[],
-    example: "",
+    permissions: &["sns:GetTopicAttributes", "sns:ListTagsForResource", "sns:CreateTopic", "sns:TagResource"],
+    example: r#"print(sns::ensure_topic("alerts").arn);"#,
     keys: &[],
 };
 
@@ -35,8 +35,8 @@ const ENSURE_SUBSCRIPTION: Function = Function {
           SNS `ListSubscriptionsByTopic`, `Subscribe`.",
     parameters: &["protocol: string", "endpoint: string"],
     returns: "()",
-    permissions: &[],
-    example: "",
+    permissions: &["sns:ListSubscriptionsByTopic", "sns:Subscribe"],
+    example: r#"sns::ensure_topic("alerts").ensure_subscription("email", "you@example.com");"#,
     keys: &[],
 };
 
@@ -45,8 +45,8 @@ const PUBLISH: Function = Function {
     doc: "Sends a message to everybody who subscribed. An effect, not a change: it is done each time. SNS `Publish`.",
     parameters: &["subject: string", "message: string"],
     returns: "()",
-    permissions: &[],
-    example: "",
+    permissions: &["sns:Publish"],
+    example: r#"sns::ensure_topic("alerts").publish("Hello", "The playbook got this far.");"#,
     keys: &[],
 };
 

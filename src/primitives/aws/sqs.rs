@@ -42,8 +42,19 @@ const ENSURE_QUEUE: Function = Function {
           SQS `GetQueueUrl`, `GetQueueAttributes`, `CreateQueue`, `SetQueueAttributes`; SNS `Subscribe`.",
     parameters: &["name: string"],
     returns: "Queue",
-    permissions: &[],
-    example: "",
+    permissions: &[
+        "sqs:GetQueueUrl",
+        "sqs:GetQueueAttributes",
+        "sqs:ListQueueTags",
+        "sqs:CreateQueue",
+        "sqs:TagQueue",
+        "sqs:SetQueueAttributes",
+        "sns:ListSubscriptionsByTopic",
+        "sns:Subscribe",
+    ],
+    example: r#"
+        let alerts = sns::ensure_topic("alerts");
+        let log = sqs::ensure_queue("log", #{ retention_s: 14 * 24 * 3600, subscribe_to: alerts });"#,
     keys: &[
         optional("retention_s", Holds::Int, "How long a message is kept, in seconds: 60 to 1209600"),
         optional(

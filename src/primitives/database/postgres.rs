@@ -46,8 +46,11 @@ const CONNECT: Function = Function {
           Throws `denied` (code 28P01) for a wrong password, `unavailable` where nothing answers.",
     parameters: &["instance: Instance"],
     returns: "Connection",
-    permissions: &[],
-    example: "",
+    permissions: &["rds:DescribeDBInstances", "ssm:GetParametersByPath"],
+    example: r#"
+        let db = rds::ensure_instance("db", #{ master_password: secrets::ensure("database/master") });
+        let music = postgres::connect(db);
+        print(music.query("select current_user::text as me")[0].me);"#,
     keys: &[
         optional("database", Holds::String, "The database; the instance's own if not given"),
         optional("user", Holds::String, "The role to log in as"),
@@ -64,7 +67,10 @@ const MIGRATE: Function = Function {
     parameters: &["folder: string"],
     returns: "int",
     permissions: &[],
-    example: "",
+    example: r#"
+        let db = rds::ensure_instance("db", #{ master_password: secrets::ensure("database/master") });
+        let music = postgres::connect(db);
+        print(`${music.migrate("sql/migrations")} migrations were new`);"#,
     keys: &[],
 };
 
@@ -74,7 +80,11 @@ const RUN_FILE: Function = Function {
     parameters: &["path: string"],
     returns: "()",
     permissions: &[],
-    example: "",
+    example: r#"
+        let db = rds::ensure_instance("db", #{ master_password: secrets::ensure("database/master") });
+        let music = postgres::connect(db);
+        music.migrate("sql/migrations");
+        music.run_file("sql/sample.sql", #{ unless: "select from app_user limit 1" });"#,
     keys: &[optional("unless", Holds::String, "A query: where it gives a row, the file is not run")],
 };
 
@@ -84,7 +94,12 @@ const QUERY: Function = Function {
     parameters: &["sql: string", "parameters: list"],
     returns: "list",
     permissions: &[],
-    example: "",
+    example: r#"
+        let db = rds::ensure_instance("db", #{ master_password: secrets::ensure("database/master") });
+        let music = postgres::connect(db);
+        for row in music.query("select n from generate_series(1, $1::int) as n", [3]) {
+            print(row.n);
+        }"#,
     keys: &[],
 };
 
@@ -94,7 +109,11 @@ const EXECUTE: Function = Function {
     parameters: &["sql: string", "parameters: list"],
     returns: "int",
     permissions: &[],
-    example: "",
+    example: r#"
+        let db = rds::ensure_instance("db", #{ master_password: secrets::ensure("database/master") });
+        let music = postgres::connect(db);
+        music.execute("create table if not exists note (words text)");
+        print(music.execute("insert into note values ($1)", ["hello"]));"#,
     keys: &[],
 };
 
@@ -105,7 +124,7 @@ const SCRAM_VERIFIER: Function = Function {
     parameters: &["password: Secret"],
     returns: "Password",
     permissions: &[],
-    example: "",
+    example: r#"let verifier = postgres::scram_verifier(secrets::ensure("server/reader"));"#,
     keys: &[],
 };
 

@@ -50,8 +50,10 @@ const ENSURE: Function = Function {
           SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string"],
     returns: "Secret",
-    permissions: &[],
-    example: "",
+    permissions: &["ssm:GetParametersByPath", "ssm:PutParameter", "ssm:AddTagsToResource"],
+    example: r#"
+        let password = secrets::ensure("database/master");
+        print(password);    // [redacted]"#,
     keys: &[
         optional("length", Holds::Int, "How many letters and digits, 32 to 256; 32 if not given"),
         optional(
@@ -67,8 +69,8 @@ const SET: Function = Function {
     doc: "Keeps a text under a name, and replaces another one. SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string", "text: string"],
     returns: "Secret",
-    permissions: &[],
-    example: "",
+    permissions: &["ssm:GetParametersByPath", "ssm:PutParameter", "ssm:AddTagsToResource"],
+    example: r#"secrets::set("server/database_url", "postgres://db.internal/music");"#,
     keys: &[],
 };
 
@@ -78,7 +80,7 @@ const REFERENCE: Function = Function {
     parameters: &["name: string"],
     returns: "string",
     permissions: &[],
-    example: "",
+    example: r#"let env = #{ DATABASE_URL: secrets::reference("server/database_url") };"#,
     keys: &[],
 };
 
@@ -89,8 +91,10 @@ const ENSURE_CERTIFICATE: Function = Function {
           SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string"],
     returns: "Certificate",
-    permissions: &[],
-    example: "",
+    permissions: &["ssm:GetParametersByPath", "ssm:PutParameter", "ssm:AddTagsToResource"],
+    example: r#"
+        let certificate = secrets::ensure_certificate("server", #{ hostname: "example.ops.internal" });
+        print(certificate.authority);"#,
     keys: &[required(
         "hostname",
         Holds::String,
@@ -104,7 +108,7 @@ const PASSFILE: Function = Function {
     parameters: &["database: string", "passwords: map"],
     returns: "string",
     permissions: &[],
-    example: "",
+    example: r#"let file = secrets::passfile("music", #{ reader: secrets::ensure("users/reader") });"#,
     keys: &[],
 };
 

@@ -17,7 +17,7 @@ const SET: Function = Function {
     parameters: &["values: map"],
     returns: "()",
     permissions: &[],
-    example: "",
+    example: "state::set(#{ server_port: 8080 });",
     keys: &[],
 };
 
@@ -27,7 +27,9 @@ const GET: Function = Function {
     parameters: &["key: string"],
     returns: "?",
     permissions: &[],
-    example: "",
+    example: r#"
+        state::set(#{ server_port: 8080 });
+        print(state::get("server_port"));"#,
     keys: &[],
 };
 
@@ -37,7 +39,7 @@ const REMOVE: Function = Function {
     parameters: &[],
     returns: "()",
     permissions: &[],
-    example: "",
+    example: "state::remove();",
     keys: &[],
 };
 

@@ -63,8 +63,22 @@ const ENSURE: Function = Function {
           EC2 `DescribeInstances`, `DescribeImages`, `RunInstances`, `StartInstances`; SSM `GetParameter` for the image.",
     parameters: &["name: string"],
     returns: "Instance",
-    permissions: &[],
-    example: "",
+    permissions: &[
+        "ec2:DescribeInstances",
+        "ec2:DescribeInstanceAttribute",
+        "ec2:DescribeImages",
+        "ec2:DescribeSubnets",
+        "ec2:DescribeIamInstanceProfileAssociations",
+        "ec2:RunInstances",
+        "ec2:StartInstances",
+        "ec2:ModifyInstanceAttribute",
+        "ec2:CreateTags",
+        "ssm:GetParameter",
+        "iam:PassRole",
+    ],
+    example: r#"
+        let server = ec2::ensure_instance("server", #{ instance_type: "t3.micro", key_pair: ec2::ensure_key_pair("key") });
+        print(server.public_ip);    // waits until there is one"#,
     keys: &[
         optional("instance_type", Holds::String, "Size; `t3.micro` if not given"),
         optional(
@@ -88,8 +102,10 @@ const WAIT: Function = Function {
     doc: "Waits until the instance runs. EC2 `DescribeInstances`.",
     parameters: &[],
     returns: "()",
-    permissions: &[],
-    example: "",
+    permissions: &["ec2:DescribeInstances"],
+    example: r#"
+        let server = ec2::ensure_instance("server");
+        server.wait();"#,
     keys: &[],
 };
 
@@ -99,8 +115,11 @@ const WAIT_READY: Function = Function {
           Throws `timeout` with the last answer.",
     parameters: &["minutes: int"],
     returns: "()",
-    permissions: &[],
-    example: "",
+    permissions: &["ec2:DescribeInstances"],
+    example: r#"
+        import "lib/defaults" as defaults;
+        let server = ec2::ensure_instance("server", #{ service: defaults::server("app-server") });
+        server.wait_ready(15);"#,
     keys: &[],
 };
 

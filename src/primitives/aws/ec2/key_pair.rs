@@ -34,8 +34,8 @@ const ENSURE: Function = Function {
           EC2 `DescribeKeyPairs`, `ImportKeyPair`.",
     parameters: &["name: string"],
     returns: "KeyPair",
-    permissions: &[],
-    example: "",
+    permissions: &["ec2:DescribeKeyPairs", "ec2:ImportKeyPair", "ec2:CreateTags"],
+    example: r#"print(ec2::ensure_key_pair("key").name);"#,
     keys: &[],
 };
 

@@ -146,8 +146,18 @@ const ENSURE: Function = Function {
           `RevokeSecurityGroupIngress`.",
     parameters: &["name: string"],
     returns: "SecurityGroup",
-    permissions: &[],
-    example: "",
+    permissions: &[
+        "ec2:DescribeVpcs",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSecurityGroupRules",
+        "ec2:CreateSecurityGroup",
+        "ec2:CreateTags",
+        "ec2:AuthorizeSecurityGroupIngress",
+        "ec2:RevokeSecurityGroupIngress",
+    ],
+    example: r#"
+        let app = ec2::ensure_security_group("app", #{ ingress: [tcp(8080, my_ip())] });
+        let db = ec2::ensure_security_group("db", #{ ingress: [tcp(5432, app)] });"#,
     keys: &[
         optional("description", Holds::String, "What it is for; cannot be changed later"),
         optional("ingress", Holds::List, "The rules, such as `tcp(8080, my_ip())`"),
