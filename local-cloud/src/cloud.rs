@@ -1,4 +1,5 @@
-//! The state of the local cloud: every resource of every region behind one lock, saved before a change is answered.
+//! The state of the local cloud: every resource of every region behind one lock, saved before a change is answered (messages of queues
+//! apart, in a log of their own).
 //! A change that fails, or that cannot be saved, leaves nothing behind. Whoever makes a resource real (a database, an
 //! instance) waits on [`Cloud::changed`] and acts on what the state says then.
 
@@ -10,10 +11,12 @@ use tokio::sync::{Mutex, watch};
 
 use crate::balancer::Connections;
 use crate::calls::Calls;
+use crate::faults::Faults;
 use crate::folder::Folder;
-use crate::query::AwsError;
+use crate::query::{Access, AwsError};
+use crate::sqs::MessageLog;
 use crate::time::Time;
-use crate::{Error, Settings, ec2, elbv2, rds, sns, sqs, ssm};
+use crate::{Error, Settings, ec2, elbv2, iam, rds, sns, sqs, ssm};
 
 /// The account that owns everything; no AWS account has this number.
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -26,6 +29,9 @@ pub(crate) struct State {
     version: u32,
     /// The endpoint's port is chosen once, so that what a user exported stays right after a restart.
     pub(crate) port: Option<u16>,
+    /// Roles and who plays them are the account's, the same in every region.
+    #[serde(default)]
+    pub(crate) iam: iam::State,
     pub(crate) regions: BTreeMap<String, Region>,
 }
 
@@ -57,6 +63,12 @@ impl Region {
     }
 }
 
+/// The state, and the log of what its queues hold.
+struct Saved {
+    state: State,
+    messages: MessageLog,
+}
+
 pub(crate) struct Cloud {
     pub(crate) settings: Settings,
     pub(crate) folder: Folder,
@@ -64,7 +76,8 @@ pub(crate) struct Cloud {
     pub(crate) started_at: Time,
     pub(crate) calls: Calls,
     pub(crate) connections: Connections,
-    state: Mutex<State>,
+    pub(crate) faults: Faults,
+    saved: Mutex<Saved>,
     changed: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
 }
@@ -72,7 +85,8 @@ pub(crate) struct Cloud {
 impl Cloud {
     pub(crate) fn load(folder: &Folder) -> Result<State, Error> {
         let Some(text) = folder.read(STATE_FILE)? else {
-            return Ok(State { version: STATE_VERSION, port: None, regions: BTreeMap::new() });
+            let iam = iam::State::default();
+            return Ok(State { version: STATE_VERSION, port: None, iam, regions: BTreeMap::new() });
         };
         let broken = |reason: String| Error::State { path: folder.join(STATE_FILE), reason };
         let state: State = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
@@ -82,59 +96,81 @@ impl Cloud {
         Ok(state)
     }
 
-    pub(crate) fn new(settings: Settings, folder: Folder, endpoint: String, state: State) -> Arc<Cloud> {
-        Arc::new(Cloud {
+    pub(crate) fn new(
+        settings: Settings,
+        folder: Folder,
+        endpoint: String,
+        mut state: State,
+    ) -> Result<Arc<Cloud>, Error> {
+        let messages = MessageLog::open(&folder, &mut state.regions)?;
+        Ok(Arc::new(Cloud {
             settings,
             folder,
             endpoint,
             started_at: Time::now(),
             calls: Calls::default(),
             connections: Connections::default(),
-            state: Mutex::new(state),
+            faults: Faults::default(),
+            saved: Mutex::new(Saved { state, messages }),
             changed: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
-        })
+        }))
     }
 
     pub(crate) async fn read<T>(&self, region: &str, look: impl FnOnce(&Region) -> T) -> T {
-        let state = self.state.lock().await;
-        match state.regions.get(region) {
+        let saved = self.saved.lock().await;
+        match saved.state.regions.get(region) {
             Some(region) => look(region),
             None => look(&Region::new(region)),
         }
     }
 
     pub(crate) async fn read_all<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&*self.state.lock().await)
+        look(&self.saved.lock().await.state)
     }
 
-    /// Runs a change as one transaction: refused or unsaved, it has not happened.
-    pub(crate) async fn change<T>(
+    /// Runs an operation as one transaction: refused or unsaved, it has not happened.
+    pub(crate) async fn run<T>(
         &self,
         region: &str,
-        change: impl FnOnce(&mut Region) -> Result<T, AwsError>,
+        access: Access,
+        operation: impl FnOnce(&mut Region, &mut iam::State) -> Result<T, AwsError>,
     ) -> Result<T, AwsError> {
-        let mut state = self.state.lock().await;
-        let before = state.regions.get(region).cloned();
-        let mut after = before.clone().unwrap_or_else(|| Region::new(region));
-        let value = change(&mut after)?;
-        state.regions.insert(region.to_string(), after);
-        if let Err(error) = self.save(&state).await {
+        let mut saved = self.saved.lock().await;
+        let Saved { state, messages } = &mut *saved;
+        let current = state.regions.get(region);
+        let mut after = current.cloned().unwrap_or_else(|| Region::new(region));
+        let mut iam = state.iam.clone();
+        let value = operation(&mut after, &mut iam)?;
+        if access == Access::Read {
+            return Ok(value);
+        }
+        let moved = sqs::moved(region, current.map(|region| &region.sqs), &after.sqs);
+        let before = state.regions.insert(region.to_string(), after);
+        std::mem::swap(&mut state.iam, &mut iam);
+        // An effect changes what queues hold and nothing else; to write all the rest for it would be slow.
+        let written = match access {
+            Access::Effect => Ok(()),
+            Access::Read | Access::Change => self.save(state),
+        };
+        let written = written.and_then(|()| messages.append(&self.folder, &moved, &state.regions));
+        if let Err(error) = written {
             match before {
                 Some(before) => state.regions.insert(region.to_string(), before),
                 None => state.regions.remove(region),
             };
+            state.iam = iam;
             eprintln!("local cloud: {error}");
             return Err(AwsError::with_status(500, "InternalFailure", error.to_string()));
         }
-        drop(state);
+        drop(saved);
         self.changed.send_modify(|count| *count += 1);
         Ok(value)
     }
 
     /// A change that the data plane reports; it has happened already, so it cannot be refused.
     pub(crate) async fn record(&self, region: &str, change: impl FnOnce(&mut Region)) {
-        let recorded = self.change(region, |region| {
+        let recorded = self.run(region, Access::Change, |region, _| {
             change(region);
             Ok(())
         });
@@ -143,7 +179,7 @@ impl Cloud {
         }
     }
 
-    pub(crate) async fn save(&self, state: &State) -> Result<(), Error> {
+    fn save(&self, state: &State) -> Result<(), Error> {
         let text = serde_json::to_vec(state).map_err(|error| Error::State {
             path: self.folder.join(STATE_FILE),
             reason: error.to_string(),
@@ -152,8 +188,7 @@ impl Cloud {
     }
 
     pub(crate) async fn save_now(&self) -> Result<(), Error> {
-        let state = self.state.lock().await;
-        self.save(&state).await
+        self.save(&self.saved.lock().await.state)
     }
 
     /// The value of a parameter of SSM, decrypted.

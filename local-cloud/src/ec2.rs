@@ -7,6 +7,7 @@ mod instance;
 mod key_pair;
 mod metadata;
 mod permission;
+mod profile;
 mod run;
 mod security_group;
 mod security_group_rule;
@@ -41,6 +42,7 @@ pub(crate) const SERVICE: Service = Service {
         instance::OPERATIONS,
         transition::OPERATIONS,
         attribute::OPERATIONS,
+        profile::OPERATIONS,
         tag::OPERATIONS,
     ],
 };

@@ -15,14 +15,14 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::cloud::Cloud;
-use crate::query::{self, Access, AwsError, Envelope, Form, Service};
-use crate::{ec2, elbv2, json, rds, sns, sqs, ssm, sts};
+use crate::query::{self, Access, AwsError, Envelope, Form, Scope, Service};
+use crate::{ec2, elbv2, iam, json, rds, sns, sqs, ssm, sts};
 
 /// Larger than any request of these services may be (1 MiB for SQS).
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
 const QUERY_SERVICES: &[&Service] =
-    &[&ec2::SERVICE, &elbv2::SERVICE, &rds::SERVICE, &sns::SERVICE, &sts::SERVICE];
+    &[&ec2::SERVICE, &elbv2::SERVICE, &iam::SERVICE, &rds::SERVICE, &sns::SERVICE, &sts::SERVICE];
 const JSON_SERVICES: &[&json::Service] = &[&sqs::SERVICE, &ssm::SERVICE];
 
 pub(crate) fn services() -> Vec<&'static str> {
@@ -66,9 +66,6 @@ async fn respond(cloud: Arc<Cloud>, request: Request<Incoming>) -> Result<Reply,
             &request_id,
         ));
     }
-    if let Some(route) = parts.uri.path().strip_prefix("/_local/") {
-        return Ok(local(&cloud, &parts.method, route, &request_id).await);
-    }
     let body = match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => {
@@ -80,6 +77,9 @@ async fn respond(cloud: Arc<Cloud>, request: Request<Incoming>) -> Result<Reply,
             return Ok(xml_failure(Envelope::Query, &error, &request_id));
         }
     };
+    if let Some(route) = parts.uri.path().strip_prefix("/_local/") {
+        return Ok(local(&cloud, &parts.method, route, &body, &request_id).await);
+    }
     Ok(dispatch(&cloud, &parts.headers, &body, &request_id).await)
 }
 
@@ -90,7 +90,7 @@ fn is_loopback(headers: &HeaderMap) -> bool {
 }
 
 async fn dispatch(cloud: &Arc<Cloud>, headers: &HeaderMap, body: &Bytes, request_id: &str) -> Reply {
-    let Some((region, service)) = scope(headers) else {
+    let Some(scope) = scope(headers) else {
         let error = AwsError::with_status(
             403,
             "MissingAuthenticationToken",
@@ -98,13 +98,11 @@ async fn dispatch(cloud: &Arc<Cloud>, headers: &HeaderMap, body: &Bytes, request
         );
         return xml_failure(Envelope::Query, &error, request_id);
     };
-    if let Some(service) = JSON_SERVICES.iter().find(|known| known.name == service) {
-        return answer_json(cloud, service, &region, headers, body, request_id).await;
+    if let Some(service) = JSON_SERVICES.iter().find(|known| known.name == scope.service) {
+        return answer_json(cloud, service, &scope, headers, body, request_id).await;
     }
-    let Some(service) = QUERY_SERVICES.iter().find(|known| known.name == service) else {
-        let error =
-            AwsError::new("InvalidAction", format!("The local cloud does not have the service {service}"));
-        return xml_failure(Envelope::Query, &error, request_id);
+    let Some(service) = QUERY_SERVICES.iter().find(|known| known.name == scope.service) else {
+        return unknown_service(&scope.service, headers, request_id);
     };
     let form = Form::parse(body);
     let action = form.get("Action").unwrap_or_default();
@@ -120,16 +118,49 @@ async fn dispatch(cloud: &Arc<Cloud>, headers: &HeaderMap, body: &Bytes, request
         );
     };
     cloud.calls.record(service.name, action, operation.1);
-    match service.answer(cloud, &region, operation, &form).await {
+    let answer = match forestalled(cloud, &scope, action).await {
+        Some(error) => Err(error),
+        None => service.answer(cloud, &scope, operation, &form).await,
+    };
+    match answer {
         Ok(xml) => reply(200, XML, service.success(action, xml, request_id), request_id),
         Err(error) => reply(error.status, XML, service.failure(&error, request_id), request_id),
     }
 }
 
+/// Why a request is refused whatever it asks for: a fault that somebody set, or a role that was played for its time.
+async fn forestalled(cloud: &Cloud, scope: &Scope, operation: &str) -> Option<AwsError> {
+    if let Some(fault) = cloud.faults.take(&scope.service, operation) {
+        return Some(fault);
+    }
+    let session = cloud.read_all(|state| state.iam.sessions.get(&scope.access_key).cloned()).await?;
+    session.expires.is_past().then(|| match scope.service.as_str() {
+        "ec2" => AwsError::new("RequestExpired", "Request has expired."),
+        json if JSON_SERVICES.iter().any(|known| known.name == json) => {
+            AwsError::new("ExpiredTokenException", "The security token included in the request is expired")
+        }
+        _ => AwsError::with_status(
+            403,
+            "ExpiredToken",
+            "The security token included in the request is expired",
+        ),
+    })
+}
+
+/// In the protocol that the request was made in, as far as that can be told.
+fn unknown_service(service: &str, headers: &HeaderMap, request_id: &str) -> Reply {
+    let message = format!("The local cloud does not have the service {service}");
+    if headers.contains_key("x-amz-target") {
+        let body = json!({ "__type": "UnknownOperationException", "message": message }).to_string();
+        return reply(400, "application/x-amz-json-1.1", body, request_id);
+    }
+    xml_failure(Envelope::Query, &AwsError::new("InvalidAction", message), request_id)
+}
+
 async fn answer_json(
     cloud: &Arc<Cloud>,
     service: &json::Service,
-    region: &str,
+    scope: &Scope,
     headers: &HeaderMap,
     body: &Bytes,
     request_id: &str,
@@ -147,13 +178,13 @@ async fn answer_json(
         }
         Some(operation) => {
             cloud.calls.record(service.name, name, operation.1);
-            match json::Document::parse(body) {
-                Err(error) => Err(error),
-                Ok(document) => {
+            match (forestalled(cloud, scope, name).await, json::Document::parse(body)) {
+                (Some(error), _) | (None, Err(error)) => Err(error),
+                (None, Ok(document)) => {
                     if service.name == sqs::SERVICE.name && name == "ReceiveMessage" {
-                        sqs::long_poll(cloud, region, &document).await;
+                        sqs::long_poll(cloud, &scope.region, &document).await;
                     }
-                    service.answer(cloud, region, operation, &document).await
+                    service.answer(cloud, &scope.region, operation, &document).await
                 }
             }
         }
@@ -174,12 +205,17 @@ async fn answer_json(
 const XML: &str = "text/xml;charset=UTF-8";
 
 /// `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...`
-fn scope(headers: &HeaderMap) -> Option<(String, String)> {
+fn scope(headers: &HeaderMap) -> Option<Scope> {
     let authorization = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let credential = authorization.split("Credential=").nth(1)?.split(',').next()?;
     let mut parts = credential.trim().rsplit('/');
     let (last, service, region) = (parts.next()?, parts.next()?, parts.next()?);
-    (last == "aws4_request").then(|| (region.to_string(), service.to_string()))
+    let (_date, access_key) = (parts.next()?, parts.next()?);
+    (last == "aws4_request").then(|| Scope {
+        access_key: access_key.to_string(),
+        region: region.to_string(),
+        service: service.to_string(),
+    })
 }
 
 fn xml_failure(envelope: Envelope, error: &AwsError, request_id: &str) -> Reply {
@@ -203,16 +239,28 @@ fn request_id() -> String {
     format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
-async fn local(cloud: &Cloud, method: &Method, route: &str, request_id: &str) -> Reply {
+async fn local(cloud: &Cloud, method: &Method, route: &str, body: &[u8], request_id: &str) -> Reply {
     let value = match (method, route) {
         (&Method::GET, "pid") => return reply(200, "text/plain", std::process::id().to_string(), request_id),
         (&Method::GET, "status") => cloud.status().await,
         (&Method::GET, "calls") => cloud.calls.report(),
+        (&Method::GET, "faults") => cloud.faults.report(),
+        (&Method::POST, "faults") => match cloud.faults.set(body) {
+            Ok(()) => cloud.faults.report(),
+            Err(reason) => return reply(400, "text/plain", format!("{reason}\n"), request_id),
+        },
+        (&Method::DELETE, "faults") => {
+            cloud.faults.clear();
+            cloud.faults.report()
+        }
         (&Method::POST, "shutdown") => {
             cloud.stop();
             json!({ "stopping": true })
         }
-        _ => return reply(404, "text/plain", "known: GET status, GET calls, POST shutdown\n", request_id),
+        _ => {
+            let known = "known: GET status, GET calls, GET, POST and DELETE faults, POST shutdown\n";
+            return reply(404, "text/plain", known, request_id);
+        }
     };
     reply(200, "application/json", value.to_string(), request_id)
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value, json};
 
 use crate::cloud::{Cloud, Region};
+use crate::iam;
 use crate::query::{Access, AwsError};
 
 pub(crate) type Answer = Result<Value, AwsError>;
@@ -29,7 +30,7 @@ pub(crate) struct Service {
     pub(crate) invalid: &'static str,
     /// The modelled name of an error whose code is an older one, from the time when the service spoke the query protocol; none if
     /// the service never did.
-    pub(crate) modelled: Option<fn(&'static str) -> &'static str>,
+    pub(crate) modelled: Option<fn(&str) -> &str>,
 }
 
 impl Service {
@@ -46,7 +47,7 @@ impl Service {
         document: &Document,
     ) -> Answer {
         let (_, access, run) = operation;
-        let checked = |target: &mut Region| {
+        let checked = |target: &mut Region, _: &mut iam::State| {
             let mut call = Call { region_name: region, document, region: target, cloud };
             let value = run(&mut call)?;
             match document.unread() {
@@ -57,12 +58,9 @@ impl Service {
                 )),
             }
         };
-        let answer = match access {
-            Access::Read => cloud.read(region, |current| checked(&mut current.clone())).await,
-            Access::Change | Access::Effect => cloud.change(region, checked).await,
-        };
-        answer.map_err(|error| match error.code {
-            MALFORMED => AwsError { code: self.invalid, ..error },
+        let answer = cloud.run(region, access, checked).await;
+        answer.map_err(|error| match error.code.as_ref() {
+            MALFORMED => AwsError { code: self.invalid.into(), ..error },
             _ => error,
         })
     }
@@ -72,7 +70,7 @@ impl Service {
         let kind = if error.status < 500 { "Sender" } else { "Receiver" };
         let (name, header) = match self.modelled {
             Some(modelled) => (
-                format!("com.amazonaws.{}#{}", self.name, modelled(error.code)),
+                format!("com.amazonaws.{}#{}", self.name, modelled(&error.code)),
                 Some(format!("{};{kind}", error.code)),
             ),
             None => (error.code.to_string(), None),

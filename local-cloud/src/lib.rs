@@ -2,10 +2,13 @@
 //! behind an RDS instance, a child process behind an EC2 instance, and SNS delivers into SQS.
 //!
 //! A request enters through `endpoint` (service and region come from its signature's scope) and reaches the file of
-//! its service: `ec2`, `elbv2`, `rds`, `sns`, `sqs`, `ssm`, `sts`. These change the one state in `cloud`, which is saved
+//! its service: `ec2`, `elbv2`, `iam`, `rds`, `sns`, `sqs`, `ssm`, `sts`. These change the one state in `cloud`, which is saved
 //! before the answer leaves. The data plane watches that state and makes it real: `database` and `postgres` behind
 //! RDS, `machine` and `service` behind EC2, `balancer` and `probe` behind load balancers. `supervisor` starts and stops it all; `folder` says what lies where.
 //! Adding a service is adding its file and one line in `endpoint`.
+//!
+//! Two routes are for the tests of playbooks: `GET /_local/calls` tells what was asked for over the wire (`calls`), and
+//! `POST /_local/faults` makes the next requests for an operation fail (`faults`).
 //!
 //! Every service is our own subset on two small protocol kits, `query` and `json`, and not an existing emulator behind
 //! decorators. Those give the wire format and no behaviour: of EC2, RDS and SNS nearly every operation would have to be
@@ -21,7 +24,9 @@ mod ec2;
 mod elbv2;
 mod endpoint;
 mod error;
+mod faults;
 mod folder;
+mod iam;
 mod json;
 mod machine;
 pub mod postgres;

@@ -2,10 +2,12 @@
 //! A form remembers which of its fields an operation has read, so that a parameter which the local cloud
 //! does not model is refused by name instead of being ignored.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cloud::{Cloud, Region};
+use crate::iam;
 use crate::xml::{Xml, escape};
 
 /// An error as a service answers it; `code` is AWS's own.
@@ -13,17 +15,17 @@ use crate::xml::{Xml, escape};
 #[error("{code}: {message}")]
 pub(crate) struct AwsError {
     pub(crate) status: u16,
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
 }
 
 impl AwsError {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> AwsError {
-        AwsError { status: 400, code, message: message.into() }
+        AwsError { status: 400, code: code.into(), message: message.into() }
     }
 
     pub(crate) fn with_status(status: u16, code: &'static str, message: impl Into<String>) -> AwsError {
-        AwsError { status, code, message: message.into() }
+        AwsError { status, code: code.into(), message: message.into() }
     }
 }
 
@@ -44,7 +46,17 @@ pub(crate) struct Call<'a> {
     pub(crate) region_name: &'a str,
     pub(crate) form: &'a Form,
     pub(crate) region: &'a mut Region,
+    pub(crate) iam: &'a mut iam::State,
     pub(crate) cloud: &'a Cloud,
+    /// The access key that signed the request.
+    pub(crate) access_key: &'a str,
+}
+
+/// What the signature of a request says: who asks which service of which region.
+pub(crate) struct Scope {
+    pub(crate) access_key: String,
+    pub(crate) region: String,
+    pub(crate) service: String,
 }
 
 pub(crate) type Operation = (&'static str, Access, fn(&mut Call<'_>) -> Answer);
@@ -73,13 +85,14 @@ impl Service {
     pub(crate) async fn answer(
         &self,
         cloud: &Cloud,
-        region: &str,
+        scope: &Scope,
         operation: Operation,
         form: &Form,
     ) -> Result<Xml, AwsError> {
         let (_, access, run) = operation;
-        let checked = |target: &mut Region| {
-            let mut call = Call { region_name: region, form, region: target, cloud };
+        let checked = |region: &mut Region, iam: &mut iam::State| {
+            let mut call =
+                Call { region_name: &scope.region, form, region, iam, cloud, access_key: &scope.access_key };
             let xml = run(&mut call)?;
             match form.unread() {
                 None => Ok(xml),
@@ -89,10 +102,7 @@ impl Service {
                 )),
             }
         };
-        match access {
-            Access::Change | Access::Effect => cloud.change(region, checked).await,
-            Access::Read => cloud.read(region, |current| checked(&mut current.clone())).await,
-        }
+        cloud.run(&scope.region, access, checked).await
     }
 
     pub(crate) fn success(&self, operation: &str, body: Xml, request_id: &str) -> String {
@@ -117,7 +127,7 @@ impl Service {
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 pub(crate) fn failure(envelope: Envelope, namespace: &str, error: &AwsError, request_id: &str) -> String {
-    let (code, message) = (escape(error.code), escape(&error.message));
+    let (code, message) = (escape(&error.code), escape(&error.message));
     match envelope {
         Envelope::Ec2 => format!(
             "{DECLARATION}<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>\

@@ -2,6 +2,7 @@
 //! name is blocked for 60 s. FIFO queues are refused.
 
 mod attribute;
+mod log;
 mod message;
 mod queue;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use attribute::Attribute;
+pub(crate) use log::{MessageLog, moved};
 pub(crate) use message::Message;
 pub(crate) use queue::Queue;
 

@@ -39,7 +39,7 @@ pub async fn serve(settings: Settings) -> Result<(), Error> {
     let address =
         listener.local_addr().map_err(|source| Error::Listen { address: "127.0.0.1".into(), source })?;
     let endpoint = format!("http://{address}");
-    let cloud = Cloud::new(settings, folder.clone(), endpoint.clone(), state);
+    let cloud = Cloud::new(settings, folder.clone(), endpoint.clone(), state)?;
     cloud.save_now().await?;
 
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;

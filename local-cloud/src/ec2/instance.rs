@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::metadata::MetadataOptions;
+use super::profile::Association;
 use super::{Tags, tag_set};
 use crate::cloud::{ACCOUNT, fresh_id};
 use crate::process::Process;
@@ -84,7 +85,7 @@ pub(crate) struct Instance {
     pub(crate) tags: Tags,
     pub(super) metadata: MetadataOptions,
     pub(super) volumes: Vec<Volume>,
-    pub(super) profile: Option<String>,
+    pub(super) profile: Option<Association>,
     pub(super) protected: bool,
     pub(super) monitoring: bool,
     pub(super) shutdown_behaviour: String,
@@ -200,7 +201,9 @@ fn described<'a>(call: &'a Call<'_>, filters: &Filters) -> Result<Vec<&'a Instan
                 "instance.group-name" | "group-name" => {
                     instance.groups.iter().map(|id| groups.group_name(id).to_string()).collect()
                 }
-                "iam-instance-profile.arn" => instance.profile.clone().into_iter().collect(),
+                "iam-instance-profile.arn" => {
+                    instance.profile.iter().map(|association| association.arn.clone()).collect()
+                }
                 "owner-id" => vec![ACCOUNT.into()],
                 tag => tag_values(tag, &instance.tags),
             })
@@ -327,9 +330,9 @@ fn instance_xml(xml: &mut Xml, call: &Call<'_>, instance: &Instance) {
             groups(xml);
         });
     }
-    if let Some(arn) = &instance.profile {
+    if let Some(association) = &instance.profile {
         xml.nest("iamInstanceProfile", |xml| {
-            xml.text("arn", arn);
+            xml.text("arn", &association.arn).text("id", &association.profile_id);
         });
     }
     xml.text("virtualizationType", "hvm")

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::instance::{self, Instance, InstanceState, Volume};
 use super::metadata::MetadataOptions;
 use super::vpc::{subnet_not_found, subnets};
-use super::{image, key_pair, tag_specification};
-use crate::cloud::{ACCOUNT, fresh_id};
+use super::{image, key_pair, profile, tag_specification};
+use crate::cloud::fresh_id;
 use crate::machine::{self, Neighbourhood};
 use crate::query::{Access, Answer, AwsError, Call, Form, Operation, invalid};
 use crate::service::Declaration;
@@ -48,10 +48,7 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
     let tags = tag_specification(form, "instance", &["volume", "network-interface"])?;
     let block_devices = volumes(form)?;
     let metadata = MetadataOptions::default().with(form, "MetadataOptions.")?;
-    let profile = form
-        .get("IamInstanceProfile.Name")
-        .map(|name| format!("arn:aws:iam::{ACCOUNT}:instance-profile/{name}"))
-        .or_else(|| form.get("IamInstanceProfile.Arn").map(str::to_string));
+    let profile = profile::of_request(call)?;
     let protected = form.flag("DisableApiTermination")?.unwrap_or(false);
     let monitoring = form.flag("Monitoring.Enabled")?.unwrap_or(false);
     let shutdown_behaviour = form.get("InstanceInitiatedShutdownBehavior").unwrap_or("stop").to_string();

@@ -137,7 +137,7 @@ fn set_topic_attributes(call: &mut Call<'_>) -> Answer {
 fn tags<'a>(call: &'a mut Call<'_>) -> Result<&'a mut BTreeMap<String, String>, AwsError> {
     let arn = required(call.form, "ResourceArn")?;
     let topic = call.region.sns.topics.get_mut(arn).map(|topic| &mut topic.tags);
-    topic.ok_or_else(|| AwsError { code: "ResourceNotFound", ..not_found("Resource") })
+    topic.ok_or_else(|| AwsError { code: "ResourceNotFound".into(), ..not_found("Resource") })
 }
 
 fn tag_resource(call: &mut Call<'_>) -> Answer {

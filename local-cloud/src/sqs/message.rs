@@ -2,6 +2,7 @@
 //! often moves to the dead-letter queue.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Message {
-    id: String,
+    pub(super) id: String,
     body: String,
     attributes: BTreeMap<String, Attribute>,
     sent: Time,
@@ -62,7 +63,7 @@ fn seconds(count: i64) -> Duration {
 
 impl Queue {
     pub(crate) fn push(&mut self, message: Message) {
-        self.messages.push(message);
+        Arc::make_mut(&mut self.messages).push(Arc::new(message));
     }
 
     pub(super) fn has_visible_message(&self) -> bool {
@@ -71,6 +72,39 @@ impl Queue {
 
     fn is_expired(&self, message: &Message) -> bool {
         message.sent.after(self.retention()).is_past()
+    }
+
+    /// Hides and shows up to `most` visible messages; those that were received too often are taken out and come back apart.
+    fn receive(
+        &mut self,
+        most: usize,
+        hidden_s: i64,
+        limit: Option<i64>,
+        show: impl Fn(&Message, &str) -> Value,
+    ) -> (Vec<Value>, Vec<Message>) {
+        let retention = self.retention();
+        let messages = Arc::make_mut(&mut self.messages);
+        messages.retain(|message| !message.sent.after(retention).is_past());
+        let (mut received, mut dead) = (Vec::new(), Vec::new());
+        for message in messages.iter_mut().filter(|message| message.visible_at.is_past()) {
+            if limit.is_some_and(|limit| i64::from(message.received) >= limit) {
+                dead.push(Message { received: 0, receipts: Vec::new(), ..message.as_ref().clone() });
+                continue;
+            }
+            if received.len() == most {
+                break;
+            }
+            let now = Time::now();
+            let message = Arc::make_mut(message);
+            message.received += 1;
+            message.first_received.get_or_insert(now);
+            message.visible_at = now.after(seconds(hidden_s));
+            let receipt = format!("{}:{}", self.name, fresh_id("r"));
+            message.receipts.push(receipt.clone());
+            received.push(show(message, &receipt));
+        }
+        messages.retain(|message| !dead.iter().any(|gone: &Message| gone.id == message.id));
+        (received, dead)
     }
 
     /// Visible, in flight, delayed.
@@ -87,7 +121,7 @@ impl Queue {
         counts
     }
 
-    fn by_receipt(&mut self, receipt: &str) -> Result<Option<usize>, AwsError> {
+    fn by_receipt(&self, receipt: &str) -> Result<Option<usize>, AwsError> {
         // A receipt names its queue, so that one of a message that is gone can be told from nonsense.
         if !receipt.starts_with(&format!("{}:", self.name)) {
             return Err(AwsError::new(
@@ -170,44 +204,17 @@ fn receive_message(call: &mut Call<'_>) -> Answer {
     let most = usize::try_from(range("MaxNumberOfMessages", 1..=10, 1)?).unwrap_or(1);
     let queue = queue(call)?;
     let hidden_s = range("VisibilityTimeout", 0..=43_200, queue.visibility_timeout_s())?;
-    let retention = queue.retention();
-    queue.messages.retain(|message| !message.sent.after(retention).is_past());
     let redrive = queue.redrive();
-    let mut received = Vec::new();
-    let mut dead = Vec::new();
-    let mut kept = Vec::new();
-    for mut message in std::mem::take(&mut queue.messages) {
-        if received.len() < most && message.visible_at.is_past() {
-            if redrive.as_ref().is_some_and(|(_, limit)| i64::from(message.received) >= *limit) {
-                dead.push(message);
-                continue;
-            }
-            let now = Time::now();
-            message.received += 1;
-            message.first_received.get_or_insert(now);
-            message.visible_at = now.after(seconds(hidden_s));
-            let receipt = format!("{}:{}", queue.name, fresh_id("r"));
-            message.receipts.push(receipt.clone());
-            received.push(received_json(&message, &receipt, &wanted_system, &wanted));
-        }
-        kept.push(message);
-    }
-    queue.messages = kept;
+    let (received, dead) =
+        queue.receive(most, hidden_s, redrive.as_ref().map(|(_, limit)| *limit), |message, receipt| {
+            received_json(message, receipt, &wanted_system, &wanted)
+        });
     if let Some((target, _)) = redrive {
         let home = queue.name.clone();
-        for mut message in dead {
-            message.received = 0;
-            message.receipts.clear();
-            // Without its dead-letter queue a message stays where it is rather than being lost.
-            let target = call
-                .region
-                .sqs
-                .by_arn(&target)
-                .map(|queue| queue.name.clone())
-                .unwrap_or_else(|| home.clone());
-            if let Some(queue) = call.region.sqs.queues.get_mut(&target) {
-                queue.push(message);
-            }
+        // Without its dead-letter queue a message stays where it is rather than being lost.
+        let target = call.region.sqs.by_arn(&target).map_or(home, |queue| queue.name.clone());
+        if let Some(queue) = call.region.sqs.queues.get_mut(&target) {
+            dead.into_iter().for_each(|message| queue.push(message));
         }
     }
     Ok(if received.is_empty() { json!({}) } else { json!({ "Messages": received }) })
@@ -269,7 +276,7 @@ fn delete_message(call: &mut Call<'_>) -> Answer {
 /// Deleting twice is fine.
 fn delete_one(queue: &mut Queue, document: &Document) -> Answer {
     if let Some(position) = queue.by_receipt(document.required("ReceiptHandle")?)? {
-        queue.messages.remove(position);
+        Arc::make_mut(&mut queue.messages).remove(position);
     }
     Ok(json!({}))
 }
@@ -286,9 +293,9 @@ fn hide_one(queue: &mut Queue, document: &Document) -> Answer {
         return Err(AwsError::new("InvalidParameterValue", "VisibilityTimeout must be 0 to 43200"));
     }
     let position = queue.by_receipt(receipt)?;
-    let message = position.and_then(|position| queue.messages.get_mut(position));
+    let message = position.and_then(|position| Arc::make_mut(&mut queue.messages).get_mut(position));
     match message.filter(|message| !message.visible_at.is_past()) {
-        Some(message) => message.visible_at = Time::now().after(seconds(hidden_s)),
+        Some(message) => Arc::make_mut(message).visible_at = Time::now().after(seconds(hidden_s)),
         None => {
             return Err(AwsError::new(
                 "AWS.SimpleQueueService.MessageNotInflight",
@@ -353,6 +360,6 @@ fn purge_queue(call: &mut Call<'_>) -> Answer {
         ));
     }
     queue.purged = Some(Time::now());
-    queue.messages.clear();
+    queue.messages = Arc::default();
     Ok(json!({}))
 }

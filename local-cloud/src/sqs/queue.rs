@@ -1,6 +1,7 @@
 //! Queues: their attributes, which are checked as AWS checks them, and their tags.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("CreateQueue", Access::Change, create_queue),
     ("DeleteQueue", Access::Change, delete_queue),
     ("GetQueueUrl", Access::Read, get_queue_url),
+    ("ListDeadLetterSourceQueues", Access::Read, list_dead_letter_source_queues),
     ("ListQueues", Access::Read, list_queues),
     ("GetQueueAttributes", Access::Read, get_queue_attributes),
     ("SetQueueAttributes", Access::Change, set_queue_attributes),
@@ -35,7 +37,9 @@ pub(crate) struct Queue {
     created: Time,
     modified: Time,
     pub(super) purged: Option<Time>,
-    pub(super) messages: Vec<Message>,
+    /// Kept in the log, not in the state; shared, so that a queue is copied without what it holds.
+    #[serde(skip)]
+    pub(super) messages: Arc<Vec<Arc<Message>>>,
 }
 
 /// The attributes that can be set: name, default, smallest and largest value.
@@ -99,6 +103,15 @@ impl Queue {
         redrive(self.attributes.get("RedrivePolicy")?)
     }
 
+    fn takes_dead_letters_of(&self, source: &str) -> bool {
+        let policy = self.attributes.get("RedriveAllowPolicy").and_then(|policy| redrive_allowed(policy));
+        match policy {
+            None | Some(RedriveAllowed::All) => true,
+            Some(RedriveAllowed::None) => false,
+            Some(RedriveAllowed::By(arns)) => arns.iter().any(|arn| arn == source),
+        }
+    }
+
     fn all_attributes(&self) -> BTreeMap<String, String> {
         let mut all = self.attributes.clone();
         for (name, default, ..) in NUMBERS {
@@ -125,7 +138,35 @@ fn redrive(policy: &str) -> Option<(String, i64)> {
     Some((policy["deadLetterTargetArn"].as_str()?.to_string(), count))
 }
 
-fn check_attributes(call: &Call<'_>, attributes: &BTreeMap<String, String>) -> Result<(), AwsError> {
+/// Which queues may name this one as their dead-letter queue.
+enum RedriveAllowed {
+    All,
+    None,
+    By(Vec<String>),
+}
+
+fn redrive_allowed(policy: &str) -> Option<RedriveAllowed> {
+    let policy: Value = serde_json::from_str(policy).ok()?;
+    let arns: Option<Vec<String>> = match &policy["sourceQueueArns"] {
+        Value::Null => None,
+        arns => {
+            Some(arns.as_array()?.iter().map(|arn| Some(arn.as_str()?.to_string())).collect::<Option<_>>()?)
+        }
+    };
+    match (policy["redrivePermission"].as_str()?, arns) {
+        ("allowAll", None) => Some(RedriveAllowed::All),
+        ("denyAll", None) => Some(RedriveAllowed::None),
+        ("byQueue", Some(arns)) if (1..=10).contains(&arns.len()) => Some(RedriveAllowed::By(arns)),
+        _ => None,
+    }
+}
+
+/// `source` is the ARN of the queue that is to have these attributes.
+fn check_attributes(
+    call: &Call<'_>,
+    source: &str,
+    attributes: &BTreeMap<String, String>,
+) -> Result<(), AwsError> {
     let bad = |name: &str, value: &str| {
         AwsError::new("InvalidAttributeValue", format!("Invalid value for the parameter {name}: {value}"))
     };
@@ -147,8 +188,21 @@ fn check_attributes(call: &Call<'_>, attributes: &BTreeMap<String, String>) -> R
             let Some((target, 1..=1000)) = redrive(value) else {
                 return Err(bad(name, "expected deadLetterTargetArn and maxReceiveCount (1 to 1000)"));
             };
-            if !call.region.sqs.queues.values().any(|queue| queue.arn == target) {
+            let Some(target) = call.region.sqs.queues.values().find(|queue| queue.arn == target) else {
                 return Err(bad(name, &format!("the dead-letter queue {target} does not exist")));
+            };
+            if !target.takes_dead_letters_of(source) {
+                return Err(AwsError::new(
+                    "InvalidParameterValue",
+                    format!("The RedriveAllowPolicy of {} does not allow {source}", target.arn),
+                ));
+            }
+        } else if name == "RedriveAllowPolicy" {
+            if !value.is_empty() && redrive_allowed(value).is_none() {
+                return Err(bad(
+                    name,
+                    "expected redrivePermission allowAll, denyAll, or byQueue with 1 to 10 sourceQueueArns",
+                ));
             }
         } else if matches!(name.as_str(), "FifoQueue" | "ContentBasedDeduplication") {
             return Err(AwsError::new(
@@ -176,7 +230,7 @@ fn create_queue(call: &mut Call<'_>) -> Answer {
             "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length (the local cloud has no FIFO queues)",
         ));
     }
-    check_attributes(call, &attributes)?;
+    check_attributes(call, &arn(call.region_name, &name), &attributes)?;
     let answer = json!({ "QueueUrl": url(call.cloud, &name) });
     let sqs = &mut call.region.sqs;
     if let Some(existing) = sqs.queues.get(&name) {
@@ -208,7 +262,7 @@ fn create_queue(call: &mut Call<'_>) -> Answer {
         created: now,
         modified: now,
         purged: None,
-        messages: Vec::new(),
+        messages: Arc::default(),
     };
     sqs.queues.insert(name, queue);
     Ok(answer)
@@ -257,6 +311,15 @@ fn list_queues(call: &mut Call<'_>) -> Answer {
     Ok(answer)
 }
 
+fn list_dead_letter_source_queues(call: &mut Call<'_>) -> Answer {
+    let target = queue(call)?.arn.clone();
+    let queues = call.region.sqs.queues.values();
+    let sources = queues.filter(|queue| queue.redrive().is_some_and(|(arn, _)| arn == target));
+    let urls: Vec<String> = sources.map(|queue| url(call.cloud, &queue.name)).collect();
+    // The model writes this member with a small letter, unlike ListQueues.
+    Ok(json!({ "queueUrls": urls }))
+}
+
 fn get_queue_attributes(call: &mut Call<'_>) -> Answer {
     let names = call.document.list("AttributeNames")?;
     let all = queue(call)?.all_attributes();
@@ -277,8 +340,8 @@ fn get_queue_attributes(call: &mut Call<'_>) -> Answer {
 
 fn set_queue_attributes(call: &mut Call<'_>) -> Answer {
     let attributes = call.document.map("Attributes")?;
-    queue(call)?;
-    check_attributes(call, &attributes)?;
+    let source = queue(call)?.arn.clone();
+    check_attributes(call, &source, &attributes)?;
     let queue = queue(call)?;
     for (name, value) in attributes {
         // An empty policy takes the policy away.

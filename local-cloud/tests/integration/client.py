@@ -11,7 +11,8 @@ def client(service, region="us-east-1"):
                         aws_secret_access_key="local", config=Config(retries={"total_max_attempts": 1}))
 
 
-ec2, elbv2, rds, sns, sqs, ssm, sts = (client(name) for name in ("ec2", "elbv2", "rds", "sns", "sqs", "ssm", "sts"))
+ec2, elbv2, iam, rds, sns, sqs, ssm, sts = (
+    client(name) for name in ("ec2", "elbv2", "iam", "rds", "sns", "sqs", "ssm", "sts"))
 
 
 def refused(code, call, **arguments):
@@ -122,3 +123,22 @@ def web(**declared):
     id = launch(UserData=user_data(ready_path="/", **declared))
     reach(id, "running")
     return id
+
+
+def policy(*statements):
+    return json.dumps(dict(Version="2012-10-17", Statement=list(statements)))
+
+
+def trust(**principal):
+    return policy(dict(Effect="Allow", Action="sts:AssumeRole", Principal=principal or dict(Service="ec2.amazonaws.com")))
+
+
+def role(name="role", **arguments):
+    return iam.create_role(**dict(RoleName=name, AssumeRolePolicyDocument=trust()) | arguments)["Role"]["Arn"]
+
+
+def profile(name="profile", of=None):
+    iam.create_instance_profile(InstanceProfileName=name)
+    role(of or name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=of or name)
+    return name

@@ -174,7 +174,7 @@ fn attributes_of_a_running_instance_can_be_changed() {
     Cloud::start().python(
         r##"
 group = ec2.create_security_group(GroupName="app", Description="d")["GroupId"]
-i = launch(IamInstanceProfile=dict(Name="role"), NetworkInterfaces=[dict(DeviceIndex=0, Groups=[group], AssociatePublicIpAddress=True)])
+i = launch(IamInstanceProfile=dict(Name=profile("role")), NetworkInterfaces=[dict(DeviceIndex=0, Groups=[group], AssociatePublicIpAddress=True)])
 found = reach(i, "running")
 assert found["IamInstanceProfile"]["Arn"].endswith("instance-profile/role") and found["SecurityGroups"][0]["GroupId"] == group
 other = ec2.create_security_group(GroupName="other", Description="d")["GroupId"]

@@ -2,6 +2,7 @@
 
 mod ec2;
 mod harness;
+mod identity;
 mod load_balancer;
 mod messaging;
 mod parameters;

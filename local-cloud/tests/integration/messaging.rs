@@ -157,3 +157,64 @@ assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "kept"
 "#,
     );
 }
+
+#[test]
+fn what_was_received_and_deleted_stays_so_after_a_kill() {
+    let mut cloud = Cloud::start();
+    cloud.python(
+        r#"
+url = sqs.create_queue(QueueName="q", Attributes=dict(VisibilityTimeout="600"))["QueueUrl"]
+for batch in range(30):
+    entries = [dict(Id=str(number), MessageBody=f"{batch}-{number}") for number in range(10)]
+    assert len(sqs.send_message_batch(QueueUrl=url, Entries=entries)["Successful"]) == 10
+first = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+sqs.delete_message_batch(QueueUrl=url, Entries=[dict(Id=str(n), ReceiptHandle=m["ReceiptHandle"]) for n, m in enumerate(first)])
+held = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+assert [m["Body"] for m in held] == [f"1-{number}" for number in range(10)]
+gone = sqs.create_queue(QueueName="gone")["QueueUrl"]
+sqs.send_message(QueueUrl=gone, MessageBody="lost with its queue")
+sqs.delete_queue(QueueUrl=gone)
+"#,
+    );
+    cloud.kill();
+    let log = cloud.path().join("messages.log");
+    let torn = std::fs::read_to_string(&log).expect("the log") + "{\"region\":\"us-east-1\",\"que";
+    std::fs::write(&log, torn).expect("the log is written");
+    cloud.restart();
+    cloud.python(
+        r#"
+url = sqs.get_queue_url(QueueName="q")["QueueUrl"]
+names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+assert counts == dict(zip(names, ["280", "10"])), counts
+seen = []
+while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+    seen += [message["Body"] for message in messages]
+assert seen == [f"{batch}-{number}" for batch in range(2, 30) for number in range(10)], seen
+"#,
+    );
+}
+
+#[test]
+fn a_dead_letter_queue_may_say_whose_it_is() {
+    Cloud::start().python(
+        r#"
+def queue(name, **attributes):
+    return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+def arn(name):
+    return f"arn:aws:sqs:us-east-1:000000000000:{name}"
+def redrive(name):
+    return json.dumps(dict(deadLetterTargetArn=arn(name), maxReceiveCount=3))
+refused("InvalidAttributeValue", queue, name="q", RedrivePolicy=redrive("none"))
+refused("InvalidAttributeValue", queue, name="dead", RedriveAllowPolicy=json.dumps(dict(redrivePermission="byQueue")))
+dead = queue("dead", RedriveAllowPolicy=json.dumps(dict(redrivePermission="byQueue", sourceQueueArns=[arn("mine")])))
+refused("InvalidParameterValue", queue, name="other", RedrivePolicy=redrive("dead"))
+mine = queue("mine", RedrivePolicy=redrive("dead"))
+assert sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"] == [mine]
+sqs.set_queue_attributes(QueueUrl=dead, Attributes=dict(RedriveAllowPolicy=json.dumps(dict(redrivePermission="denyAll"))))
+refused("InvalidParameterValue", sqs.set_queue_attributes, QueueUrl=mine, Attributes=dict(RedrivePolicy=redrive("dead")))
+sqs.set_queue_attributes(QueueUrl=mine, Attributes=dict(RedrivePolicy=""))
+assert sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"] == []
+"#,
+    );
+}

@@ -23,7 +23,8 @@ assert "DescribeDBClusters" in refused("InvalidAction", rds.describe_db_clusters
 assert "ListPhoneNumbersOptedOut" in refused("InvalidAction", sns.list_phone_numbers_opted_out)
 assert "ListMessageMoveTasks" in refused("InvalidAction", sqs.list_message_move_tasks, SourceArn="a")
 assert "ListDocuments" in refused("InvalidAction", ssm.list_documents)
-refused("InvalidAction", client("iam").list_roles)
+refused("InvalidAction", client("autoscaling").describe_auto_scaling_groups)
+refused("UnknownOperationException", client("dynamodb").list_tables)
 "#,
     );
 }
@@ -85,6 +86,33 @@ ec2.create_security_group(GroupName="a", Description="a")
 assert [g["GroupName"] for g in other.describe_security_groups()["SecurityGroups"]] == ["default"]
 assert other.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"] == "eu-west-1a"
 assert sts.get_caller_identity()["Arn"] == "arn:aws:iam::000000000000:user/local"
+"#,
+    );
+}
+
+#[test]
+fn a_fault_that_was_set_happens_as_often_as_asked() {
+    Cloud::start().python(
+        r#"
+def fault(method="POST", **fields):
+    request = urllib.request.Request(ENDPOINT + "/_local/faults", data=json.dumps(fields).encode(), method=method)
+    return json.loads(urllib.request.urlopen(request).read())
+fault(service="ec2", operation="RunInstances", code="InsufficientInstanceCapacity", status=500, times=2)
+before = calls()["mutating"]
+for attempt in range(2):
+    refused("InsufficientInstanceCapacity", launch)
+assert ec2.describe_instances()["Reservations"] == [] and calls()["mutating"] == before + 2
+launch()
+fault(service="sqs", operation="CreateQueue", code="ThrottlingException", message="slow down")
+assert refused("ThrottlingException", sqs.create_queue, QueueName="q") == "slow down"
+fault(service="sqs", operation="CreateQueue", code="ThrottlingException")
+assert fault(method="DELETE")["faults"] == []
+sqs.create_queue(QueueName="q")
+try:
+    fault(service="sqs", operation="CreateQueue", kode="ThrottlingException")
+    raise AssertionError("a fault with an unknown field is taken")
+except urllib.error.HTTPError as error:
+    assert error.code == 400 and b"kode" in error.read()
 "#,
     );
 }
