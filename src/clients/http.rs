@@ -24,6 +24,11 @@ pub struct Answer {
 
 /// Gets `url` (`http` or `https`). Fails with kind `unavailable` or `timeout` where there is no answer.
 pub async fn get(url: &str) -> Result<Answer, Error> {
+    get_up_to(url, LONGEST).await
+}
+
+/// The same for an answer of up to about `longest` bytes; what comes after them is not read.
+pub async fn get_up_to(url: &str, longest: usize) -> Result<Answer, Error> {
     let connector = Connector::builder()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
         .build();
@@ -39,7 +44,7 @@ pub async fn get(url: &str) -> Result<Answer, Error> {
         let status = response.status().as_u16();
         let mut body = aws_smithy_types::byte_stream::ByteStream::new(response.into_body());
         let mut bytes = Vec::new();
-        while bytes.len() < LONGEST {
+        while bytes.len() < longest {
             let Some(part) = body.try_next().await.map_err(|error| unavailable(error.to_string()))? else {
                 break;
             };

@@ -1,6 +1,7 @@
 //! Connections to PostgreSQL, blocking: they live and end on the script's own thread, since the `postgres` crate drives a runtime of
 //! its own and panics inside another one.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub struct Login {
     pub database: String,
     pub user: String,
     pub password: Secret,
+    /// Where `host` is reached, if not at its own address: a tunnel. The certificate is still that of `host`.
+    pub through: Option<SocketAddr>,
 }
 
 /// A session, and how to reach its server beside it.
@@ -57,6 +60,38 @@ impl Canceller {
 ///
 /// Fails with the SQLSTATE as code where the server refused (`28P01` wrong password), with kind `unavailable` where there was no answer.
 pub fn connect(login: &Login, authority: &Path) -> Result<Session, Error> {
+    let roots = authorities(authority)?;
+    let tls =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::internal(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    let tls = MakeRustlsConnect::new(tls);
+    let mut config = Config::new();
+    config
+        .host(&login.host)
+        .port(login.through.map_or(login.port, |through| through.port()))
+        .dbname(&login.database)
+        .user(&login.user)
+        .password(login.password.expose())
+        .application_name("ops")
+        .ssl_mode(SslMode::Require)
+        .connect_timeout(Duration::from_secs(10));
+    if let Some(through) = login.through {
+        config.hostaddr(through.ip());
+    }
+    let client = config.connect(tls.clone()).map_err(|error| {
+        failure("connect", &error).help(format!(
+            "tried {} port {} as `{}` in database `{}`",
+            login.host, login.port, login.user, login.database
+        ))
+    })?;
+    Ok(Session { client, tls })
+}
+
+/// The certificates in a PEM file. Fails where there is none.
+pub fn authorities(authority: &Path) -> Result<rustls::RootCertStore, Error> {
     let mut roots = rustls::RootCertStore::empty();
     let unreadable = |reason: String| {
         Error::invalid(format!("cannot read the certificates in {}: {reason}", authority.display()))
@@ -68,30 +103,10 @@ pub fn connect(login: &Login, authority: &Path) -> Result<Session, Error> {
         let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unreadable(error.to_string()))?;
     }
-    let tls =
-        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::internal(error.to_string()))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-    let tls = MakeRustlsConnect::new(tls);
-    let client = Config::new()
-        .host(&login.host)
-        .port(login.port)
-        .dbname(&login.database)
-        .user(&login.user)
-        .password(login.password.expose())
-        .application_name("ops")
-        .ssl_mode(SslMode::Require)
-        .connect_timeout(Duration::from_secs(10))
-        .connect(tls.clone())
-        .map_err(|error| {
-            failure("connect", &error).help(format!(
-                "tried {} port {} as `{}` in database `{}`",
-                login.host, login.port, login.user, login.database
-            ))
-        })?;
-    Ok(Session { client, tls })
+    if roots.is_empty() {
+        return Err(unreadable("there is none in it".to_owned()));
+    }
+    Ok(roots)
 }
 
 /// What PostgreSQL or the way to it threw: the SQLSTATE as code; DETAIL and HINT are kept as help.
@@ -118,9 +133,20 @@ pub fn failure(operation: &str, error: &postgres::Error) -> Error {
     // The error's own text is only "error connecting to server": the cause says why.
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
+    let mut untrusted = false;
     while let Some(cause) = source {
         text = format!("{text}: {cause}");
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        untrusted |= inner
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+            .or_else(|| cause.downcast_ref::<rustls::Error>())
+            .is_some_and(|error| matches!(error, rustls::Error::InvalidCertificate(_)));
         source = cause.source();
+    }
+    if untrusted {
+        return Error::new(Kind::Denied, text).of("postgres", operation).code("InvalidCertificate").help(
+            "the authorities that are trusted have not signed the server's certificate, or it is for another name: name theirs with `ca`",
+        );
     }
     Error::new(Kind::Unavailable, text).of("postgres", operation).retryable(true)
 }

@@ -137,7 +137,16 @@ pub(crate) struct Login {
 
 impl Login {
     pub(crate) fn new() -> Self {
-        let login = Self { project: Project::empty() };
+        Self::of(Project::empty())
+    }
+
+    /// The same in a project with the shipped playbooks.
+    pub(crate) fn with_playbooks() -> Self {
+        Self::of(Project::new())
+    }
+
+    fn of(project: Project) -> Self {
+        let login = Self { project };
         make_key(&login.key(), "");
         login
     }

@@ -2,8 +2,10 @@
 //!
 //! SQL is an effect, not a change of a resource: it is counted apart, and every file of a migration is applied once.
 
+mod authority;
 mod migration;
 mod value;
+mod way;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +17,11 @@ use postgres::types::ToSql;
 use rhai::Array;
 
 use value::{Parameter, row};
+use way::Way;
 
 use crate::clients::postgres::{Login, Session, connect as connect_as, failure};
 use crate::error::{Error, Kind};
-use crate::host::{Host, World};
+use crate::host::Host;
 use crate::primitives::aws::rds;
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::local::secrets::StoredSecret;
@@ -37,6 +40,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 pub struct Connection {
     /// `None` in a plan.
     client: Option<Arc<Mutex<Session>>>,
+    /// Ends with the last of the connection.
+    _way: Arc<Way>,
     title: String,
 }
 
@@ -55,7 +60,16 @@ const CONNECT: Function = Function {
         optional("database", Holds::String, "The database; the instance's own if not given"),
         optional("user", Holds::String, "The role to log in as"),
         optional("password", Holds::A("a secret", |value| value.is::<StoredSecret>()), "Its password"),
-        optional("ca", Holds::String, "A PEM file with the authorities to trust; PGSSLROOTCERT if not given"),
+        optional(
+            "ca",
+            Holds::String,
+            "A PEM file with the authorities to trust; if not given PGSSLROOTCERT, else what AWS publishes for RDS is fetched",
+        ),
+        optional(
+            "via",
+            Holds::A("an instance or a session", way::is_via),
+            "What to go through, by SSH: a session always, an instance where the database does not answer from here",
+        ),
     ],
 };
 
@@ -156,9 +170,15 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
 fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Connection, Error> {
     if call.dry_run {
         // A plan does not look into databases: what SQL would do is listed, not tried.
-        return Ok(Connection { client: None, title: format!("database {}", instance.identifier()) });
+        return Ok(Connection {
+            client: None,
+            _way: Arc::default(),
+            title: format!("database {}", instance.identifier()),
+        });
     }
     let endpoint = instance.endpoint_for(call, "endpoint")?;
+    let authority = authority::file(call, options)?;
+    let way = way::find(call, options.get("via"), &endpoint)?;
     let (user, password) = instance.master();
     let login = Login {
         host: endpoint.host,
@@ -169,8 +189,8 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
             Some(secret) => secret.value,
             None => password.clone(),
         },
+        through: way.through(),
     };
-    let authority = authority(call, options)?;
     let started = Instant::now();
     let session = loop {
         match connect_within(call, &login, &authority) {
@@ -181,11 +201,12 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
                     Ok(())
                 })?;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(way.explain(error)),
         }
     };
     Ok(Connection {
         client: Some(Arc::new(Mutex::new(session))),
+        _way: Arc::new(way),
         title: format!("{} on {}", login.database, login.host),
     })
 }
@@ -216,20 +237,6 @@ fn connect_within(call: &Call, login: &Login, authority: &Path) -> Result<Sessio
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
         }
-    }
-}
-
-/// The file with the authorities that may have signed the database's certificate.
-fn authority(call: &Call, options: &Options) -> Result<std::path::PathBuf, Error> {
-    if let Some(path) = options.string("ca") {
-        return Ok(call.project.root.join(path));
-    }
-    match &call.world {
-        World::Local { folder } => Ok(folder.join("rds-ca.pem")),
-        World::Aws => std::env::var_os("PGSSLROOTCERT").map(Into::into).ok_or_else(|| {
-            Error::invalid("the database's certificate cannot be verified: no authority is named")
-                .help("download https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem and set PGSSLROOTCERT to its path")
-        }),
     }
 }
 

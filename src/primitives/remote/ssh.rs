@@ -4,6 +4,8 @@ mod command;
 mod destination;
 mod file;
 
+pub use destination::of_instance;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

@@ -64,6 +64,7 @@ impl Cloud {
             database: "music".into(),
             user: "owner".into(),
             password: Secret::new(password),
+            through: None,
         };
         let authority = self.project.path(".ops/local/rds-ca.pem");
         // The driver runs a runtime of its own and panics inside another one.

@@ -345,6 +345,17 @@ impl Instance {
         Ok(if addresses.public_ip.is_empty() { addresses.private_ip } else { addresses.public_ip })
     }
 
+    /// The ids and names of its security groups.
+    pub fn security_groups(&self, call: &Call) -> Result<Vec<(String, String)>, Error> {
+        let id = self.id()?.to_owned();
+        let found = call.within(self.0.scope.clone(), || describe(call, vec![filter("instance-id", &id)]))?;
+        let groups = found.first().map(|instance| instance.security_groups()).unwrap_or_default();
+        let name = |group: &aws_sdk_ec2::types::GroupIdentifier| {
+            Some((group.group_id()?.to_owned(), group.group_name().unwrap_or_default().to_owned()))
+        };
+        Ok(groups.iter().filter_map(name).collect())
+    }
+
     /// The running instances that carry the tags, or are of the stack, in the order of their names.
     pub fn running(host: &Host, tags: Option<&[(String, String)]>) -> Result<Vec<Self>, Error> {
         let mut filters = match tags {

@@ -26,7 +26,7 @@ pub(super) fn target(call: &Call, host: &Dynamic, options: &Options) -> Result<T
     let config = Config::read(&home)?;
     let mut target = match (host.clone().into_string(), host.clone().try_cast::<Instance>()) {
         (Ok(name), _) => config.target(&name)?,
-        (_, Some(instance)) => of_instance(call, &config, &instance, options)?,
+        (_, Some(instance)) => instance_target(call, &config, &instance, options.get("host_key").is_none())?,
         _ => {
             return Err(Error::invalid(format!(
                 "ssh::connect takes a host or an instance, and not {}",
@@ -104,11 +104,17 @@ fn at_home(call: &Call, home: &std::path::Path, path: &str) -> PathBuf {
     }
 }
 
-fn of_instance(
+/// The target that an instance of the stack is, with what its console said of its host key.
+pub fn of_instance(call: &Call, instance: &Instance) -> Result<Target, Error> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    instance_target(call, &Config::read(&home)?, instance, true)
+}
+
+fn instance_target(
     call: &Call,
     config: &Config,
     instance: &Instance,
-    options: &Options,
+    with_host_keys: bool,
 ) -> Result<Target, Error> {
     if matches!(call.world, World::Local { .. }) {
         return Err(Error::invalid(
@@ -119,7 +125,7 @@ fn of_instance(
     let address = instance.login_address(call)?;
     let mut target = config.target(&format!("{INSTANCE_USER}@{address}"))?;
     target.title = instance.full_name().to_owned();
-    let known = console::access(call, instance.id()?, options.get("host_key").is_none())?;
+    let known = console::access(call, instance.id()?, with_host_keys)?;
     if let Some(key) = known.private_key {
         target.identities = vec![key];
         target.identities_only = true;
