@@ -18,3 +18,4 @@ mod ssh_database;
 mod ssh_files;
 mod sshd;
 mod tree;
+mod user_data;

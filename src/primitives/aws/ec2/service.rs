@@ -33,6 +33,11 @@ pub const KEYS: &[Key] = &[
         "Its environment; a secret is passed on as a reference and resolved where the service starts",
     ),
     optional("health", Holds::String, "The path that answers 200 when it is ready, such as `/readyz`"),
+    optional(
+        "notice_topic",
+        Holds::String,
+        "ARN of a topic that the instance tells when the service is ready for the first time; its instance profile has to allow it",
+    ),
 ];
 
 /// What runs on an instance.
@@ -43,6 +48,7 @@ pub struct Service {
     name: String,
     image: String,
     env: Vec<(String, String)>,
+    notice_topic: Option<String>,
 }
 
 impl Service {
@@ -77,9 +83,26 @@ impl Service {
         }
         let health = options.string("health");
         if let Some(path) = &health
-            && !path.starts_with('/')
+            && (!path.starts_with('/')
+                || path.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '\'' | '"')))
         {
             return Err(Error::invalid(format!("`{path}` is no path: it begins with a slash")).key("health"));
+        }
+        let notice_topic = options.string("notice_topic");
+        // It becomes part of a script: the characters of an ARN.
+        let in_arn = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '-' | '_');
+        if let Some(arn) =
+            notice_topic.as_ref().filter(|arn| !arn.starts_with("arn:") || !arn.chars().all(in_arn))
+        {
+            return Err(
+                Error::invalid(format!("`{arn}` is no topic's ARN: give `topic.arn`")).key("notice_topic")
+            );
+        }
+        if notice_topic.is_some() && health.is_none() {
+            return Err(Error::invalid(
+                "a notice is sent when the service is ready: `health` says how that is known",
+            )
+            .key("notice_topic"));
         }
         Ok(Service {
             port: port.ok_or_else(|| Error::invalid("`port` is a TCP port from 1 to 65535").key("port"))?,
@@ -87,6 +110,7 @@ impl Service {
             name,
             image,
             env,
+            notice_topic,
         })
     }
 
@@ -104,7 +128,9 @@ impl Service {
             .iter()
             .map(|(key, value)| json!({"key": key, "path": &value[REFERENCE.len()..]}))
             .collect();
-        let plain: Vec<_> = plain.iter().map(|(key, value)| json!({"key": key, "value": value})).collect();
+        let quoted = |value: &str| format!("'{}'", value.replace('\'', r"'\''"));
+        let plain: Vec<_> =
+            plain.iter().map(|(key, value)| json!({"key": key, "quoted": quoted(value)})).collect();
         let mut environment = minijinja::Environment::new();
         environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
         let text = environment
@@ -118,6 +144,8 @@ impl Service {
                     "region": region,
                     "plain": plain,
                     "references": references,
+                    "health": self.health,
+                    "notice_topic": self.notice_topic,
                 }))),
             )
             .map_err(|error| Error::internal(format!("playbooks/templates/user_data.sh: {error:#}")))?;
