@@ -157,7 +157,7 @@ fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
     // What the container wrote is shown after the server's name.
     let mut command = login.project.command(&["run", "logs", "--hosts", &server.address(), "--key", "id"]);
     command.env_remove("SSH_AUTH_SOCK").env("USER", user());
-    finish(command).ended_with(0).says("127.0.0.1 | ").says("/readyz");
+    finish(command).ended_with(0).says("127.0.0.1 | ").says("response:200");
 }
 
 #[test]
