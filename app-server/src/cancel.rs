@@ -11,8 +11,15 @@ use serde_json::json;
 use crate::backend::{BackendKey, Database};
 use crate::log;
 
-/// Process id and secret as the client gets them in BackendKeyData.
-pub(crate) type ClientKey = (u32, u32);
+/// Process id and secret, as the client gets them in BackendKeyData. It is random as a whole, the process id too.
+pub(crate) type ClientKey = Box<[u8]>;
+
+/// Four bytes of process id, and a secret of the length that protocol 3.0 has, or of any that 3.2 allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyLength {
+    Short = 8,
+    Long = 36,
+}
 
 /// The database session that a client has at the moment, if any.
 #[derive(Clone, Default)]
@@ -51,21 +58,21 @@ impl Registry {
     }
 
     /// Gives a session its key, which is forgotten when the registration is dropped.
-    pub(crate) fn register(self: &Arc<Self>) -> Registration {
+    pub(crate) fn register(self: &Arc<Self>, length: KeyLength) -> Registration {
         let mut sessions = self.sessions();
         let key = loop {
-            let key = (rand::random(), rand::random());
+            let key: ClientKey = rand::random::<[u8; KeyLength::Long as usize]>()[..length as usize].into();
             if !sessions.contains_key(&key) {
                 break key;
             }
         };
         let target = Target::default();
-        sessions.insert(key, target.clone());
+        sessions.insert(key.clone(), target.clone());
         Registration { registry: Arc::clone(self), key, target }
     }
 
-    pub(crate) fn find(&self, key: ClientKey) -> Option<Target> {
-        self.sessions().get(&key).cloned()
+    pub(crate) fn find(&self, key: &[u8]) -> Option<Target> {
+        self.sessions().get(key).cloned()
     }
 }
 

@@ -1,15 +1,13 @@
 //! The client's side of SCRAM-SHA-256 (RFC 5802), for logging in to the database. The keys that a password gives are remembered:
 //! they cost thousands of hashes (some 3 ms), and the database asks with the same salt until the password is changed.
 
-use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::scram::{ScramError, equal_in_constant_time, hmac_sha256};
+use crate::scram::{ScramError, equal_in_constant_time, hmac_sha256, salted_password};
 
 /// PostgreSQL's default is 4,096; a database that asks for far more would only be keeping this server busy.
 const ITERATIONS_LIMIT: u32 = 1_000_000;
@@ -31,7 +29,7 @@ impl RememberedKeys {
         match remembered.as_ref().filter(|keys| keys.salt == salt && keys.iterations == iterations) {
             Some(keys) => Arc::clone(keys),
             None => {
-                let salted = salted_password(password, salt, iterations);
+                let salted = salted_password(password.as_bytes(), salt, iterations);
                 let keys = Arc::new(Keys {
                     salt: salt.to_owned(),
                     iterations,
@@ -43,25 +41,6 @@ impl RememberedKeys {
             }
         }
     }
-}
-
-/// PBKDF2 with HMAC-SHA-256, one block.
-fn salted_password(password: &str, salt: &[u8], iterations: u32) -> [u8; 32] {
-    // PostgreSQL uses what cannot be prepared as it is.
-    let prepared = stringprep::saslprep(password).unwrap_or(Cow::Borrowed(password));
-    let keyed = Hmac::<Sha256>::new_from_slice(prepared.as_bytes()).expect("HMAC takes a key of any length");
-    let mut mac = keyed.clone();
-    mac.update(salt);
-    mac.update(&1_u32.to_be_bytes());
-    let mut block: [u8; 32] = mac.finalize().into_bytes().into();
-    let mut result = block;
-    for _ in 1..iterations {
-        let mut mac = keyed.clone();
-        mac.update(&block);
-        block = mac.finalize().into_bytes().into();
-        result.iter_mut().zip(block).for_each(|(sum, byte)| *sum ^= byte);
-    }
-    result
 }
 
 pub(crate) struct DatabaseExchange {

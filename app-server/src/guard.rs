@@ -8,22 +8,18 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::Openings;
+use crate::config::Strangers;
 use crate::wire::ErrorResponse;
 
 /// Failures are counted for this long after the first one.
 const WINDOW: Duration = Duration::from_secs(60);
-/// A person mistypes a few times; ten guesses a minute find nothing.
-const FAILURES_PER_ACCOUNT: u32 = 10;
-/// Many people may share an address, and one who sprays passwords over many accounts has one.
-const FAILURES_PER_ADDRESS: u32 = 100;
 /// Above this many counters the expired ones are dropped, so that made-up names cannot fill the memory.
 const COUNTERS: usize = 10_000;
 /// An account may run this long's worth of statements at once, after it was silent for as long.
 const BURST: Duration = Duration::from_secs(10);
 
 pub(crate) struct Guard {
-    openings: Openings,
+    strangers: Strangers,
     counts: Mutex<Counts>,
 }
 
@@ -63,8 +59,8 @@ struct Failures {
 }
 
 impl Guard {
-    pub(crate) fn new(openings: Openings) -> Self {
-        Self { openings, counts: Mutex::default() }
+    pub(crate) fn new(strangers: Strangers) -> Self {
+        Self { strangers, counts: Mutex::default() }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -75,8 +71,8 @@ impl Guard {
     pub(crate) fn admit(&self, address: IpAddr, user: &str) -> Result<(), ErrorResponse> {
         let counts = self.counts();
         let keys = [
-            ((address, Some(user.to_lowercase())), FAILURES_PER_ACCOUNT),
-            ((address, None), FAILURES_PER_ADDRESS),
+            ((address, Some(user.to_lowercase())), self.strangers.account_failures),
+            ((address, None), self.strangers.address_failures),
         ];
         let waits = keys.into_iter().filter_map(|(key, limit)| {
             let failures = counts.failures.get(&key).filter(|failures| failures.count >= limit)?;
@@ -114,7 +110,7 @@ impl Guard {
 
     /// Takes a place for a session of the account; it is given back when the place is dropped.
     pub(crate) fn open_session(self: &Arc<Self>, account_id: i64) -> Result<Place, ErrorResponse> {
-        let limit = self.openings.account_sessions;
+        let limit = self.strangers.account_sessions;
         let mut counts = self.counts();
         let sessions = counts.sessions.entry(account_id).or_default();
         if sessions.open >= limit {
@@ -134,7 +130,7 @@ impl Guard {
         self: &Arc<Self>,
         address: IpAddr,
     ) -> Result<ConnectionPlace, ErrorResponse> {
-        let limit = self.openings.address_connections;
+        let limit = self.strangers.address_connections;
         let mut counts = self.counts();
         let open = counts.connections.entry(address).or_default();
         if *open >= limit {
@@ -188,7 +184,14 @@ mod tests {
     use super::*;
 
     fn guard() -> Guard {
-        Guard::new(Openings { account_sessions: 3, address_connections: 2 })
+        Guard::new(Strangers {
+            login_timeout: Duration::from_secs(10),
+            startup_bytes: 10_000,
+            account_failures: 10,
+            address_failures: 100,
+            account_sessions: 3,
+            address_connections: 2,
+        })
     }
 
     #[test]
@@ -215,7 +218,7 @@ mod tests {
     fn failures_count_for_the_address_they_came_from() {
         let guard = guard();
         let (attacker, honest) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        for _ in 0..FAILURES_PER_ACCOUNT {
+        for _ in 0..10 {
             assert!(guard.admit(attacker, "A@example.com").is_ok());
             guard.login_failed(attacker, "a@example.com");
         }

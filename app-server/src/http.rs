@@ -1,5 +1,5 @@
 //! The few HTTP requests answered on the same port: `/healthz` (the process runs) and `/readyz` (it can serve) for balancers, and
-//! `/metrics` for who asks from this machine.
+//! `/metrics` for who asks from this machine or a configured network.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ pub(crate) async fn serve(
             Err(reason) => ("503 Service Unavailable", format!("{reason}\n")),
         },
         // How much is going on is for the operator, not for whoever reaches the port.
-        (b"GET" | b"HEAD", b"/metrics") if peer.ip().to_canonical().is_loopback() => {
+        (b"GET" | b"HEAD", b"/metrics") if may_read_metrics(peer, services) => {
             ("200 OK", services.audit.metrics.render(services.guard.open_sessions(), &services.pools))
         }
         (b"GET" | b"HEAD", _) => ("404 Not Found", "there is /healthz and /readyz\n".to_owned()),
@@ -49,6 +49,11 @@ pub(crate) async fn serve(
     );
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
+}
+
+fn may_read_metrics(peer: SocketAddr, services: &Services) -> bool {
+    let address = peer.ip().to_canonical();
+    address.is_loopback() || services.metrics_from.iter().any(|network| network.contains(address))
 }
 
 async fn read_head(stream: &mut Stream, first: u8) -> io::Result<Vec<u8>> {

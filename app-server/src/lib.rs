@@ -4,7 +4,7 @@
 //! (`scram`, `accounts`, `guard`), `pool` has database sessions logged in as the tier's role (`backend`, `database_scram`),
 //! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet answered, `allow_list` reads what free and premium accounts say, `refusal` and
 //! `clock` say no, `record_play` is the free tier's only write, and `audit` (`metrics`) keeps what came of it all. `readiness` says
-//! whether to serve at all; `config` documents every environment variable.
+//! whether to serve at all; `config` has every setting, and `command_line` the program's commands.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -14,6 +14,7 @@ mod audit;
 mod backend;
 mod cancel;
 mod clock;
+mod command_line;
 mod config;
 mod database_scram;
 mod guard;
@@ -41,23 +42,30 @@ mod tier;
 mod tls;
 mod wire;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
+
+use config::{Config, Sources};
+
+/// Runs the program: `serve`, `check-config` or `hash-password`, and without a command what `main_from_environment` does.
+pub fn main_from_arguments(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    command_line::run(arguments)
+}
 
 /// Runs the server that the environment describes until SIGTERM or Ctrl-C.
 ///
 /// Answers 0 after a drain, 1 when serving failed, and 2 when the environment does not describe a server; each problem is one
 /// line on stderr.
 pub fn main_from_environment() -> ExitCode {
-    let config = match config::Config::read(|name| std::env::var(name).ok()) {
+    serve(Sources::environment(|name| std::env::var(name).ok()))
+}
+
+fn serve(sources: Sources) -> ExitCode {
+    let config = match sources.gather().and_then(|given| Config::read(&given)) {
         Ok(config) => config,
-        Err(problems) => {
-            for problem in problems {
-                eprintln!("app-server: {problem}");
-            }
-            return ExitCode::from(2);
-        }
+        Err(problems) => return command_line::tell(&problems),
     };
-    match server::run(config) {
+    match server::run(config, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("app-server: {error}");

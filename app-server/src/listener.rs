@@ -10,9 +10,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::session::{self, LOGIN_TIMEOUT, Services};
+use crate::session::{self, Services};
 use crate::stream::Stream;
 use crate::{log, proxy_protocol};
 
@@ -43,14 +43,16 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, alive:
 async fn connection(mut socket: TcpStream, mut peer: SocketAddr, services: Arc<Services>) {
     let served = async {
         socket.set_nodelay(true)?;
+        // One for all that comes before the accepted password: slowness in each step adds up to no more.
+        let deadline = Instant::now() + services.strangers.login_timeout;
         if services.proxy_from.iter().any(|network| network.contains(peer.ip())) {
-            match timeout(LOGIN_TIMEOUT, proxy_protocol::read_header(&mut socket, peer)).await {
+            match timeout_at(deadline, proxy_protocol::read_header(&mut socket, peer)).await {
                 Ok(client) => peer = client?,
                 Err(_) => return Ok(()),
             }
         }
         let mut first = [0];
-        let Ok(peeked) = timeout(LOGIN_TIMEOUT, socket.peek(&mut first)).await else {
+        let Ok(peeked) = timeout_at(deadline, socket.peek(&mut first)).await else {
             return Ok(());
         };
         if peeked? == 0 {
@@ -67,21 +69,22 @@ async fn connection(mut socket: TcpStream, mut peer: SocketAddr, services: Arc<S
                 return Ok(());
             }
         };
-        let mut stream = match (first[0], services.acceptor()) {
-            (TLS_HANDSHAKE, Some(acceptor)) => match timeout(LOGIN_TIMEOUT, acceptor.accept(socket)).await {
+        let tls = services.tls();
+        let mut stream = match (first[0], &tls) {
+            (TLS_HANDSHAKE, Some(tls)) => match timeout_at(deadline, tls.acceptor.accept(socket)).await {
                 Ok(accepted) => Stream::Tls(Box::new(accepted?.into())),
                 Err(_) => return Ok(()),
             },
             _ => Stream::Clear(socket),
         };
-        let Ok(first) = timeout(LOGIN_TIMEOUT, stream.read_u8()).await else {
+        let Ok(first) = timeout_at(deadline, stream.read_u8()).await else {
             return Ok(());
         };
         match first? {
             letter if letter.is_ascii_alphabetic() => {
                 crate::http::serve(stream, letter, peer, &services).await
             }
-            0 => session::serve(stream, peer, services).await,
+            0 => session::serve(stream, peer, services, tls, deadline).await,
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "neither PostgreSQL, TLS nor HTTP")),
         }
     };

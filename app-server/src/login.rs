@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use crate::accounts::Account;
 use crate::allow_list::is_safe_encoding;
+use crate::cancel::KeyLength;
 use crate::scram::{self, Exchange, ScramError, Verifier};
 use crate::wire::{ErrorResponse, put_message, put_text, read_login_message, take_text};
 
@@ -17,12 +18,17 @@ use crate::wire::{ErrorResponse, put_message, put_text, read_login_message, take
 const ACCEPTED_PARAMETERS: [&str; 6] =
     ["application_name", "client_encoding", "datestyle", "extra_float_digits", "intervalstyle", "timezone"];
 
+/// Of protocol 3: what clients may ask for since PostgreSQL 18. Version 3.1 was never used.
+const NEWEST_MINOR: u16 = 2;
+
 /// What a client asked for in its start-up packet.
 #[derive(Debug)]
 pub(crate) struct Startup {
     pub(crate) user: String,
     /// To be passed to the database: name and value.
     pub(crate) settings: Vec<(String, String)>,
+    /// Protocol 3.2 has room for a longer cancel key.
+    pub(crate) key_length: KeyLength,
     /// The answer to a newer protocol version or to protocol extensions, if it needs one.
     pub(crate) negotiate: Option<BytesMut>,
 }
@@ -35,7 +41,7 @@ impl Startup {
         let (major, minor) =
             (u16::from_be_bytes([version[0], version[1]]), u16::from_be_bytes([version[2], version[3]]));
         if major != 3 {
-            let message = format!("protocol version {major}.{minor} is not spoken here: expected 3.0");
+            let message = format!("protocol version {major}.{minor} is not spoken here: expected 3.0 or 3.2");
             return Err(ErrorResponse::fatal("0A000", message));
         }
         let (mut user, mut database) = (None, None);
@@ -84,10 +90,11 @@ impl Startup {
             return Err(ErrorResponse::fatal("3D000", format!("database \"{database}\" does not exist"))
                 .with_hint(format!("this server serves the database `{served}`")));
         }
-        let negotiate = (minor > 0 || !extensions.is_empty()).then(|| {
+        let spoken = minor.min(NEWEST_MINOR);
+        let negotiate = (minor > spoken || !extensions.is_empty()).then(|| {
             let mut out = BytesMut::new();
             put_message(&mut out, b'v', |body| {
-                body.put_u32(3 << 16);
+                body.put_u32(3 << 16 | u32::from(spoken));
                 body.put_u32(
                     u32::try_from(extensions.len()).expect("a start-up packet holds at most 10,000 bytes"),
                 );
@@ -95,7 +102,8 @@ impl Startup {
             });
             out
         });
-        Ok(Self { user: user.to_owned(), settings, negotiate })
+        let key_length = if spoken >= 2 { KeyLength::Long } else { KeyLength::Short };
+        Ok(Self { user: user.to_owned(), settings, key_length, negotiate })
     }
 }
 
@@ -114,13 +122,22 @@ pub(crate) enum LoginError {
     Refused { reason: String, answer: ErrorResponse },
 }
 
-/// Runs the SCRAM exchange, which the client may bind to `certificate_hash` under TLS. `account` is what the user name stands for, if it does.
+/// How a person proves to know the password.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Method<'a> {
+    /// By SCRAM-SHA-256, which the client may bind to `certificate_hash` under TLS.
+    Scram { certificate_hash: Option<&'a [u8]> },
+    /// By sending it, for drivers that know no SCRAM. Only ever inside TLS.
+    Password,
+}
+
+/// Checks that somebody knows a password. `account` is what the user name stands for, if it does.
 pub(crate) async fn authenticate<S>(
     stream: &mut S,
     user: &str,
     account: Option<&Account>,
     mock_salt_key: &[u8],
-    certificate_hash: Option<&[u8]>,
+    method: Method<'_>,
 ) -> Result<(), LoginError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -128,6 +145,17 @@ where
     let known = account.and_then(|account| Verifier::parse(&account.verifier));
     let verifier = known.unwrap_or_else(|| Verifier::mock(mock_salt_key, &user.to_lowercase()));
 
+    let wrong_password = || LoginError::Refused {
+        reason: if account.is_some() { "wrong password" } else { "unknown user" }.to_owned(),
+        answer: ErrorResponse::fatal("28P01", format!("password authentication failed for user \"{user}\"")),
+    };
+    let certificate_hash = match method {
+        Method::Scram { certificate_hash } => certificate_hash,
+        Method::Password => {
+            check_password(stream, verifier, wrong_password).await?;
+            return check_state(account);
+        }
+    };
     send(stream, 10, |body| {
         if certificate_hash.is_some() {
             put_text(body, scram::MECHANISM_PLUS);
@@ -154,29 +182,48 @@ where
 
     let client_final = read_password_message(stream).await?;
     let server_final = exchange.finish(&client_final).map_err(|error| match error {
-        ScramError::WrongProof => LoginError::Refused {
-            reason: if account.is_some() { "wrong password" } else { "unknown user" }.to_owned(),
-            answer: ErrorResponse::fatal(
-                "28P01",
-                format!("password authentication failed for user \"{user}\""),
-            ),
-        },
+        ScramError::WrongProof => wrong_password(),
         other => protocol_violation(&other.to_string()),
     })?;
-    // Only somebody who proved to know the password hears about the state of the account.
+    check_state(account)?;
+    send(stream, 12, |body| body.extend_from_slice(server_final.as_bytes())).await?;
+    Ok(())
+}
+
+/// Asks for the password itself.
+async fn check_password<S>(
+    stream: &mut S,
+    verifier: Verifier,
+    wrong_password: impl FnOnce() -> LoginError,
+) -> Result<(), LoginError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    send(stream, 3, |_| {}).await?;
+    let body = read_password_message(stream).await?;
+    let password = take_text(&mut body.as_slice()).map(<[u8]>::to_vec);
+    let password = password.ok_or_else(|| protocol_violation("a malformed password message"))?;
+    // Some milliseconds of hashing, which other connections must not wait for.
+    match tokio::task::spawn_blocking(move || verifier.accepts(&password)).await {
+        Ok(true) => Ok(()),
+        _ => Err(wrong_password()),
+    }
+}
+
+/// Only somebody who proved to know the password hears about the state of the account.
+fn check_state(account: Option<&Account>) -> Result<(), LoginError> {
     let state = match account {
         Some(account) if !account.is_active => Some("the account is closed"),
         Some(account) if account.is_locked => Some("the account is locked or its password has expired"),
         _ => None,
     };
-    if let Some(state) = state {
-        return Err(LoginError::Refused {
+    match state {
+        None => Ok(()),
+        Some(state) => Err(LoginError::Refused {
             reason: state.to_owned(),
             answer: ErrorResponse::fatal("28000", state),
-        });
+        }),
     }
-    send(stream, 12, |body| body.extend_from_slice(server_final.as_bytes())).await?;
-    Ok(())
 }
 
 fn protocol_violation(what: &str) -> LoginError {
@@ -240,8 +287,17 @@ mod tests {
 
     #[test]
     fn a_newer_minor_version_is_negotiated_down() {
-        let startup = Startup::parse(&packet((3 << 16) + 2, &[("user", "a@example.com")]), "music").unwrap();
-        assert_eq!(&startup.negotiate.unwrap()[..9], b"v\0\0\0\x0c\0\x03\0\0");
+        let parse = |version, pairs: &[_]| Startup::parse(&packet(version, pairs), "music").unwrap();
+        let user = ("user", "a@example.com");
+        assert!(parse(3 << 16, &[user]).negotiate.is_none());
+        let startup = parse((3 << 16) + 2, &[user]);
+        assert!(startup.negotiate.is_none() && startup.key_length == KeyLength::Long);
+        let startup = parse((3 << 16) + 9999, &[user]);
+        assert_eq!(&startup.negotiate.unwrap()[..], b"v\0\0\0\x0c\0\x03\0\x02\0\0\0\0");
+        assert_eq!(startup.key_length, KeyLength::Long);
+        let startup = parse(3 << 16, &[user, ("_pq_.extension", "1")]);
+        assert_eq!(&startup.negotiate.unwrap()[..], b"v\0\0\0\x1b\0\x03\0\0\0\0\0\x01_pq_.extension\0");
+        assert_eq!(startup.key_length, KeyLength::Short);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The query server as a program of its own. What it needs is in its environment: see `config.rs`.
+//! The query server as a program of its own.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    app_server::main_from_environment()
+    app_server::main_from_arguments(std::env::args_os())
 }

@@ -31,9 +31,6 @@ use crate::{clock, log, record_play, refusal};
 
 /// One read; PostgreSQL writes results in pieces of 8 KiB, and the kernel collects several when it is ahead of us.
 const READ_SIZE: usize = 32 * 1024;
-/// The longest message accepted from a client. PostgreSQL's own limit is 1 GiB, which is one client's memory here.
-const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
-
 /// A client is told why nothing happens when it has waited for a database session for this long.
 const NOTICE_AFTER: Duration = Duration::from_secs(2);
 
@@ -202,8 +199,8 @@ async fn first_message(
 ) -> Option<End> {
     loop {
         if let Some((kind, length)) = header(buffer, 0) {
-            if !(5..=MESSAGE_LIMIT).contains(&length) {
-                return Some(End::Closed(too_long(length)));
+            if !(5..=shared.relay.services.message_bytes).contains(&length) {
+                return Some(End::Closed(too_long(shared, length)));
             }
             if kind == b'X' {
                 return Some(End::ClientLeft);
@@ -373,8 +370,8 @@ fn scan_client(
     loop {
         let at = pass_on(buffer, &mut scanned.end_at, passing);
         let Some((kind, length)) = header(buffer, at) else { break };
-        if !(5..=MESSAGE_LIMIT).contains(&length) {
-            scanned.end = Some(End::Closed(too_long(length)));
+        if !(5..=shared.relay.services.message_bytes).contains(&length) {
+            scanned.end = Some(End::Closed(too_long(shared, length)));
             break;
         }
         if kind == b'd' {
@@ -432,10 +429,10 @@ fn pass_on(buffer: &[u8], end_at: &mut usize, passing: &mut usize) -> usize {
     *end_at
 }
 
-fn too_long(length: usize) -> ErrorResponse {
+fn too_long(shared: &Shared<'_>, length: usize) -> ErrorResponse {
     ErrorResponse::fatal(
         "08P01",
-        format!("a message of {length} bytes: at most {MESSAGE_LIMIT} are accepted"),
+        format!("a message of {length} bytes: at most {} are accepted", shared.relay.services.message_bytes),
     )
     .with_hint("send bulk data with COPY, which is a row per message")
 }

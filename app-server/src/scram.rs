@@ -32,6 +32,27 @@ pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+/// PBKDF2 with HMAC-SHA-256, one block.
+pub(crate) fn salted_password(password: &[u8], salt: &[u8], iterations: u32) -> [u8; 32] {
+    // PostgreSQL uses what cannot be prepared as it is.
+    let text = std::str::from_utf8(password).ok();
+    let prepared = text.and_then(|text| stringprep::saslprep(text).ok());
+    let prepared = prepared.as_ref().map_or(password, |text| text.as_bytes());
+    let keyed = Hmac::<Sha256>::new_from_slice(prepared).expect("HMAC takes a key of any length");
+    let mut mac = keyed.clone();
+    mac.update(salt);
+    mac.update(&1_u32.to_be_bytes());
+    let mut block: [u8; 32] = mac.finalize().into_bytes().into();
+    let mut result = block;
+    for _ in 1..iterations {
+        let mut mac = keyed.clone();
+        mac.update(&block);
+        block = mac.finalize().into_bytes().into();
+        result.iter_mut().zip(block).for_each(|(sum, byte)| *sum ^= byte);
+    }
+    result
+}
+
 /// What PostgreSQL's `pg_authid` and our `private.credential` store instead of a password.
 pub(crate) struct Verifier {
     iterations: u32,
@@ -52,6 +73,13 @@ impl Verifier {
             stored_key: BASE64.decode(stored_key).ok()?.try_into().ok()?,
             server_key: BASE64.decode(server_key).ok()?.try_into().ok()?,
         })
+    }
+
+    /// Whether it was made of this password.
+    pub(crate) fn accepts(&self, password: &[u8]) -> bool {
+        let salted = salted_password(password, &self.salt, self.iterations);
+        let stored_key: [u8; 32] = Sha256::digest(hmac_sha256(&salted, b"Client Key")).into();
+        equal_in_constant_time(&stored_key, &self.stored_key)
     }
 
     /// A verifier for somebody who does not exist.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, timeout};
 
@@ -17,13 +17,13 @@ use crate::accounts::Accounts;
 use crate::audit::Audit;
 use crate::backend::Database;
 use crate::cancel::Registry;
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Sources};
 use crate::guard::Guard;
 use crate::identity::IdentityKey;
 use crate::pool::Pools;
 use crate::readiness::Readiness;
 use crate::session::Services;
-use crate::tls::{self, DatabaseTls, TlsError};
+use crate::tls::{DatabaseTls, ServerTls, TlsError};
 use crate::{listener, log};
 
 /// On top of the drain's own limit: for the last goodbyes.
@@ -45,18 +45,18 @@ pub(crate) enum ServerError {
     Tls(#[from] TlsError),
 }
 
-pub(crate) fn run(config: Config) -> Result<(), ServerError> {
+pub(crate) fn run(config: Config, sources: Sources) -> Result<(), ServerError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Runtime)?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(config, sources));
     // A session that outlived the drain must not hold up the exit.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: Config) -> Result<(), ServerError> {
-    let acceptor = config.certificate.as_ref().map(tls::acceptor).transpose()?;
-    let certificate_hash = config.certificate.as_ref().and_then(tls::certificate_hash);
+async fn serve(config: Config, sources: Sources) -> Result<(), ServerError> {
+    let tls = config.certificate.as_ref().map(ServerTls::new).transpose()?.map(Arc::new);
+    let (new_tls, tls) = watch::channel(tls);
     let database_tls = DatabaseTls::new(&config.database)?;
     let audit = Audit::open(config.audit_file.as_deref(), config.audit_rotation, config.redacts_literals)
         .map_err(|source| ServerError::Audit {
@@ -80,11 +80,14 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         readiness: Readiness::new(draining.clone()),
         cancels: Arc::new(Registry::default()),
         audit: Arc::clone(&audit),
-        guard: Arc::new(Guard::new(config.openings)),
-        acceptor,
-        certificate_hash,
+        guard: Arc::new(Guard::new(config.strangers)),
+        tls,
         insecure: config.insecure,
         proxy_from: config.proxy_from,
+        password_from: config.password_from,
+        metrics_from: config.metrics_from,
+        strangers: config.strangers,
+        message_bytes: config.message_bytes,
         draining,
         drain_timeout: config.drain_timeout,
         idle_timeout: config.idle_timeout,
@@ -92,9 +95,11 @@ async fn serve(config: Config) -> Result<(), ServerError> {
     });
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
-    log::info("listening", json!({ "address": address.to_string(), "tls": services.acceptor.is_some() }));
+    let hang_up = signal(SignalKind::hangup()).map_err(ServerError::Signals)?;
+    log::info("listening", json!({ "address": address.to_string(), "tls": services.tls().is_some() }));
 
     tokio::spawn(sync_audit(Arc::clone(&audit)));
+    tokio::spawn(renew_certificate(hang_up, sources, new_tls));
     tokio::spawn(announce_readiness(Arc::clone(&services)));
     let (alive, mut all_gone) = mpsc::channel(1);
     // Goes on during the drain: a balancer has to hear the 503.
@@ -118,6 +123,31 @@ async fn serve(config: Config) -> Result<(), ServerError> {
         _ = interrupt.recv() => log::warning("stopped", json!({ "all_sessions_ended": false })),
     }
     audit.sync().map_err(ServerError::AuditSync)
+}
+
+/// On SIGHUP the certificate is read again. Sessions that are open keep the one they began with.
+async fn renew_certificate(
+    mut hang_up: Signal,
+    sources: Sources,
+    tls: watch::Sender<Option<Arc<ServerTls>>>,
+) {
+    while hang_up.recv().await.is_some() {
+        match read_certificate(&sources) {
+            Ok(Some(renewed)) => {
+                tls.send_replace(Some(Arc::new(renewed)));
+                log::info("certificate_renewed", serde_json::Value::Null);
+            }
+            Ok(None) => log::warning("certificate_kept", json!({ "reason": "TLS_CERTIFICATE is not set" })),
+            Err(reason) => log::error("certificate_kept", json!({ "reason": reason })),
+        }
+    }
+}
+
+fn read_certificate(sources: &Sources) -> Result<Option<ServerTls>, String> {
+    let told =
+        |problems: Vec<ConfigError>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let config = sources.gather().and_then(|given| Config::read(&given)).map_err(told)?;
+    config.certificate.as_ref().map(ServerTls::new).transpose().map_err(|error| error.to_string())
 }
 
 /// A session takes two descriptors, and many systems start a process with 1024 although it may have more.

@@ -5,37 +5,34 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{BufMut as _, BytesMut};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::accounts::{Account, Accounts};
 use crate::audit::{Actor, Audit};
 use crate::backend::{BackendError, Database};
 use crate::cancel::Registry;
-use crate::config::Limits;
+use crate::config::{Limits, Strangers};
 use crate::guard::Guard;
 use crate::handover::Person;
 use crate::identity::IdentityKey;
 use crate::log;
-use crate::login::{self, LoginError, Startup};
+use crate::login::{self, LoginError, Method, Startup};
 use crate::pool::{self, DatabaseSession, Owner, Pools};
 use crate::proxy_protocol::Network;
 use crate::readiness::Readiness;
 use crate::relay::{self, Relay};
 use crate::stream::Stream;
 use crate::tier::Tier;
+use crate::tls::ServerTls;
 use crate::wire::{
     CANCEL_REQUEST, ErrorResponse, GSSENC_REQUEST, SSL_REQUEST, put_message, put_text, read_startup_body,
 };
-
-/// From the first byte to the accepted password; also what a silent socket costs at most.
-pub(crate) const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What all sessions share.
 pub(crate) struct Services {
@@ -49,21 +46,25 @@ pub(crate) struct Services {
     pub(crate) cancels: Arc<Registry>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) guard: Arc<Guard>,
-    pub(crate) acceptor: Option<TlsAcceptor>,
-    /// What a login under TLS can be bound to.
-    pub(crate) certificate_hash: Option<Vec<u8>>,
+    /// What serves TLS, once it is to be served; renewed when the certificate is.
+    pub(crate) tls: watch::Receiver<Option<Arc<ServerTls>>>,
     pub(crate) insecure: bool,
     pub(crate) proxy_from: Vec<Network>,
+    pub(crate) password_from: Vec<Network>,
+    pub(crate) metrics_from: Vec<Network>,
+    pub(crate) strangers: Strangers,
+    /// The longest message of a client.
+    pub(crate) message_bytes: usize,
     /// When the shutdown began, once it has.
-    pub(crate) draining: watch::Receiver<Option<Instant>>,
+    pub(crate) draining: watch::Receiver<Option<std::time::Instant>>,
     pub(crate) drain_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) limits: Limits,
 }
 
 impl Services {
-    pub(crate) fn acceptor(&self) -> Option<&TlsAcceptor> {
-        self.acceptor.as_ref()
+    pub(crate) fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.borrow().clone()
     }
 
     pub(crate) async fn ready(&self) -> Result<(), String> {
@@ -72,8 +73,14 @@ impl Services {
 }
 
 /// Serves a connection whose first byte, the high one of the start-up packet's length, was zero and has been read.
-pub(crate) async fn serve(stream: Stream, peer: SocketAddr, services: Arc<Services>) -> io::Result<()> {
-    let Ok(logged_in) = timeout(LOGIN_TIMEOUT, log_in(stream, peer, &services)).await else {
+pub(crate) async fn serve(
+    stream: Stream,
+    peer: SocketAddr,
+    services: Arc<Services>,
+    tls: Option<Arc<ServerTls>>,
+    deadline: Instant,
+) -> io::Result<()> {
+    let Ok(logged_in) = timeout_at(deadline, log_in(stream, peer, &services, tls.as_deref())).await else {
         return Ok(());
     };
     let Some((mut stream, mut startup, account, actor)) = logged_in? else {
@@ -100,7 +107,7 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, services: Arc<Servic
         }
     };
     record_login(&services, &actor, "00000", "")?;
-    let registration = services.cancels.register();
+    let registration = services.cancels.register(startup.key_length);
     let mut greeting = BytesMut::new();
     put_message(&mut greeting, b'R', |body| body.put_u32(0));
     for (name, value) in &reported {
@@ -112,8 +119,7 @@ pub(crate) async fn serve(stream: Stream, peer: SocketAddr, services: Arc<Servic
         });
     }
     put_message(&mut greeting, b'K', |body| {
-        body.put_u32(registration.key.0);
-        body.put_u32(registration.key.1);
+        body.extend_from_slice(&registration.key);
     });
     put_message(&mut greeting, b'Z', |body| body.put_u8(b'I'));
     stream.write_all(&greeting).await?;
@@ -184,7 +190,12 @@ async fn open(
 type LoggedIn = (Stream, Startup, Account, Actor);
 
 /// `None`: the connection was a cancel request, or was refused and told so.
-async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io::Result<Option<LoggedIn>> {
+async fn log_in(
+    mut stream: Stream,
+    peer: SocketAddr,
+    services: &Services,
+    tls: Option<&ServerTls>,
+) -> io::Result<Option<LoggedIn>> {
     // The first byte was read by the listener.
     let mut high_byte_read = true;
     let packet = loop {
@@ -196,10 +207,10 @@ async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io
             stream.read_u32().await?
         };
         high_byte_read = false;
-        let packet = read_startup_body(&mut stream, length).await?;
+        let packet = read_startup_body(&mut stream, length, services.strangers.startup_bytes).await?;
         let code = packet.first_chunk::<4>().map(|code| u32::from_be_bytes(*code));
         match code {
-            Some(SSL_REQUEST) => stream = answer_ssl_request(stream, services).await?,
+            Some(SSL_REQUEST) => stream = answer_ssl_request(stream, tls).await?,
             Some(GSSENC_REQUEST) => {
                 stream.write_all(b"N").await?;
                 stream.flush().await?;
@@ -248,10 +259,16 @@ async fn log_in(mut stream: Stream, peer: SocketAddr, services: &Services) -> io
     }
     let mock_salt_key = services.identity_key.mock_salt_key();
     let is_encrypted = matches!(stream, Stream::Tls(_));
-    let certificate_hash = services.certificate_hash.as_deref().filter(|_| is_encrypted);
+    let address = peer.ip().to_canonical();
+    let method = if is_encrypted && services.password_from.iter().any(|network| network.contains(address)) {
+        Method::Password
+    } else {
+        Method::Scram {
+            certificate_hash: tls.filter(|_| is_encrypted).and_then(|tls| tls.certificate_hash.as_deref()),
+        }
+    };
     match (
-        login::authenticate(&mut stream, &startup.user, account.as_ref(), &mock_salt_key, certificate_hash)
-            .await,
+        login::authenticate(&mut stream, &startup.user, account.as_ref(), &mock_salt_key, method).await,
         account,
     ) {
         (Ok(()), Some(account)) => Ok(Some((stream, startup, account, actor))),
@@ -272,13 +289,13 @@ fn record_login(services: &Services, actor: &Actor, sqlstate: &str, reason: &str
     })
 }
 
-async fn answer_ssl_request(mut stream: Stream, services: &Services) -> io::Result<Stream> {
-    match (services.acceptor(), stream) {
-        (Some(acceptor), Stream::Clear(mut socket)) => {
+async fn answer_ssl_request(mut stream: Stream, tls: Option<&ServerTls>) -> io::Result<Stream> {
+    match (tls, stream) {
+        (Some(tls), Stream::Clear(mut socket)) => {
             // Whatever the client sends before the handshake is read by the handshake, and breaks it: clear bytes cannot
             // be smuggled into the encrypted session (CVE-2021-23214).
             socket.write_all(b"S").await?;
-            Ok(Stream::Tls(Box::new(acceptor.accept(socket).await?.into())))
+            Ok(Stream::Tls(Box::new(tls.acceptor.accept(socket).await?.into())))
         }
         (_, unchanged) => {
             stream = unchanged;
@@ -290,9 +307,6 @@ async fn answer_ssl_request(mut stream: Stream, services: &Services) -> io::Resu
 }
 
 async fn cancel(key: &[u8], services: &Services) {
-    let Some((process_id, secret)) = key.split_first_chunk::<4>() else { return };
-    let Ok(secret) = <[u8; 4]>::try_from(secret) else { return };
-    let key = (u32::from_be_bytes(*process_id), u32::from_be_bytes(secret));
     // An unknown key gets no answer either way: that is the protocol, and it tells a guesser nothing.
     if let Some(target) = services.cancels.find(key) {
         target.cancel(&services.database).await;

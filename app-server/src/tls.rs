@@ -40,7 +40,19 @@ fn certificates(pem: &str, variable: &'static str) -> Result<Vec<CertificateDer<
 }
 
 /// What serves TLS to clients.
-pub(crate) fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, TlsError> {
+pub(crate) struct ServerTls {
+    pub(crate) acceptor: TlsAcceptor,
+    /// What a login can be bound to.
+    pub(crate) certificate_hash: Option<Vec<u8>>,
+}
+
+impl ServerTls {
+    pub(crate) fn new(certificate: &Certificate) -> Result<Self, TlsError> {
+        Ok(Self { acceptor: acceptor(certificate)?, certificate_hash: certificate_hash(certificate) })
+    }
+}
+
+fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&certificate.chain_pem, "TLS_CERTIFICATE")?;
     let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.expose().as_bytes())
         .map_err(|_| TlsError::Pem { variable: "TLS_KEY", what: "private key" })?;
@@ -56,7 +68,7 @@ pub(crate) fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, TlsErro
 
 /// `tls-server-end-point` (RFC 5929): the hash of the certificate by the hash function of its signature. `None` for signatures that
 /// have none of their own, such as Ed25519.
-pub(crate) fn certificate_hash(certificate: &Certificate) -> Option<Vec<u8>> {
+fn certificate_hash(certificate: &Certificate) -> Option<Vec<u8>> {
     let chain = certificates(&certificate.chain_pem, "TLS_CERTIFICATE").ok()?;
     let der: &[u8] = chain.first()?;
     let (_, whole, _) = element(der)?;

@@ -7,8 +7,6 @@ use std::io;
 use bytes::{BufMut as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// PostgreSQL's own limit (MAX_STARTUP_PACKET_LENGTH).
-pub(crate) const STARTUP_LIMIT: usize = 10_000;
 /// The longest message of a login: SCRAM messages take a few hundred bytes.
 pub(crate) const LOGIN_MESSAGE_LIMIT: usize = 4_096;
 
@@ -113,9 +111,10 @@ pub(crate) fn error_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
 pub(crate) async fn read_startup_body(
     stream: &mut (impl AsyncRead + Unpin),
     length: u32,
+    limit: usize,
 ) -> io::Result<Vec<u8>> {
     let length = length as usize;
-    if !(8..=STARTUP_LIMIT).contains(&length) {
+    if !(8..=limit).contains(&length) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "start-up packet of an impossible length"));
     }
     let mut body = vec![0; length - 4];

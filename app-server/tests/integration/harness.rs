@@ -329,10 +329,26 @@ impl Server {
 
     /// psql over TLS, checking the server's certificate against the authority that signed it.
     pub(crate) fn psql(&self, user: &str, password: &str, arguments: &[&str]) -> Output {
+        self.run_psql(user, password, &self.ca_file(), "prefer", arguments)
+    }
+
+    /// The same with another authority, and with what is said about channel binding.
+    pub(crate) fn psql_with(&self, user: &str, ca_file: &Path, binding: &str, arguments: &[&str]) -> Output {
+        self.run_psql(user, PASSWORD, ca_file, binding, arguments)
+    }
+
+    fn run_psql(
+        &self,
+        user: &str,
+        password: &str,
+        ca_file: &Path,
+        binding: &str,
+        arguments: &[&str],
+    ) -> Output {
         let connection = format!(
-            "host=127.0.0.1 port={} user={user} dbname=music sslmode=verify-ca sslrootcert={}",
+            "host=127.0.0.1 port={} user={user} dbname=music sslmode=verify-ca sslrootcert={} channel_binding={binding}",
             self.address.port(),
-            self.ca_file().display()
+            ca_file.display()
         );
         Command::new("psql")
             .args(["-X", "-A", "-t", "-v", "VERBOSITY=verbose", "-d", &connection])
@@ -351,7 +367,7 @@ impl Drop for Server {
 }
 
 /// A stack's authority, written to `ca_file`, and a server certificate of its making.
-fn certificate(ca_file: &Path) -> (String, String) {
+pub(crate) fn certificate(ca_file: &Path) -> (String, String) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

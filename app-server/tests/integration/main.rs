@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod operations;
 mod pooling;
+mod program;
 mod protocol;
 mod raw;
 mod rules;

@@ -297,3 +297,100 @@ async fn the_default_encoding_is_the_servers_whatever_the_database_says() {
     drop(one);
     assert!(encoding(&mut other).contains("UTF8"));
 }
+
+#[tokio::test]
+async fn a_driver_without_scram_is_asked_for_the_password_inside_tls_only() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("PASSWORD_FROM", "127.0.0.0/8")]);
+    server.wait_until_ready();
+    let first = server.psql(FREE, PASSWORD, &["-c", "select 1"]);
+    assert_eq!(String::from_utf8_lossy(&first.stdout), "1\n", "{first:?}");
+    // What is asked for is the password: there is nothing to bind.
+    let bound = server.psql_with(FREE, &server.ca_file(), "require", &["-c", "select 1"]);
+    assert!(String::from_utf8_lossy(&bound.stderr).contains("channel binding required"), "{bound:?}");
+    for (user, password) in [(FREE, "music-dem"), (FREE, "music-demo "), ("nobody@example.com", PASSWORD)] {
+        let wrong = server.psql(user, password, &["-c", "select 1"]);
+        let told = String::from_utf8_lossy(&wrong.stderr).replace(user, "USER");
+        assert!(told.contains("password authentication failed for user \"USER\""), "{told}");
+    }
+    // In clear text it is SCRAM, as ever: this client knows nothing else.
+    drop(Raw::connect(&server, FREE));
+    assert!(!format!("{:?}", server.lines()).contains("music-dem"));
+}
+
+/// A start-up packet of protocol 3 by hand.
+fn startup(minor: u8, user: &str) -> Vec<u8> {
+    let body = [&[0, 3, 0, minor][..], b"user\0", user.as_bytes(), b"\0database\0music\0\0"].concat();
+    [&u32::try_from(body.len() + 4).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protocol_3_2_has_long_cancel_keys_and_newer_ones_are_negotiated_down() {
+    let (_postgres, server) = world().await;
+    for (minor, negotiated, key_length) in [(0, false, 8), (2, false, 36), (99, true, 36)] {
+        let (mut raw, greeting) = Raw::log_in_with(server.address, &startup(minor, PREMIUM), PASSWORD);
+        let kinds: String = greeting.iter().map(|(kind, _)| char::from(*kind)).collect();
+        assert_eq!(kinds.contains('v'), negotiated, "{minor}: {kinds}");
+        let key = &greeting.iter().find(|(kind, _)| *kind == b'K').unwrap().1;
+        assert_eq!(key.len(), key_length, "{minor}");
+        let cancel = |key: &[u8]| {
+            let length = u32::try_from(key.len() + 8).unwrap().to_be_bytes();
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(&[&length[..], &80_877_102_u32.to_be_bytes(), key].concat()).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+        };
+        let mut sleeping = bytes::BytesMut::new();
+        postgres_protocol::message::frontend::query("select pg_sleep(20)", &mut sleeping).unwrap();
+        raw.send(&sleeping);
+        // Its beginning is not the key.
+        cancel(&key[..key.len() - 1]);
+        let answered = std::thread::spawn(move || raw.until(b'Z').1);
+        while !answered.is_finished() {
+            cancel(key);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(answered.join().unwrap().contains("57014"), "{minor}");
+    }
+}
+
+#[tokio::test]
+async fn tls_may_come_first_and_says_what_it_carries() {
+    let (_postgres, server) = world().await;
+    let mut roots = rustls::RootCertStore::empty();
+    let ca = rustls::pki_types::pem::PemObject::from_pem_file(server.ca_file()).unwrap();
+    roots.add(ca).unwrap();
+    let connect = async |protocol: &[u8]| {
+        let mut config =
+            rustls::ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots.clone())
+                .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.to_vec()];
+        let socket = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let name = crate::harness::SERVER_NAME.try_into().unwrap();
+        tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, socket).await
+    };
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut postgresql = connect(b"postgresql").await.unwrap();
+    postgresql.write_all(&startup(0, FREE)).await.unwrap();
+    let mut answer = [0; 64];
+    let length = postgresql.read(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with(b"R") && String::from_utf8_lossy(&answer[..length]).contains("SCRAM-SHA-256-PLUS")
+    );
+    let mut http = connect(b"http/1.1").await.unwrap();
+    http.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    let _ = http.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(connect(b"smtp").await.is_err(), "spoken by nobody here");
+    // An encrypted session inside an encrypted session, or GSS, is answered with no.
+    let mut inside = connect(b"postgresql").await.unwrap();
+    for request in [80_877_103_u32, 80_877_104] {
+        inside.write_all(&[&8_u32.to_be_bytes()[..], &request.to_be_bytes()].concat()).await.unwrap();
+        assert_eq!(inside.read_u8().await.unwrap(), b'N');
+    }
+}

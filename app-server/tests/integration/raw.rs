@@ -21,22 +21,37 @@ impl Raw {
     }
 
     pub(crate) fn log_in(address: SocketAddr, database: &str, user: &str, password: &str) -> Self {
+        let mut startup = BytesMut::new();
+        frontend::startup_message([("user", user), ("database", database)], &mut startup).unwrap();
+        Self::log_in_with(address, &startup, password).0
+    }
+
+    /// Logs in with a start-up packet, and answers all that was said on the way.
+    pub(crate) fn log_in_with(
+        address: SocketAddr,
+        startup: &[u8],
+        password: &str,
+    ) -> (Self, Vec<(u8, Vec<u8>)>) {
         let mut raw = Self { stream: TcpStream::connect(address).unwrap() };
         raw.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let mut out = BytesMut::new();
-        frontend::startup_message([("user", user), ("database", database)], &mut out).unwrap();
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-        raw.send(&out);
-        assert_eq!(raw.receive().0, b'R');
-        out.clear();
+        raw.send(startup);
+        let mut said = vec![raw.receive()];
+        if said[0].0 == b'v' {
+            said.push(raw.receive());
+        }
+        assert_eq!(said.last().unwrap().0, b'R', "{}", String::from_utf8_lossy(&said.last().unwrap().1));
+        let mut out = BytesMut::new();
         frontend::sasl_initial_response("SCRAM-SHA-256", scram.message(), &mut out).unwrap();
         raw.send(&out);
         scram.update(&raw.receive().1[4..]).unwrap();
         out.clear();
         frontend::sasl_response(scram.message(), &mut out).unwrap();
         raw.send(&out);
-        raw.until(b'Z');
-        raw
+        while said.last().unwrap().0 != b'Z' {
+            said.push(raw.receive());
+        }
+        (raw, said)
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
