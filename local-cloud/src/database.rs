@@ -11,7 +11,7 @@ use crate::Error;
 use crate::cloud::Cloud;
 use crate::folder::Folder;
 use crate::postgres::{authority, cluster::Cluster};
-use crate::rds::{Database, SnapshotStatus, Status};
+use crate::rds::{Database, FORCE_SSL, SnapshotStatus, Status};
 
 const PASSWORD_FILE: &str = "rdsadmin.password";
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -130,6 +130,7 @@ impl Keeper {
                 }
                 self.start(&cluster).await?;
                 self.grant(&cluster, database).await?;
+                self.configure(&cluster, database).await?;
                 self.become_available().await;
             }
             Status::Starting => {
@@ -139,6 +140,7 @@ impl Keeper {
             Status::Modifying => {
                 self.start(&cluster).await?;
                 self.grant(&cluster, database).await?;
+                self.configure(&cluster, database).await?;
                 self.become_available().await;
             }
             Status::Available => {
@@ -175,6 +177,21 @@ impl Keeper {
 
     async fn start(&self, cluster: &Cluster) -> Result<(), Error> {
         cluster.start(|| authority::issue(&self.cloud.folder)).await
+    }
+
+    /// The server does what the database's parameter group says.
+    async fn configure(&self, cluster: &Cluster, database: &Database) -> Result<(), Error> {
+        let group = database.parameter_group();
+        let parameters = self.cloud.read(&self.region, |region| region.engine_parameters(group)).await;
+        let force_ssl = parameters.get(FORCE_SSL).is_some_and(|value| value == "1");
+        cluster.admit(force_ssl)?;
+        let failed = |source| Error::Database { database: database.id.clone(), source };
+        let client = cluster.connect("postgres").await?;
+        for (name, value) in parameters.iter().filter(|(name, _)| *name != FORCE_SSL) {
+            // Names and values are those of our own table, numbers and words.
+            client.batch_execute(&format!("alter system set {name} = '{value}'")).await.map_err(failed)?;
+        }
+        client.batch_execute("select pg_reload_conf()").await.map_err(failed)
     }
 
     async fn become_available(&self) {

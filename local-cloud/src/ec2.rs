@@ -1,9 +1,11 @@
-//! EC2: one default network, a small image catalogue, key pairs, security groups, instances and tags. One file per subject; this one
+//! EC2: one default network, a small image catalogue, key pairs, security groups, instances, volumes and tags. One file per subject; this one
 //! has the table of operations and what the subjects share.
 
 mod attribute;
+pub(crate) mod host_key;
 mod image;
 mod instance;
+mod instance_type;
 mod key_pair;
 mod metadata;
 mod permission;
@@ -11,8 +13,10 @@ mod profile;
 mod run;
 mod security_group;
 mod security_group_rule;
+mod snapshot;
 mod tag;
 mod transition;
+mod volume;
 mod vpc;
 
 use std::collections::BTreeMap;
@@ -43,6 +47,9 @@ pub(crate) const SERVICE: Service = Service {
         transition::OPERATIONS,
         attribute::OPERATIONS,
         profile::OPERATIONS,
+        instance_type::OPERATIONS,
+        volume::OPERATIONS,
+        snapshot::OPERATIONS,
         tag::OPERATIONS,
     ],
 };
@@ -53,6 +60,10 @@ pub(crate) struct State {
     pub(crate) security_groups: BTreeMap<String, security_group::SecurityGroup>,
     pub(crate) instances: BTreeMap<String, Instance>,
     pub(crate) tokens: BTreeMap<String, run::Launch>,
+    #[serde(default)]
+    volumes: BTreeMap<String, volume::Volume>,
+    #[serde(default)]
+    snapshots: BTreeMap<String, snapshot::Snapshot>,
 }
 
 impl State {
@@ -63,12 +74,24 @@ impl State {
             security_groups: BTreeMap::from([(group.id.clone(), group)]),
             instances: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
         }
     }
 
     /// Whether there is such an instance that has not been terminated.
     pub(crate) fn exists(&self, instance: &str) -> bool {
         self.instances.get(instance).is_some_and(|instance| instance.state != InstanceState::Terminated)
+    }
+
+    /// Moves an instance on; one that is terminated lets its volumes go.
+    pub(crate) fn enter(&mut self, id: &str, state: InstanceState, reason: Option<StateReason>) {
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.enter(state, reason);
+        }
+        if state == InstanceState::Terminated {
+            self.release_volumes(id);
+        }
     }
 
     /// The security groups exist, or the error that says which one does not.

@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::Error;
+use crate::cloud::Cloud;
+use crate::{Error, machine};
 
 /// A local cloud that answers, as `cloud.json` describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,10 @@ pub fn reset(folder: &Path) -> Result<(), Error> {
     // Root's databases lie elsewhere: they may be there even if somebody removed the folder by hand.
     let folder = Folder::open(folder)?;
     let _held = folder.lock()?;
+    // What cannot be read names no process either.
+    if let Ok(state) = Cloud::load(&folder) {
+        machine::end_all(&state);
+    }
     crate::postgres::stop_all_below(&folder.databases())?;
     for path in [folder.databases(), folder.path.clone()] {
         match fs::remove_dir_all(&path) {

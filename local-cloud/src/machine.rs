@@ -7,14 +7,16 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tokio::time::sleep;
 
 use crate::Error;
-use crate::cloud::Cloud;
-use crate::ec2::{Instance, InstanceState, StateReason};
+use crate::cloud::{Cloud, State};
+use crate::ec2::{Instance, InstanceState, StateReason, host_key};
 use crate::folder::create_private;
+use crate::process::Process;
 use crate::service::{Declaration, Plan, Service};
 use crate::time::Time;
 
@@ -23,6 +25,8 @@ const CONSOLE_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// `stopping` and `shutting-down` stay visible for at least this long, so that whoever asks has to wait as on AWS.
 const ENDING: Duration = Duration::from_millis(500);
+/// How long what a killed supervisor left running is asked to end before it is made to.
+const STALE_GRACE: Duration = Duration::from_secs(5);
 
 /// What has addresses of its own, and its part of 127.0.0.0/8.
 #[derive(Clone, Copy)]
@@ -119,6 +123,18 @@ pub(crate) async fn run(cloud: Arc<Cloud>, region: String, id: String) {
     }
 }
 
+/// Ends the services that a killed supervisor left running.
+pub(crate) fn end_all(state: &State) {
+    let instances = state.regions.values().flat_map(|region| region.ec2.instances.values());
+    let left: Vec<&Process> = instances.filter_map(|instance| instance.process.as_ref()).collect();
+    left.iter().for_each(|process| process.signal(Signal::TERM));
+    let asked = Instant::now();
+    while left.iter().any(|process| process.is_alive()) && asked.elapsed() < STALE_GRACE {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    left.iter().for_each(|process| process.signal(Signal::KILL));
+}
+
 struct Machine {
     cloud: Arc<Cloud>,
     region: String,
@@ -134,10 +150,8 @@ impl Machine {
     async fn enter(&self, from: InstanceState, to: InstanceState, reason: Option<StateReason>) {
         self.cloud
             .record(&self.region, |region| {
-                if let Some(instance) =
-                    region.ec2.instances.get_mut(&self.id).filter(|instance| instance.state == from)
-                {
-                    instance.enter(to, reason);
+                if region.ec2.instances.get(&self.id).is_some_and(|instance| instance.state == from) {
+                    region.ec2.enter(&self.id, to, reason);
                 }
             })
             .await;
@@ -147,6 +161,7 @@ impl Machine {
         let failed = |message: String| StateReason { code: "Server.InternalError".into(), message };
         self.end_stale(instance).await;
         let console = Console::open(&self.cloud, &self.id).map_err(|error| failed(error.to_string()))?;
+        console.bytes(host_key::console_lines(&self.id, *instance.address.ip()).as_bytes());
         let declared = Declaration::in_user_data(&instance.user_data).map_err(|error| {
             failed(format!("the ops-service line of the user data cannot be read: {error}"))
         })?;
@@ -189,7 +204,7 @@ impl Machine {
     /// What a killed supervisor left running must not hold the address.
     async fn end_stale(&self, instance: &Instance) {
         if let Some(process) = &instance.process {
-            process.end(Duration::from_secs(5)).await;
+            process.end(STALE_GRACE).await;
         }
     }
 }

@@ -1,9 +1,10 @@
-//! RDS for PostgreSQL: instances, snapshots, subnet groups, the engine's versions and tags. A request only says what a database shall
+//! RDS for PostgreSQL: instances, snapshots, subnet and parameter groups, the engine's versions and tags. A request only says what a database shall
 //! become (`creating`, `modifying`, `deleting`); `database` makes that real with a PostgreSQL of this machine.
 
 mod create;
 mod engine;
 mod instance;
+mod parameter_group;
 mod settings;
 mod show;
 mod snapshot;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use instance::{Database, Status};
+pub(crate) use parameter_group::FORCE_SSL;
 pub(crate) use snapshot::{Snapshot, SnapshotStatus};
 
 use crate::cloud::{ACCOUNT, Region};
@@ -32,6 +34,7 @@ pub(crate) const SERVICE: Service = Service {
         instance::OPERATIONS,
         snapshot::OPERATIONS,
         subnet_group::OPERATIONS,
+        parameter_group::OPERATIONS,
         engine::OPERATIONS,
         tag::OPERATIONS,
     ],
@@ -45,6 +48,8 @@ pub(crate) struct State {
     #[serde(default)]
     pub(crate) deleted_snapshots: BTreeSet<String>,
     pub(crate) subnet_groups: BTreeMap<String, subnet_group::SubnetGroup>,
+    #[serde(default)]
+    parameter_groups: BTreeMap<String, parameter_group::ParameterGroup>,
 }
 
 impl State {

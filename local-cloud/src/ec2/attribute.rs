@@ -6,9 +6,9 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::done;
-use super::instance::{Instance, not_found};
-use crate::query::{Access, Answer, AwsError, Call, Operation};
+use super::instance::{Instance, InstanceState, not_found};
+use super::{done, instance_type};
+use crate::query::{Access, Answer, AwsError, Call, Operation, invalid};
 use crate::time::Time;
 use crate::xml::Xml;
 
@@ -60,31 +60,69 @@ fn describe_instance_attribute(call: &mut Call<'_>) -> Answer {
     Ok(xml)
 }
 
+/// One attribute at a time, as on EC2; the type of an instance changes only while it is stopped.
 fn modify_instance_attribute(call: &mut Call<'_>) -> Answer {
     let form = call.form;
     let groups = form.list("GroupId");
-    let attribute = form.get("Attribute");
-    let value = form.get("Value");
-    let protected = match (form.flag("DisableApiTermination.Value")?, attribute, value) {
-        (Some(protected), ..) => Some(protected),
-        (None, Some("disableApiTermination"), Some(value)) => Some(value == "true"),
-        (None, Some(other), _) => {
-            return Err(AwsError::new(
-                "InvalidParameterValue",
-                format!("Value ({other}) for parameter attribute is not one that the local cloud can change"),
-            ));
-        }
+    call.region.ec2.check_groups(&groups)?;
+    // Every attribute can be said in two ways.
+    let named = match (form.get("Attribute"), form.get("Value")) {
+        (Some(attribute), Some(value)) => Some((attribute, value)),
         _ => None,
     };
-    call.region.ec2.check_groups(&groups)?;
+    let value = |field: &str, attribute: &str| {
+        let value = form.get(&format!("{field}.Value"));
+        value.or_else(|| named.filter(|(name, _)| *name == attribute).map(|(_, value)| value))
+    };
+    let instance_type = value("InstanceType", "instanceType");
+    let protected = value("DisableApiTermination", "disableApiTermination");
+    let shutdown = value("InstanceInitiatedShutdownBehavior", "instanceInitiatedShutdownBehavior");
+    let given =
+        [instance_type, protected, shutdown].iter().flatten().count() + usize::from(!groups.is_empty());
+    if let Some((other, _)) = named.filter(|_| given == 0) {
+        return Err(AwsError::new(
+            "InvalidParameterValue",
+            format!("Value ({other}) for parameter attribute is not one that the local cloud can change"),
+        ));
+    }
+    if given != 1 {
+        return Err(AwsError::new(
+            "InvalidParameterCombination",
+            if given == 0 {
+                "No attributes specified."
+            } else {
+                "Fields for multiple attribute types specified"
+            },
+        ));
+    }
     let instance = instance(call)?;
-    if groups.is_empty() && protected.is_none() {
-        return Err(AwsError::new("InvalidParameterCombination", "No attributes specified"));
+    if let Some(name) = instance_type {
+        let wanted = instance_type::find(name)?;
+        wanted.check_runs(&instance.architecture)?;
+        if instance.state != InstanceState::Stopped {
+            return Err(AwsError::new(
+                "IncorrectInstanceState",
+                format!("The instance '{}' is not in the 'stopped' state.", instance.id),
+            ));
+        }
+        instance.instance_type = name.to_string();
+    }
+    if let Some(value) = protected {
+        instance.protected = match value {
+            "true" => true,
+            "false" => false,
+            other => return Err(invalid("disableApiTermination", other, "true or false")),
+        };
+    }
+    if let Some(value) = shutdown {
+        if !matches!(value, "stop" | "terminate") {
+            return Err(invalid("instanceInitiatedShutdownBehavior", value, "stop or terminate"));
+        }
+        instance.shutdown_behaviour = value.to_string();
     }
     if !groups.is_empty() {
         instance.groups = groups;
     }
-    instance.protected = protected.unwrap_or(instance.protected);
     super::refuse_dry_run(form)?;
     Ok(done())
 }

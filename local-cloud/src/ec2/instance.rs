@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::metadata::MetadataOptions;
 use super::profile::Association;
 use super::{Tags, tag_set};
-use crate::cloud::{ACCOUNT, fresh_id};
+use crate::cloud::ACCOUNT;
 use crate::process::Process;
 use crate::query::{Access, Answer, AwsError, Call, Operation};
 use crate::select::{EC2_PAGES, Filters, tag_values};
@@ -84,7 +84,6 @@ pub(crate) struct Instance {
     pub(crate) user_data: String,
     pub(crate) tags: Tags,
     pub(super) metadata: MetadataOptions,
-    pub(super) volumes: Vec<Volume>,
     pub(super) profile: Option<Association>,
     pub(super) protected: bool,
     pub(super) monitoring: bool,
@@ -98,29 +97,8 @@ pub(crate) struct Instance {
     pub(crate) process: Option<Process>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Volume {
-    id: String,
-    device: String,
-    delete_on_termination: bool,
-}
-
-impl Volume {
-    pub(super) fn new(device: String, delete_on_termination: bool) -> Volume {
-        Volume { id: fresh_id("vol"), device, delete_on_termination }
-    }
-
-    pub(super) fn root() -> Volume {
-        Volume::new("/dev/xvda".into(), true)
-    }
-
-    pub(super) fn with_fresh_id(&self) -> Volume {
-        Volume { id: fresh_id("vol"), ..self.clone() }
-    }
-}
-
 impl Instance {
-    pub(crate) fn enter(&mut self, state: InstanceState, reason: Option<StateReason>) {
+    pub(super) fn enter(&mut self, state: InstanceState, reason: Option<StateReason>) {
         if self.state != state {
             self.state = state;
             self.changed_at = Time::now();
@@ -312,14 +290,7 @@ fn instance_xml(xml: &mut Xml, call: &Call<'_>, instance: &Instance) {
         .text("rootDeviceType", "ebs")
         .text("rootDeviceName", "/dev/xvda");
     if alive {
-        xml.list("blockDeviceMapping", "item", &instance.volumes, |xml, volume| {
-            xml.text("deviceName", &volume.device).nest("ebs", |xml| {
-                xml.text("volumeId", &volume.id)
-                    .text("status", "attached")
-                    .text("attachTime", instance.launched_at)
-                    .text("deleteOnTermination", volume.delete_on_termination);
-            });
-        });
+        call.region.ec2.block_devices_xml(xml, &instance.id);
         xml.list("networkInterfaceSet", "item", [()], |xml, ()| {
             xml.text("networkInterfaceId", &instance.interface)
                 .text("subnetId", &instance.subnet)

@@ -1,16 +1,14 @@
 //! `RunInstances`: everything that an instance refers to must exist, and a client token stands for one launch for good.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::instance::{self, Instance, InstanceState, Volume};
+use super::instance::{self, Instance, InstanceState};
 use super::metadata::MetadataOptions;
 use super::vpc::{subnet_not_found, subnets};
-use super::{image, key_pair, profile, tag_specification};
+use super::{image, instance_type, key_pair, profile, tag_specification, volume};
 use crate::cloud::fresh_id;
 use crate::machine::{self, Neighbourhood};
 use crate::query::{Access, Answer, AwsError, Call, Form, Operation, invalid};
@@ -34,7 +32,7 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
     let form = call.form;
     let image = image::find(call.region_name, form.required("ImageId")?)?;
     let instance_type = form.get("InstanceType").unwrap_or("m1.small").to_string();
-    check_type(&instance_type, &image)?;
+    instance_type::find(&instance_type)?.check_runs(image.architecture)?;
     let (minimum, maximum) = (required_count(form, "MinCount")?, required_count(form, "MaxCount")?);
     if minimum > maximum {
         return Err(AwsError::new("InvalidParameterValue", "MinCount must not be greater than MaxCount"));
@@ -46,7 +44,8 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
     let network = network(call)?;
     let user_data = user_data(form)?;
     let tags = tag_specification(form, "instance", &["volume", "network-interface"])?;
-    let block_devices = volumes(form)?;
+    let volume_tags = tag_specification(form, "volume", &["instance", "network-interface"])?;
+    let volumes = volume::of_launch(form)?;
     let metadata = MetadataOptions::default().with(form, "MetadataOptions.")?;
     let profile = profile::of_request(call)?;
     let protected = form.flag("DisableApiTermination")?.unwrap_or(false);
@@ -106,7 +105,6 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
             user_data: user_data.clone(),
             tags,
             metadata: metadata.clone(),
-            volumes: block_devices.iter().map(Volume::with_fresh_id).collect(),
             profile: profile.clone(),
             protected,
             monitoring,
@@ -119,6 +117,10 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
             process: None,
         };
         launched.push(instance.id.clone());
+        for plan in &volumes {
+            let volume = plan.volume(&instance.id, &instance.zone, &volume_tags);
+            call.region.ec2.volumes.insert(volume.id.clone(), volume);
+        }
         call.region.ec2.instances.insert(instance.id.clone(), instance);
     }
     if let Some(token) = token {
@@ -164,37 +166,6 @@ fn required_count(form: &Form, name: &str) -> Result<i64, AwsError> {
         Some(count @ 1..=20) => Ok(count),
         other => Err(invalid(name, &other.unwrap_or_default().to_string(), "1 to 20")),
     }
-}
-
-/// The sizes and families that a small deployment picks from; the letter `g` behind the generation means arm64.
-fn check_type(instance_type: &str, image: &image::Image) -> Result<(), AwsError> {
-    const FAMILIES: &[&str] = &[
-        "t2", "t3", "t3a", "t4g", "m1", "m5", "m5a", "m6a", "m6g", "m6i", "m7a", "m7g", "m7i", "m8g", "c5",
-        "c6a", "c6g", "c6i", "c7a", "c7g", "c7i", "c8g", "r5", "r6g", "r6i", "r7g", "r7i", "r8g",
-    ];
-    const SIZES: &[&str] =
-        &["nano", "micro", "small", "medium", "large", "xlarge", "2xlarge", "4xlarge", "8xlarge"];
-    let known = instance_type
-        .split_once('.')
-        .filter(|(family, size)| FAMILIES.contains(family) && SIZES.contains(size));
-    let Some((family, _)) = known else {
-        return Err(AwsError::new(
-            "InvalidParameterValue",
-            format!("Invalid value '{instance_type}' for InstanceType."),
-        ));
-    };
-    let architecture = if family.ends_with('g') { "arm64" } else { "x86_64" };
-    if architecture == image.architecture {
-        return Ok(());
-    }
-    Err(AwsError::new(
-        "InvalidParameterValue",
-        format!(
-            "The architecture '{architecture}' of the specified instance type does not match the architecture '{}' of \
-             the specified AMI.",
-            image.architecture
-        ),
-    ))
 }
 
 struct Network {
@@ -271,30 +242,4 @@ fn user_data(form: &Form) -> Result<Option<String>, AwsError> {
         ));
     }
     Ok(Some(encoded.to_string()))
-}
-
-/// The root volume and what the request adds or changes.
-fn volumes(form: &Form) -> Result<Vec<Volume>, AwsError> {
-    let mut volumes = BTreeMap::from([("/dev/xvda".to_string(), Volume::root())]);
-    for member in form.members("BlockDeviceMapping") {
-        let device = form.required(&format!("{member}.DeviceName"))?.to_string();
-        let field = |name: &str| format!("{member}.Ebs.{name}");
-        let size = form.number(&field("VolumeSize"))?.unwrap_or(8);
-        if !(8..=16384).contains(&size) {
-            return Err(AwsError::new(
-                "InvalidBlockDeviceMapping",
-                format!("Volume of size {size}GB is smaller than snapshot, expect size >= 8GB"),
-            ));
-        }
-        let delete_on_termination = form.flag(&field("DeleteOnTermination"))?.unwrap_or(true);
-        form.ignore(&[
-            &field("VolumeType"),
-            &field("Encrypted"),
-            &field("Iops"),
-            &field("Throughput"),
-            &field("KmsKeyId"),
-        ]);
-        volumes.insert(device.clone(), Volume::new(device, delete_on_termination));
-    }
-    Ok(volumes.into_values().collect())
 }

@@ -47,6 +47,16 @@ impl State {
                 .get_mut(id)
                 .map(|group| &mut group.tags)
                 .ok_or_else(|| super::security_group::not_found(id)),
+            Some("vol") => self
+                .volumes
+                .get_mut(id)
+                .map(|volume| &mut volume.tags)
+                .ok_or_else(|| super::volume::not_found(id)),
+            Some("snap") => self
+                .snapshots
+                .get_mut(id)
+                .map(|snapshot| &mut snapshot.tags)
+                .ok_or_else(|| super::snapshot::not_found(id)),
             Some("sgr") => self
                 .security_groups
                 .values_mut()
@@ -78,7 +88,9 @@ impl State {
             .values()
             .flat_map(|group| group.rules.values())
             .map(|rule| (rule.id.as_str(), "security-group-rule", &rule.tags));
-        instances.chain(key_pairs).chain(groups).chain(rules).collect()
+        let volumes = self.volumes.iter().map(|(id, volume)| (id.as_str(), "volume", &volume.tags));
+        let snapshots = self.snapshots.iter().map(|(id, snapshot)| (id.as_str(), "snapshot", &snapshot.tags));
+        instances.chain(key_pairs).chain(groups).chain(rules).chain(volumes).chain(snapshots).collect()
     }
 }
 

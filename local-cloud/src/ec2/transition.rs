@@ -28,7 +28,7 @@ fn transition(
         if before != after {
             let reason =
                 reason.map(|(code, message)| StateReason { code: code.into(), message: message.into() });
-            instance.enter(after, reason);
+            call.region.ec2.enter(&id, after, reason);
         }
         moved.push((id, before, after));
     }

@@ -184,6 +184,19 @@ impl Cluster {
         self.destroy()
     }
 
+    /// Says who may connect how, once the server reads its configuration again; we ourselves do without TLS.
+    pub(crate) fn admit(&self, force_ssl: bool) -> Result<(), Error> {
+        let others = if force_ssl { "hostssl" } else { "host" };
+        let lines = format!(
+            "host all {SUPERUSER} 127.0.0.1/32 scram-sha-256\n\
+             host replication {SUPERUSER} 127.0.0.1/32 scram-sha-256\n\
+             {others} all all 127.0.0.1/32 scram-sha-256\n"
+        );
+        let (draft, path) = (self.data().join("pg_hba.conf.new"), self.data().join("pg_hba.conf"));
+        write_owned(&draft, lines.as_bytes())?;
+        fs::rename(&draft, &path).map_err(|source| Error::File { action: "write", path, source })
+    }
+
     pub(crate) async fn connect(&self, database: &str) -> Result<Client, Error> {
         let mut config = Config::new();
         config.host("127.0.0.1").port(self.port).user(SUPERUSER).password(&self.password).dbname(database);

@@ -7,7 +7,7 @@ use postgres_protocol::password::scram_sha_256;
 use super::instance::{Database, Status, one, unsupported};
 use super::settings::Settings;
 use super::snapshot::{self, SnapshotStatus};
-use super::{check_groups, identifier, subnet_group, tags_of_request};
+use super::{check_groups, identifier, parameter_group, subnet_group, tags_of_request};
 use crate::cloud::fresh_id;
 use crate::ec2::subnets;
 use crate::postgres;
@@ -72,6 +72,9 @@ fn create_db_instance(call: &mut Call<'_>) -> Answer {
     let tags = tags_of_request(call)?;
     if call.region.rds.instances.contains_key(&id) {
         return Err(AwsError::new("DBInstanceAlreadyExists", format!("DB instance {id} already exists")));
+    }
+    if let Some(group) = &settings.parameter_group {
+        parameter_group::check(call.region, group, &engine_version)?;
     }
     let database = place(
         call,
@@ -154,6 +157,9 @@ fn restore_db_instance_from_db_snapshot(call: &mut Call<'_>) -> Answer {
     unsupported(call)?;
     let mut settings = Settings { deletion_protection: false, ..source.settings.clone() }.with(call)?;
     settings.encrypted = source.settings.encrypted;
+    if let Some(group) = &settings.parameter_group {
+        parameter_group::check(call.region, group, &source.engine_version)?;
+    }
     form.ignore(&["Port"]);
     let tags = tags_of_request(call)?;
     let database = place(

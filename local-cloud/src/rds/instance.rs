@@ -6,7 +6,7 @@ use super::create::check_password;
 use super::settings::Settings;
 use super::show::database_xml;
 use super::snapshot::{self, Snapshot};
-use super::{Tags, arn, check_groups, identifier};
+use super::{Tags, arn, check_groups, identifier, parameter_group};
 use crate::query::{Access, Answer, AwsError, Call, Operation};
 use crate::select::{Filters, RDS_PAGES};
 use crate::time::Time;
@@ -27,6 +27,12 @@ pub(crate) enum Status {
     BackingUp,
     Deleting,
     Starting,
+}
+
+impl Database {
+    pub(crate) fn parameter_group(&self) -> Option<&str> {
+        self.settings.parameter_group.as_deref()
+    }
 }
 
 impl Status {
@@ -154,6 +160,9 @@ fn modify_db_instance(call: &mut Call<'_>) -> Answer {
     let current = changeable(call)?.clone();
     let base = current.pending.clone().unwrap_or_else(|| current.settings.clone());
     let wanted = base.with(call)?;
+    if let Some(group) = &wanted.parameter_group {
+        parameter_group::check(call.region, group, &current.engine_version)?;
+    }
     if let Some(version) = form.get("EngineVersion")
         && version != current.engine_version
         && Some(version) != current.engine_version.split('.').next()

@@ -109,7 +109,8 @@ impl Settings {
         set(&mut self.monitoring_interval, form.number("MonitoringInterval")?);
         set(&mut self.backup_window, text("PreferredBackupWindow"));
         set(&mut self.maintenance_window, text("PreferredMaintenanceWindow"));
-        self.parameter_group = text("DBParameterGroupName").or(self.parameter_group);
+        let parameter_group = text("DBParameterGroupName").map(|name| name.to_ascii_lowercase());
+        self.parameter_group = parameter_group.or(self.parameter_group);
         self.max_storage_gib = form.number("MaxAllocatedStorage")?.or(self.max_storage_gib);
         self.iops = form.number("Iops")?.or(self.iops);
         let exports = form.list("EnableCloudwatchLogsExports");

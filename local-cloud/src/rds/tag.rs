@@ -31,6 +31,11 @@ fn tags<'a>(call: &'a mut Call<'_>) -> Result<&'a mut Tags, AwsError> {
             .get_mut(name)
             .map(|snapshot| &mut snapshot.tags)
             .ok_or_else(|| super::snapshot::not_found(name)),
+        "pg" => rds
+            .parameter_groups
+            .get_mut(name)
+            .map(|group| &mut group.tags)
+            .ok_or_else(|| super::parameter_group::not_found(name)),
         "subgrp" => rds
             .subnet_groups
             .get_mut(name)

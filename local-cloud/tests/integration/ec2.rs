@@ -210,3 +210,28 @@ reach(i, "terminated")
     cloud.restart();
     cloud.python("assert ec2.describe_instances()['Reservations'] == []");
 }
+
+#[test]
+fn a_launch_with_an_unknown_key_pair_is_refused() {
+    Cloud::start().python(r#"refused("InvalidKeyPair.NotFound", launch, KeyName="none")"#);
+}
+
+#[test]
+fn a_launch_into_an_unknown_security_group_is_refused() {
+    Cloud::start()
+        .python(r#"refused("InvalidGroup.NotFound", launch, SecurityGroupIds=["sg-00000000000000000"])"#);
+}
+
+#[test]
+fn a_new_group_may_not_be_visible_yet() {
+    Cloud::start().python(
+        r##"
+fault = dict(service="ec2", operation="AuthorizeSecurityGroupIngress", code="InvalidGroup.NotFound")
+urllib.request.urlopen(ENDPOINT + "/_local/faults", data=json.dumps(fault).encode()).read()
+group = ec2.create_security_group(GroupName="app", Description="d")["GroupId"]
+rule = [dict(IpProtocol="tcp", FromPort=80, ToPort=80, IpRanges=[dict(CidrIp="10.0.0.0/8")])]
+refused("InvalidGroup.NotFound", ec2.authorize_security_group_ingress, GroupId=group, IpPermissions=rule)
+ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=rule)
+"##,
+    );
+}

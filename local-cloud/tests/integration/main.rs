@@ -10,3 +10,4 @@ mod protocol;
 mod rds;
 mod service;
 mod supervisor;
+mod volume;

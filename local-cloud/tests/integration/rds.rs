@@ -219,3 +219,74 @@ fn a_client_can_verify_the_servers_certificate() {
     let other = Cloud::start();
     assert!(!connect("127.0.0.1", &other.path().join("rds-ca.pem")).status.success());
 }
+
+#[test]
+fn a_parameter_group_can_demand_tls() {
+    let cloud = Cloud::start();
+    let port = cloud.python(
+        r#"
+family = rds.describe_db_engine_versions(Engine="postgres")["DBEngineVersions"][0]["DBParameterGroupFamily"]
+def group(name="tls", **more):
+    return rds.create_db_parameter_group(**dict(DBParameterGroupName=name, DBParameterGroupFamily=family, Description="d") | more)
+refused("InvalidParameterValue", group, DBParameterGroupFamily="postgres1")
+group()
+refused("DBParameterGroupAlreadyExists", group)
+def demand(value, name="tls"):
+    parameter = dict(ParameterName="rds.force_ssl", ParameterValue=value, ApplyMethod="immediate")
+    rds.modify_db_parameter_group(DBParameterGroupName=name, Parameters=[parameter])
+refused("InvalidParameterValue", demand, value="2")
+refused("InvalidParameterValue", demand, value="1", name="default." + family)
+refused("DBParameterGroupNotFound", demand, value="1", name="none")
+demand("1")
+shown = rds.describe_db_parameters(DBParameterGroupName="tls", Source="user")["Parameters"]
+assert [(one["ParameterName"], one["ParameterValue"]) for one in shown] == [("rds.force_ssl", "1")], shown
+refused("DBParameterGroupNotFound", rds.create_db_instance, **DB, DBParameterGroupName="none")
+rds.create_db_instance(**DB)
+assert available()["DBParameterGroups"][0]["DBParameterGroupName"] == "default." + family
+print(available()["Endpoint"]["Port"])
+"#,
+    );
+    assert_eq!(sql(&port, "select 1").as_deref(), Ok("1"));
+    cloud.python(
+        r#"
+rds.modify_db_instance(DBInstanceIdentifier="db", DBParameterGroupName="tls", ApplyImmediately=True)
+assert available()["DBParameterGroups"][0]["DBParameterGroupName"] == "tls"
+refused("InvalidDBParameterGroupState", rds.delete_db_parameter_group, DBParameterGroupName="tls")
+"#,
+    );
+    let refused = sql(&port, "select 1").expect_err("the connection is without TLS");
+    assert!(refused.contains("no encryption"), "{refused}");
+    cloud.python(
+        r#"
+parameters = [dict(ParameterName="rds.force_ssl", ParameterValue="0", ApplyMethod="immediate"),
+              dict(ParameterName="statement_timeout", ParameterValue="12345", ApplyMethod="immediate")]
+rds.modify_db_parameter_group(DBParameterGroupName="tls", Parameters=parameters)
+available()
+"#,
+    );
+    assert_eq!(sql(&port, "show statement_timeout").as_deref(), Ok("12345ms"));
+}
+
+#[test]
+fn a_protected_database_is_not_deleted() {
+    Cloud::start().python(
+        r#"
+rds.create_db_instance(**DB, DeletionProtection=True)
+available()
+refused("InvalidParameterCombination", rds.delete_db_instance, DBInstanceIdentifier="db", SkipFinalSnapshot=True)
+assert database()["DBInstanceStatus"] == "available"
+"#,
+    );
+}
+
+#[test]
+fn a_database_goes_with_a_final_snapshot_or_a_word_that_there_is_none() {
+    Cloud::start().python(
+        r#"
+rds.create_db_instance(**DB)
+available()
+refused("InvalidParameterCombination", rds.delete_db_instance, DBInstanceIdentifier="db")
+assert database()["DBInstanceStatus"] == "available"
+"#,
+    );
+}

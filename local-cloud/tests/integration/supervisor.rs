@@ -112,12 +112,15 @@ fn a_port_that_was_taken_meanwhile_is_replaced() {
 #[test]
 fn shutdown_stops_and_reset_removes_everything() {
     let mut cloud = Cloud::start();
-    let [port, ..] = words(&cloud.python(DEPLOYED));
+    let [port, _, address] = words(&cloud.python(DEPLOYED));
     cloud.kill();
-    // PostgreSQL still runs after a kill; a reset must not leave it behind.
+    // PostgreSQL and the service still run after a kill; a reset must not leave them behind.
+    let address = address.as_str();
+    assert!(std::net::TcpStream::connect(address).is_ok());
     reset(&cloud.path()).expect("it does not run");
     assert!(!cloud.path().exists());
     assert!(query(&port, "owner", "correct-horse", "select 1").is_err());
+    assert!(std::net::TcpStream::connect(address).is_err());
     cloud.restart();
     cloud.python(
         r#"

@@ -1,0 +1,413 @@
+//! Volumes: the disks of instances, which grow and are tagged, but hold nothing here. One that does not go with its instance stays.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{State, Tags, done, tag_set};
+use crate::cloud::fresh_id;
+use crate::query::{Access, Answer, AwsError, Call, Form, Operation, invalid};
+use crate::select::{EC2_PAGES, Filters, tag_values};
+use crate::time::Time;
+use crate::xml::Xml;
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    ("DescribeVolumes", Access::Read, describe_volumes),
+    ("ModifyVolume", Access::Change, modify_volume),
+    ("DescribeVolumesModifications", Access::Read, describe_volumes_modifications),
+    ("DeleteVolume", Access::Change, delete_volume),
+];
+
+/// What an image of Amazon Linux needs at least.
+const SMALLEST_GIB: i64 = 8;
+const LARGEST_GIB: i64 = 16_384;
+/// One modification of a volume in this time (EBS user guide, limitations of modifications).
+const BETWEEN_MODIFICATIONS: Duration = Duration::from_secs(6 * 3600);
+/// `modifying` and `optimizing` stay visible for this long; on AWS it takes minutes to hours.
+const MODIFYING: Duration = Duration::from_millis(500);
+const OPTIMIZING: Duration = Duration::from_secs(1);
+
+/// What can be ordered and changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Specification {
+    pub(super) size_gib: i64,
+    kind: String,
+    iops: Option<i64>,
+    throughput: Option<i64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Attachment {
+    instance: String,
+    device: String,
+    delete_on_termination: bool,
+    since: Time,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Modification {
+    before: Specification,
+    started: Time,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Volume {
+    pub(super) id: String,
+    pub(super) specification: Specification,
+    pub(super) encrypted: bool,
+    zone: String,
+    attachment: Option<Attachment>,
+    modification: Option<Modification>,
+    pub(super) tags: Tags,
+    created: Time,
+}
+
+impl Specification {
+    /// The root volume of an Amazon Linux 2023 image.
+    fn root() -> Specification {
+        Specification { size_gib: SMALLEST_GIB, kind: "gp3".into(), iops: Some(3000), throughput: Some(125) }
+    }
+
+    fn with(mut self, form: &Form, prefix: &str, size: &str) -> Result<Specification, AwsError> {
+        let field = |name: &str| format!("{prefix}{name}");
+        if let Some(gib) = form.number(&field(size))? {
+            if !(1..=LARGEST_GIB).contains(&gib) {
+                return Err(invalid(size, &gib.to_string(), "1 to 16384 GiB"));
+            }
+            self.size_gib = gib;
+        }
+        if let Some(kind) = form.get(&field("VolumeType")) {
+            if !matches!(kind, "gp2" | "gp3" | "io1" | "io2" | "st1" | "sc1" | "standard") {
+                return Err(invalid("volumeType", kind, "gp2, gp3, io1, io2, st1, sc1 or standard"));
+            }
+            if kind != self.kind {
+                // What a new type starts from: only gp3 has a throughput of its own (EBS user guide, volume types).
+                self.iops = (kind == "gp3").then_some(3000);
+                self.throughput = (kind == "gp3").then_some(125);
+            }
+            self.kind = kind.to_string();
+        }
+        if let Some(iops) = form.number(&field("Iops"))? {
+            if !matches!(self.kind.as_str(), "gp3" | "io1" | "io2") {
+                return Err(AwsError::new(
+                    "InvalidParameterCombination",
+                    format!("The parameter iops is not supported for {} volumes.", self.kind),
+                ));
+            }
+            self.iops = Some(iops);
+        }
+        if let Some(throughput) = form.number(&field("Throughput"))? {
+            if self.kind != "gp3" {
+                return Err(AwsError::new(
+                    "InvalidParameterCombination",
+                    format!("The parameter throughput is not supported for {} volumes.", self.kind),
+                ));
+            }
+            self.throughput = Some(throughput);
+        }
+        if matches!(self.kind.as_str(), "io1" | "io2") && self.iops.is_none() {
+            return Err(AwsError::new(
+                "MissingParameter",
+                "The parameter iops must be specified for io1 and io2 volumes.",
+            ));
+        }
+        Ok(self)
+    }
+}
+
+/// What a launch asks for: the root volume as the image has it, and what the request adds or changes.
+pub(super) struct Plan {
+    device: String,
+    delete_on_termination: bool,
+    specification: Specification,
+    encrypted: bool,
+}
+
+const ROOT_DEVICE: &str = "/dev/xvda";
+
+pub(super) fn of_launch(form: &Form) -> Result<Vec<Plan>, AwsError> {
+    let root = || Plan {
+        device: ROOT_DEVICE.into(),
+        delete_on_termination: true,
+        specification: Specification::root(),
+        encrypted: false,
+    };
+    let mut plans = vec![root()];
+    for member in form.members("BlockDeviceMapping") {
+        let device = form.required(&format!("{member}.DeviceName"))?.to_string();
+        let prefix = format!("{member}.Ebs.");
+        let of_image = device == ROOT_DEVICE;
+        let base = if of_image {
+            Specification::root()
+        } else {
+            Specification { size_gib: 0, kind: "gp2".into(), iops: None, throughput: None }
+        };
+        let specification = base.with(form, &prefix, "VolumeSize")?;
+        if of_image && specification.size_gib < SMALLEST_GIB {
+            return Err(AwsError::new(
+                "InvalidBlockDeviceMapping",
+                format!(
+                    "Volume of size {}GB is smaller than snapshot, expect size >= {SMALLEST_GIB}GB",
+                    specification.size_gib
+                ),
+            ));
+        }
+        if specification.size_gib == 0 {
+            return Err(AwsError::new(
+                "MissingParameter",
+                format!("The volume for {device} needs a VolumeSize"),
+            ));
+        }
+        let delete_on_termination = form.flag(&format!("{prefix}DeleteOnTermination"))?.unwrap_or(of_image);
+        let encrypted = form.flag(&format!("{prefix}Encrypted"))?.unwrap_or(false);
+        form.ignore(&[&format!("{prefix}KmsKeyId")]);
+        plans.retain(|plan| plan.device != device);
+        plans.push(Plan { device, delete_on_termination, specification, encrypted });
+    }
+    Ok(plans)
+}
+
+impl Plan {
+    pub(super) fn volume(&self, instance: &str, zone: &str, tags: &Tags) -> Volume {
+        let now = Time::now();
+        Volume {
+            id: fresh_id("vol"),
+            specification: self.specification.clone(),
+            encrypted: self.encrypted,
+            zone: zone.to_string(),
+            attachment: Some(Attachment {
+                instance: instance.to_string(),
+                device: self.device.clone(),
+                delete_on_termination: self.delete_on_termination,
+                since: now,
+            }),
+            modification: None,
+            tags: tags.clone(),
+            created: now,
+        }
+    }
+}
+
+impl State {
+    /// A terminated instance takes its volumes with it, unless they were to stay.
+    pub(super) fn release_volumes(&mut self, instance: &str) {
+        let goes = |volume: &Volume| {
+            let its = volume.attachment.as_ref().filter(|attachment| attachment.instance == instance);
+            its.is_some_and(|attachment| attachment.delete_on_termination)
+        };
+        self.volumes.retain(|_, volume| !goes(volume));
+        for volume in self.volumes.values_mut() {
+            if volume.attachment.as_ref().is_some_and(|attachment| attachment.instance == instance) {
+                volume.attachment = None;
+            }
+        }
+    }
+
+    /// As `DescribeInstances` shows them.
+    pub(super) fn block_devices_xml(&self, xml: &mut Xml, instance: &str) {
+        let attached = self.volumes.values().filter_map(|volume| {
+            let attachment = volume.attachment.as_ref()?;
+            (attachment.instance == instance).then_some((volume, attachment))
+        });
+        xml.list("blockDeviceMapping", "item", attached, |xml, (volume, attachment)| {
+            xml.text("deviceName", &attachment.device).nest("ebs", |xml| {
+                xml.text("volumeId", &volume.id)
+                    .text("status", "attached")
+                    .text("attachTime", attachment.since)
+                    .text("deleteOnTermination", attachment.delete_on_termination);
+            });
+        });
+    }
+}
+
+pub(super) fn not_found(id: &str) -> AwsError {
+    if !id.starts_with("vol-") {
+        return AwsError::new(
+            "InvalidParameterValue",
+            format!("Value ({id}) for parameter volumeId is invalid"),
+        );
+    }
+    AwsError::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist."))
+}
+
+fn named<'a>(call: &'a mut Call<'_>) -> Result<&'a mut Volume, AwsError> {
+    let id = call.form.required("VolumeId")?;
+    call.region.ec2.volumes.get_mut(id).ok_or_else(|| not_found(id))
+}
+
+/// The volumes that a request names by id, or all.
+fn selected<'a>(call: &'a Call<'_>, filters: &Filters) -> Result<Vec<&'a Volume>, AwsError> {
+    let ids = call.form.list("VolumeId");
+    let volumes = &call.region.ec2.volumes;
+    if let Some(unknown) = ids.iter().find(|id| !volumes.contains_key(*id)) {
+        return Err(not_found(unknown));
+    }
+    Ok(volumes
+        .values()
+        .filter(|volume| ids.is_empty() || ids.contains(&volume.id))
+        .filter(|volume| {
+            let attachment =
+                |of: fn(&Attachment) -> &String| volume.attachment.iter().map(of).cloned().collect();
+            filters.matches(|name| match name {
+                "volume-id" => vec![volume.id.clone()],
+                "attachment.instance-id" => attachment(|attachment| &attachment.instance),
+                "attachment.device" => attachment(|attachment| &attachment.device),
+                "status" => vec![volume.status().to_string()],
+                "volume-type" => vec![volume.specification.kind.clone()],
+                "size" => vec![volume.specification.size_gib.to_string()],
+                "encrypted" => vec![volume.encrypted.to_string()],
+                "availability-zone" => vec![volume.zone.clone()],
+                "modification-state" => {
+                    volume.modification.iter().map(|one| one.state().to_string()).collect()
+                }
+                tag => tag_values(tag, &volume.tags),
+            })
+        })
+        .collect())
+}
+
+impl Volume {
+    fn status(&self) -> &'static str {
+        if self.attachment.is_some() { "in-use" } else { "available" }
+    }
+}
+
+impl Modification {
+    fn state(&self) -> &'static str {
+        let passed = self.started.elapsed();
+        if passed < MODIFYING {
+            "modifying"
+        } else if passed < MODIFYING + OPTIMIZING {
+            "optimizing"
+        } else {
+            "completed"
+        }
+    }
+}
+
+fn describe_volumes(call: &mut Call<'_>) -> Answer {
+    let filters = Filters::ec2(
+        call.form,
+        &[
+            "volume-id",
+            "attachment.instance-id",
+            "attachment.device",
+            "status",
+            "volume-type",
+            "size",
+            "encrypted",
+            "availability-zone",
+            "tag:",
+            "tag-key",
+        ],
+    )?;
+    let (page, next) = EC2_PAGES.page(call.form, selected(call, &filters)?)?;
+    let mut xml = Xml::new();
+    xml.list("volumeSet", "item", page, |xml, volume: &Volume| {
+        let specification = &volume.specification;
+        xml.text("volumeId", &volume.id)
+            .text("size", specification.size_gib)
+            .text("volumeType", &specification.kind)
+            .optional("iops", specification.iops)
+            .optional("throughput", specification.throughput)
+            .text("encrypted", volume.encrypted)
+            .text("availabilityZone", &volume.zone)
+            .text("status", volume.status())
+            .text("createTime", volume.created);
+        xml.list("attachmentSet", "item", &volume.attachment, |xml, attachment| {
+            xml.text("volumeId", &volume.id)
+                .text("instanceId", &attachment.instance)
+                .text("device", &attachment.device)
+                .text("status", "attached")
+                .text("attachTime", attachment.since)
+                .text("deleteOnTermination", attachment.delete_on_termination);
+        });
+        tag_set(xml, &volume.tags);
+    });
+    xml.optional("nextToken", next);
+    Ok(xml)
+}
+
+fn modify_volume(call: &mut Call<'_>) -> Answer {
+    let form = call.form;
+    let volume = named(call)?;
+    let wanted = volume.specification.clone().with(form, "", "Size")?;
+    if wanted.size_gib < volume.specification.size_gib {
+        return Err(AwsError::new("InvalidParameterValue", "New size cannot be smaller than existing size"));
+    }
+    if wanted == volume.specification {
+        return Err(AwsError::new(
+            "InvalidParameterValue",
+            "The volume has the size, type, iops and throughput that are asked for",
+        ));
+    }
+    let earlier = volume.modification.as_ref();
+    if earlier.is_some_and(|earlier| !earlier.started.after(BETWEEN_MODIFICATIONS).is_past()) {
+        return Err(AwsError::new(
+            "VolumeModificationRateExceeded",
+            format!(
+                "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between modifications per EBS volume: {}",
+                volume.id
+            ),
+        ));
+    }
+    super::refuse_dry_run(form)?;
+    let modification = Modification { before: volume.specification.clone(), started: Time::now() };
+    volume.specification = wanted;
+    let mut xml = Xml::new();
+    xml.nest("volumeModification", |xml| modification_xml(xml, volume, &modification));
+    volume.modification = Some(modification);
+    Ok(xml)
+}
+
+fn modification_xml(xml: &mut Xml, volume: &Volume, modification: &Modification) {
+    let (before, after) = (&modification.before, &volume.specification);
+    let state = modification.state();
+    xml.text("volumeId", &volume.id)
+        .text("modificationState", state)
+        .text("originalSize", before.size_gib)
+        .text("targetSize", after.size_gib)
+        .text("originalVolumeType", &before.kind)
+        .text("targetVolumeType", &after.kind)
+        .optional("originalIops", before.iops)
+        .optional("targetIops", after.iops)
+        .optional("originalThroughput", before.throughput)
+        .optional("targetThroughput", after.throughput)
+        .text("progress", if state == "completed" { 100 } else { 0 })
+        .text("startTime", modification.started);
+    if state == "completed" {
+        xml.text("endTime", modification.started.after(MODIFYING + OPTIMIZING));
+    }
+}
+
+fn describe_volumes_modifications(call: &mut Call<'_>) -> Answer {
+    let filters = Filters::ec2(call.form, &["volume-id", "modification-state"])?;
+    let modified: Vec<(&Volume, &Modification)> = selected(call, &filters)?
+        .into_iter()
+        .filter_map(|volume| Some((volume, volume.modification.as_ref()?)))
+        .collect();
+    if modified.is_empty() && !call.form.list("VolumeId").is_empty() {
+        return Err(AwsError::new("InvalidVolumeModification.NotFound", "The volume has not been modified"));
+    }
+    let (page, next) = EC2_PAGES.page(call.form, modified)?;
+    let mut xml = Xml::new();
+    xml.list("volumeModificationSet", "item", page, |xml, (volume, modification)| {
+        modification_xml(xml, volume, modification);
+    });
+    xml.optional("nextToken", next);
+    Ok(xml)
+}
+
+fn delete_volume(call: &mut Call<'_>) -> Answer {
+    let volume = named(call)?;
+    let id = volume.id.clone();
+    if let Some(attachment) = &volume.attachment {
+        return Err(AwsError::new(
+            "VolumeInUse",
+            format!("Volume {id} is currently attached to {}", attachment.instance),
+        ));
+    }
+    super::refuse_dry_run(call.form)?;
+    call.region.ec2.volumes.remove(&id);
+    Ok(done())
+}
