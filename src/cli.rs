@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
+use crate::commands::check::CheckArgs;
 use crate::commands::local::LocalCommand;
 use crate::commands::run::HostFlags;
+use crate::error::Error;
 
 /// Runs playbooks against AWS, or against a cloud on your own machine.
 #[derive(Debug, Parser)]
@@ -23,6 +25,8 @@ enum Command {
     Run(RunArgs),
     /// Say what a playbook would change, and change nothing: the same as run --dry-run
     Plan(RunArgs),
+    /// Find what is wrong with playbooks, without running them: no account, no network
+    Check(CheckArgs),
     /// List the playbooks of the project
     List,
     /// The cloud on this machine: up, down, status, reset, env
@@ -77,15 +81,18 @@ pub fn main() -> ExitCode {
         Command::Plan(RunArgs { playbook: Named::Playbook(words), .. }) => {
             return run(&words, &["--dry-run".into()]);
         }
+        Command::Check(arguments) => return ended(commands::check::check(&arguments)),
         Command::List => commands::list::list(),
         Command::Local(LocalArgs { command }) => commands::local::local(command),
         Command::AppServer => return app_server::main_from_environment(),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error.print();
-            error.exit_code()
-        }
-    }
+    ended(done.map(|()| ExitCode::SUCCESS))
+}
+
+/// The exit code of a command; its error is printed.
+fn ended(done: Result<ExitCode, Error>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        error.print();
+        error.exit_code()
+    })
 }

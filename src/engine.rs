@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use rhai::module_resolvers::DummyModuleResolver;
 use rhai::{Dynamic, Engine, EvalAltResult, FnNamespace, FuncRegistration, Module};
 
-use crate::error::Error;
+use crate::error::{Error, say};
 use crate::host::Host;
 use crate::plan::{self, Decided};
 use crate::playbook::Playbook;
+use crate::primitives::namespace::Declared;
 use crate::primitives::{self, Exit, Parameters};
 use crate::progress;
 use crate::report::Problem;
@@ -30,10 +32,19 @@ pub struct Prepared {
     pub functions: Vec<(String, String)>,
     /// Rust's name and the author's word of every type of handle.
     pub types: Vec<(String, String)>,
+    /// What each namespace declares.
+    pub namespaces: Vec<Declared>,
 }
 
 /// Builds the engine for `playbook`. What it imports is kept in `sources`.
 pub fn prepare(host: &Arc<Host>, parameters: Parameters, playbook: &Playbook, sources: &Sources) -> Prepared {
+    let mut prepared = build(host, parameters);
+    prepared.engine.set_module_resolver(playbook.modules(sources));
+    prepared
+}
+
+/// Builds an engine that imports nothing.
+pub fn build(host: &Arc<Host>, parameters: Parameters) -> Prepared {
     let mut engine = Engine::new();
     engine.set_strict_variables(true);
     engine.disable_symbol("eval");
@@ -42,11 +53,11 @@ pub fn prepare(host: &Arc<Host>, parameters: Parameters, playbook: &Playbook, so
     engine.set_max_string_size(LARGEST);
     engine.set_max_array_size(LARGEST);
     engine.set_max_map_size(LARGEST);
-    engine.set_module_resolver(playbook.modules(sources));
+    engine.set_module_resolver(DummyModuleResolver::new());
     engine.on_print(progress::result);
     engine.on_debug(|text, source, position| {
         let source = source.unwrap_or_default();
-        eprintln!("{source}:{position:?}: {}", crate::secret::mask(text));
+        say(&format!("{source}:{position:?}: {text}"));
     });
     let cancelled = host.clone();
     engine.on_progress(move |_| cancelled.cancelled().then(|| Dynamic::from(Error::interrupted())));
@@ -61,9 +72,11 @@ pub fn prepare(host: &Arc<Host>, parameters: Parameters, playbook: &Playbook, so
 
     let mut functions = Vec::new();
     let mut types = Vec::new();
+    let mut namespaces = Vec::new();
     for namespace in primitives::namespaces(host, parameters) {
         types.extend(namespace.types());
         functions.extend(namespace.signatures());
+        namespaces.push(namespace.declared());
         let (name, module) = namespace.into_module();
         if name.is_empty() {
             engine.register_global_module(module.into());
@@ -71,7 +84,7 @@ pub fn prepare(host: &Arc<Host>, parameters: Parameters, playbook: &Playbook, so
             engine.register_static_module(name, module.into());
         }
     }
-    Prepared { engine, functions, types }
+    Prepared { engine, functions, types, namespaces }
 }
 
 /// What a script reads of an error that it caught.
@@ -151,7 +164,7 @@ pub fn describe(value: &Dynamic) -> Option<Problem> {
         title: crate::secret::mask(&error.title()),
         key: error.key.clone(),
         notes,
-        raised: None,
+        raised: error.raised.clone(),
         help: error.help.iter().map(|sentence| crate::secret::mask(sentence)).collect(),
     })
 }

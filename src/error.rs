@@ -2,7 +2,10 @@
 //! and as a person reads it.
 
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
+
+use rhai::Position;
 
 use crate::secret;
 
@@ -65,6 +68,15 @@ pub struct Details {
     pub key: Option<String>,
     /// What to do next, one sentence each.
     pub help: Vec<String>,
+    /// The text and the position of the call that failed: a script that throws it on moves only the engine's own.
+    pub raised: Option<(String, Position)>,
+}
+
+/// Writes a line for a person to stderr. `eprintln!` would end the program with a panic where stderr is closed.
+pub fn say(line: &str) {
+    let line = format!("{}\n", secret::mask(line));
+    // Nobody is left to tell.
+    _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
 impl Error {
@@ -79,12 +91,18 @@ impl Error {
             retryable: false,
             key: None,
             help: Vec::new(),
+            raised: None,
         }))
     }
 
     /// Something the author of a playbook, or whoever runs it, has to change.
     pub fn invalid(message: impl Into<String>) -> Self {
         Error::new(Kind::Invalid, message)
+    }
+
+    /// A command line that cannot be followed: nothing was tried.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Error::new(Kind::Invalid, message).code(USAGE)
     }
 
     /// A broken promise of this program or of a service; never the user's fault.
@@ -142,6 +160,13 @@ impl Error {
         self
     }
 
+    /// Remembers where it was raised first.
+    #[must_use]
+    pub fn raised(mut self, text: &str, position: Position) -> Self {
+        self.0.raised.get_or_insert_with(|| (text.to_owned(), position));
+        self
+    }
+
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.0.key = Some(key.into());
@@ -158,6 +183,7 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.0.kind {
             Kind::Refused => 4,
+            Kind::Invalid if self.0.code == USAGE => 2,
             Kind::Conflict if self.0.code == LOCKED => 5,
             Kind::Timeout => 124,
             Kind::Interrupted => 130,
@@ -167,9 +193,9 @@ impl Error {
 
     /// Prints it to stderr, for an error that belongs to no place in a playbook.
     pub fn print(&self) {
-        eprintln!("error: {}", secret::mask(&self.title()));
+        say(&format!("error: {}", self.title()));
         for sentence in &self.0.help {
-            eprintln!("  help: {}", secret::mask(sentence));
+            say(&format!("  help: {sentence}"));
         }
     }
 
@@ -188,6 +214,9 @@ impl Error {
         }
     }
 }
+
+/// The code of an error of the command line.
+const USAGE: &str = "Usage";
 
 /// The code of an error that says that someone else holds the stack's lock.
 pub const LOCKED: &str = "Locked";

@@ -3,15 +3,18 @@
 //! The rooms, from left to right; a file imports only from rooms to its right:
 //!
 //! ```text
-//! main -> cli -> commands -> playbook, parameters, engine, report, sources
+//! main -> cli -> commands -> check -> reference
+//!                         -> playbook, parameters, engine, report, sources
 //!                         -> primitives -> host -> journal, lock, state, plan, progress
 //!                                               -> clients -> error, secret
 //! ```
 //!
 //! - [`cli`] is the command line, [`commands`] has a file for each command.
+//! - [`check`] judges a playbook without running it, [`reference`] is all that a playbook can call.
 //! - [`playbook`] finds a script, [`parameters`] reads what it declares, [`engine`] prepares its run, [`report`] draws its errors.
 //! - [`primitives`] is what a playbook's author sees, [`host`] what one run may touch, [`clients`] how it reaches a service and what it makes of its errors.
 
+pub mod check;
 pub mod cli;
 pub mod clients;
 pub mod commands;
@@ -25,6 +28,7 @@ pub mod plan;
 pub mod playbook;
 pub mod primitives;
 pub mod progress;
+pub mod reference;
 pub mod report;
 pub mod secret;
 pub mod sources;

@@ -116,6 +116,14 @@ impl Playbook {
         Ok(names.into_iter().collect())
     }
 
+    /// Every script below a folder, playbooks and what they import, in alphabetical order; hidden folders are left out.
+    pub fn all(folder: &Path, project_root: &Path, cwd: &Path) -> Result<Vec<Self>, Error> {
+        let mut paths = Vec::new();
+        scripts(folder, &mut paths)?;
+        paths.sort();
+        paths.iter().map(|path| Self::read(path, &project_root.join(FOLDER), cwd)).collect()
+    }
+
     fn read(path: &Path, folder: &Path, cwd: &Path) -> Result<Self, Error> {
         let text = sources::read(path)?;
         // Compared in canonical form: the path may lead into the playbooks folder by way of `..`.
@@ -160,10 +168,37 @@ impl Playbook {
         header.join("\n").trim().to_owned()
     }
 
+    /// Whether it is a part for others to import, by the folder that it lies in.
+    pub fn is_library(&self) -> bool {
+        Path::new(&self.source).parent().is_some_and(|folder| folder.ends_with("lib"))
+    }
+
+    /// The file that an import of it names; else why the path is not one.
+    pub fn module(&self, import: &str) -> Result<PathBuf, String> {
+        match sources::refused(import) {
+            Some(reason) => Err(reason),
+            None => Ok(self.root.join(format!("{import}.{EXTENSION}"))),
+        }
+    }
+
     /// The resolver of its imports, which keeps what it reads in `sources`.
     pub fn modules(&self, sources: &Sources) -> Modules {
         Modules::new(self.root.clone(), self.shown_root.clone(), sources.clone())
     }
+}
+
+fn scripts(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    let failed = |source| Error::Folder { path: folder.to_owned(), source };
+    for entry in folder.read_dir().map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !hidden {
+            scripts(&path, found)?;
+        } else if path.is_file() && path.extension().is_some_and(|extension| extension == EXTENSION) {
+            found.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn is_plain_name(name: &str) -> bool {

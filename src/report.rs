@@ -103,7 +103,7 @@ impl Reporter<'_> {
         if let (EvalAltResult::ErrorParsing(kind, _), Some((text, position))) = (trail.cause, at) {
             trail.place.position = span::of_syntax_error(text, kind, position);
         }
-        self.draw(&problem, trail.place, &trail.callers)
+        self.draw(&problem, None, trail.place, &trail.callers)
     }
 
     /// Draws an error of a text that does not compile.
@@ -111,12 +111,32 @@ impl Reporter<'_> {
         self.runtime(name, &EvalAltResult::ErrorParsing((*error.0).clone(), error.1))
     }
 
-    /// Draws a problem that was found at one place, before anything ran.
-    pub fn problem(&self, name: &str, position: Position, problem: &Problem) -> String {
-        self.draw(problem, Place { name, position }, &[])
+    /// The place and the words of what a text does not compile for.
+    pub fn syntax_problem(&self, name: &str, error: &ParseError) -> (Position, Problem) {
+        let text = self.sources.get(name);
+        let at = text.as_deref().map(|text| (text, error.1));
+        let problem = words::runtime(self, &EvalAltResult::ErrorParsing((*error.0).clone(), error.1), at);
+        let position = text.map_or(error.1, |text| span::of_syntax_error(&text, &error.0, error.1));
+        (position, problem)
     }
 
-    fn draw(&self, problem: &Problem, place: Place<'_>, callers: &[Caller<'_>]) -> String {
+    /// Draws a problem that was found at one place, before anything ran.
+    pub fn problem(&self, name: &str, position: Position, problem: &Problem) -> String {
+        self.draw(problem, None, Place { name, position }, &[])
+    }
+
+    /// The same, with the name of the rule that found it.
+    pub fn finding(&self, rule: &str, name: &str, position: Position, problem: &Problem) -> String {
+        self.draw(problem, Some(rule), Place { name, position }, &[])
+    }
+
+    fn draw(
+        &self,
+        problem: &Problem,
+        rule: Option<&str>,
+        place: Place<'_>,
+        callers: &[Caller<'_>],
+    ) -> String {
         let mut notes = problem.notes.clone();
         let mut further = Vec::new();
         let raised = problem.raised.as_ref().map(|(name, position)| Place { name, position: *position });
@@ -151,6 +171,10 @@ impl Reporter<'_> {
         further.extend(chain(callers, nearest, main.place));
 
         let title = Level::ERROR.primary_title(printable(&problem.title));
+        let title = match rule {
+            Some(rule) => title.id(rule.to_owned()),
+            None => title,
+        };
         let group = main.add_to(Group::with_title(title), self.sources);
         let group = group.elements(notes.iter().map(|note| Level::NOTE.message(printable(note))));
         let group = group.elements(problem.help.iter().map(|help| Level::HELP.message(printable(help))));

@@ -156,7 +156,7 @@ impl ModuleResolver for Modules {
 }
 
 /// Why an import path is not one, if so. Symbolic links are followed: who can place one can edit the playbook.
-fn refused(path: &str) -> Option<String> {
+pub fn refused(path: &str) -> Option<String> {
     let bad_part = path.split('/').any(|part| matches!(part, "" | "." | ".."));
     if bad_part || path.contains(['\\', '\0']) {
         return Some(format!(

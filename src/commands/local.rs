@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 
 use crate::commands::project;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, say};
 use crate::host::private_folder;
 use crate::progress::result;
 
@@ -109,7 +109,7 @@ fn install(command: &[String]) -> Result<(), Error> {
 }
 
 fn run_installer(command: &[String]) -> Result<(), Error> {
-    eprintln!("installing PostgreSQL: {}", command.join(" "));
+    say(&format!("installing PostgreSQL: {}", command.join(" ")));
     let status = Command::new(&command[0])
         .args(&command[1..])
         .env("DEBIAN_FRONTEND", "noninteractive")

@@ -1,5 +1,6 @@
 //! A file for each command.
 
+pub mod check;
 pub mod list;
 pub mod local;
 pub mod project;

@@ -12,7 +12,7 @@ use rhai::{EvalAltResult, Scope};
 use crate::clients::aws::{Clients, Target};
 use crate::commands::{local, project};
 use crate::engine::{self, Prepared};
-use crate::error::Error;
+use crate::error::{Error, say};
 use crate::host::{Connect, Consent, Host, Project, World, private_folder};
 use crate::parameters::{self, Declarations};
 use crate::playbook::Playbook;
@@ -64,14 +64,14 @@ pub struct HostFlags {
 }
 
 /// The long names of [`HostFlags`].
-fn host_flags() -> Vec<String> {
+pub fn host_flags() -> Vec<String> {
     let command = HostFlags::augment_args(clap::Command::new("run"));
     let names = command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned));
     names.chain(["help".to_owned()]).collect()
 }
 
 /// The exit code of a command line, a parameter or a playbook that is wrong before anything ran.
-const USAGE: u8 = 2;
+pub const USAGE: u8 = 2;
 
 /// The exit code of a plan with `--exit-code` that has something to change.
 const PENDING: u8 = 3;
@@ -81,11 +81,11 @@ pub fn run(name: &str, arguments: &[OsString]) -> ExitCode {
     match prepare_and_run(name, arguments) {
         Ok(code) => code,
         Err(Failure::Usage(text)) => {
-            eprintln!("error: {text}");
+            say(&format!("error: {text}"));
             ExitCode::from(USAGE)
         }
         Err(Failure::Drawn(text)) => {
-            eprintln!("{text}");
+            say(&text);
             ExitCode::from(USAGE)
         }
         Err(Failure::Clap(error)) => {
@@ -93,7 +93,7 @@ pub fn run(name: &str, arguments: &[OsString]) -> ExitCode {
             if let Err(source) = error.print()
                 && source.kind() != std::io::ErrorKind::BrokenPipe
             {
-                eprintln!("error: cannot print: {source}");
+                say(&format!("error: cannot print: {source}"));
             }
             if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
         }
@@ -247,7 +247,7 @@ fn script_thread(
         match thread.spawn_scoped(scope, run).map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(code)) => code,
             Ok(Err(_)) => {
-                eprintln!("error: ops itself failed; the lines above say where. Please report it.");
+                say("error: ops itself failed; the lines above say where. Please report it.");
                 ExitCode::FAILURE
             }
             Err(source) => {
@@ -275,7 +275,7 @@ fn execute(
     let mut ast = match prepared.engine.compile(&**playbook.text()) {
         Ok(ast) => ast,
         Err(error) => {
-            eprintln!("{}", reporter.syntax(playbook.source(), &error));
+            say(&reporter.syntax(playbook.source(), &error));
             return ExitCode::from(USAGE);
         }
     };
@@ -299,7 +299,7 @@ fn execute(
         host.progress.recap();
     }
     for error in &tidied {
-        eprintln!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), error)));
+        say(&reporter.runtime(playbook.source(), error));
     }
     let ended = match tidied.into_iter().next() {
         Some(error) if ended.is_ok() => Err(Ended::Deferred(error)),
@@ -326,7 +326,7 @@ fn execute(
             engine::host_error(&error).map_or(ExitCode::FAILURE, |error| error.exit_code())
         }
         Err(Ended::Script(error)) => {
-            eprintln!("{}", crate::secret::mask(&reporter.runtime(playbook.source(), &error)));
+            say(&reporter.runtime(playbook.source(), &error));
             engine::host_error(&error).map_or(ExitCode::FAILURE, |error| error.exit_code())
         }
     }

@@ -45,7 +45,7 @@ pub enum Holds {
 }
 
 impl Holds {
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Holds::String => "a string",
             Holds::Int => "a whole number",
@@ -56,7 +56,7 @@ impl Holds {
         }
     }
 
-    fn accepts(self, value: &Dynamic) -> bool {
+    pub fn accepts(self, value: &Dynamic) -> bool {
         match self {
             Holds::String => value.is_string(),
             Holds::Int => value.is_int(),

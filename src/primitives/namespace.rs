@@ -48,7 +48,10 @@ fn finish<T: Value>(context: &NativeCallContext, outcome: Result<T, Error>) -> T
         Err(error) if error.kind == Kind::Planned => {
             Ok(Dynamic::from(Unknown { what: error.message.clone(), place: place(context) }))
         }
-        Err(error) => Err(thrown(error, context.call_position())),
+        Err(error) => {
+            let position = context.call_position();
+            Err(thrown(error.raised(context.call_source().unwrap_or_default(), position), position))
+        }
     }
 }
 
@@ -66,13 +69,40 @@ fn place(context: &NativeCallContext) -> String {
 pub trait Value: rhai::Variant + Clone {}
 impl<T: rhai::Variant + Clone> Value for T {}
 
+/// Keeps a function once, however many ways there are to call it.
+fn remember(functions: &mut Vec<&'static Function>, function: &'static Function) {
+    if !functions.iter().any(|known| std::ptr::eq(*known, function)) {
+        functions.push(function);
+    }
+}
+
 /// The functions of one namespace, or the global words, while they are being registered.
 pub struct Namespace {
     name: &'static str,
     module: Module,
     host: Arc<Host>,
     functions: Vec<&'static Function>,
-    types: Vec<(String, String)>,
+    handles: Vec<Handle>,
+}
+
+/// A namespace as its reader knows it.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// Empty for the global words.
+    pub name: &'static str,
+    pub functions: Vec<&'static Function>,
+    pub handles: Vec<Handle>,
+}
+
+/// A type of handle, and what can be read of it and done with it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    /// Rust's name of the type.
+    path: &'static str,
+    pub name: &'static str,
+    /// Name and description of each property.
+    pub properties: Vec<(&'static str, &'static str)>,
+    pub methods: Vec<&'static Function>,
 }
 
 impl Namespace {
@@ -82,8 +112,13 @@ impl Namespace {
             module: Module::new(),
             host: host.clone(),
             functions: Vec::new(),
-            types: Vec::new(),
+            handles: Vec::new(),
         }
+    }
+
+    /// What was declared in it.
+    pub fn declared(&self) -> Declared {
+        Declared { name: self.name, functions: self.functions.clone(), handles: self.handles.clone() }
     }
 
     /// The namespace's name, empty for the global words, and its module.
@@ -93,7 +128,7 @@ impl Namespace {
 
     /// Rust's name and the author's word of each type of handle.
     pub fn types(&self) -> Vec<(String, String)> {
-        self.types.clone()
+        self.handles.iter().map(|handle| (handle.path.to_owned(), handle.name.to_owned())).collect()
     }
 
     /// Name and signature of each function.
@@ -106,7 +141,8 @@ impl Namespace {
             }
             (name.clone(), format!("{name}({parameters}) -> {}", function.returns))
         };
-        self.functions.iter().map(signature).collect()
+        let methods = self.handles.iter().flat_map(|handle| &handle.methods);
+        self.functions.iter().chain(methods).map(signature).collect()
     }
 
     fn full_name(&self, function: &Function) -> String {
@@ -120,16 +156,28 @@ impl Namespace {
     /// Names a type of handle.
     pub fn handle<T: Value>(&mut self, name: &'static str) -> &mut Self {
         self.module.set_custom_type::<T>(name);
-        self.types.push((std::any::type_name::<T>().to_owned(), name.to_owned()));
+        self.handle_of::<T>().name = name;
         self
     }
 
-    fn registration(&mut self, function: &'static Function, method: bool) -> FuncRegistration {
-        if !self.functions.iter().any(|known| std::ptr::eq(*known, function)) {
-            self.functions.push(function);
-        }
-        let namespace = if method { FnNamespace::Global } else { FnNamespace::Internal };
-        FuncRegistration::new(function.name).with_namespace(namespace)
+    fn handle_of<T>(&mut self) -> &mut Handle {
+        let path = std::any::type_name::<T>();
+        let known = self.handles.iter().position(|handle| handle.path == path);
+        let index = known.unwrap_or_else(|| {
+            self.handles.push(Handle { path, name: "", properties: Vec::new(), methods: Vec::new() });
+            self.handles.len() - 1
+        });
+        &mut self.handles[index]
+    }
+
+    fn registration(&mut self, function: &'static Function) -> FuncRegistration {
+        remember(&mut self.functions, function);
+        FuncRegistration::new(function.name).with_namespace(FnNamespace::Internal)
+    }
+
+    fn method<H>(&mut self, function: &'static Function) -> FuncRegistration {
+        remember(&mut self.handle_of::<H>().methods, function);
+        FuncRegistration::new(function.name).with_namespace(FnNamespace::Global)
     }
 
     fn documented(
@@ -154,7 +202,7 @@ impl Namespace {
         run: fn(&Call) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext| -> Thrown<Dynamic> {
@@ -171,7 +219,7 @@ impl Namespace {
         run: fn(&Call, A) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, a: A| -> Thrown<Dynamic> {
@@ -188,7 +236,7 @@ impl Namespace {
         run: fn(&Call, A, B) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, a: A, b: B| -> Thrown<Dynamic> {
@@ -213,7 +261,7 @@ impl Namespace {
             }
         };
         let bare = checked.clone();
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, true).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, a: A, map: Map| -> Thrown<Dynamic> {
@@ -221,7 +269,7 @@ impl Namespace {
             },
         );
         // Registered even where a key is required: its error names the key, where "function not found" would not.
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false)
             .set_into_module(&mut self.module, move |context: NativeCallContext, a: A| -> Thrown<Dynamic> {
                 bare(&context, a, Map::new())
@@ -235,7 +283,7 @@ impl Namespace {
         function: &'static Function,
         read: impl Fn(String, A) -> Result<Dynamic, Error> + Send + Sync + 'static,
     ) -> &mut Self {
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, name: String, a: A| -> Thrown<Dynamic> {
@@ -251,7 +299,7 @@ impl Namespace {
         function: &'static Function,
         read: impl Fn(String, A, B) -> Result<Dynamic, Error> + Send + Sync + 'static,
     ) -> &mut Self {
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, name: String, a: A, b: B| -> Thrown<Dynamic> {
@@ -268,7 +316,7 @@ impl Namespace {
         run: fn(&Call) -> Thrown<T>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false)
             .set_into_module(&mut self.module, move |context: NativeCallContext| {
                 run(&Call { host: &host, context: &context })
@@ -283,7 +331,7 @@ impl Namespace {
         run: fn(&Call, A) -> Thrown<T>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false)
             .set_into_module(&mut self.module, move |context: NativeCallContext, a: A| {
                 run(&Call { host: &host, context: &context }, a)
@@ -298,7 +346,7 @@ impl Namespace {
         run: fn(&Call, A, B) -> Thrown<T>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false)
             .set_into_module(&mut self.module, move |context: NativeCallContext, a: A, b: B| {
                 run(&Call { host: &host, context: &context }, a, b)
@@ -313,7 +361,7 @@ impl Namespace {
         run: fn(&Call, A, B, C) -> Thrown<T>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, a: A, b: B, c: C| {
@@ -331,6 +379,7 @@ impl Namespace {
         read: fn(&Call, &H) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
+        self.handle_of::<H>().properties.push((name, doc));
         FuncRegistration::new_getter(name)
             .with_namespace(FnNamespace::Global)
             .with_comments([format!("/// {doc}")])
@@ -350,7 +399,7 @@ impl Namespace {
         run: fn(&Call, &H) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, true);
+        let registration = self.method::<H>(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, handle: &mut H| -> Thrown<Dynamic> {
@@ -367,7 +416,7 @@ impl Namespace {
         run: fn(&Call, &H, A) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, true);
+        let registration = self.method::<H>(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, handle: &mut H, a: A| -> Thrown<Dynamic> {
@@ -384,7 +433,7 @@ impl Namespace {
         run: fn(&Call, &H, A, B) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, true);
+        let registration = self.method::<H>(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, handle: &mut H, a: A, b: B| -> Thrown<Dynamic> {
@@ -401,7 +450,7 @@ impl Namespace {
         run: fn(&Call, &H, &Options) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, true);
+        let registration = self.method::<H>(function);
         self.documented(registration, function, true).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, handle: &mut H, map: Map| -> Thrown<Dynamic> {
@@ -420,7 +469,7 @@ impl Namespace {
         run: fn(&Call, &H, A, &Options) -> Result<T, Error>,
     ) -> &mut Self {
         let host = self.host.clone();
-        let registration = self.registration(function, true);
+        let registration = self.method::<H>(function);
         self.documented(registration, function, true).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, handle: &mut H, a: A, map: Map| -> Thrown<Dynamic> {
@@ -430,7 +479,7 @@ impl Namespace {
             },
         );
         let host = self.host.clone();
-        let registration = self.registration(function, true);
+        let registration = self.method::<H>(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, handle: &mut H, a: A| -> Thrown<Dynamic> {
@@ -456,14 +505,14 @@ impl Namespace {
                 finish(context, checked.and_then(|options| run(&call, handle, a, b, &options)))
             };
         let bare = checked.clone();
-        let registration = self.registration(function, true);
+        let registration = self.method::<H>(function);
         self.documented(registration, function, true).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, handle: &mut H, a: A, b: B, map: Map| -> Thrown<Dynamic> {
                 checked(&context, handle, a, b, map)
             },
         );
-        let registration = self.registration(function, true);
+        let registration = self.method::<H>(function);
         self.documented(registration, function, false).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, handle: &mut H, a: A, b: B| -> Thrown<Dynamic> {
@@ -481,7 +530,7 @@ impl Namespace {
     ) -> &mut Self {
         let host = self.host.clone();
         let full_name = self.full_name(function);
-        let registration = self.registration(function, false);
+        let registration = self.registration(function);
         self.documented(registration, function, true).set_into_module(
             &mut self.module,
             move |context: NativeCallContext, map: Map| -> Thrown<Dynamic> {

@@ -319,7 +319,7 @@ fn an_error_in_a_module_shows_the_module_and_the_import_or_call() {
       |    ^^^^
     "#);
     insta::assert_snapshot!(draw_with_module(call, "a", "let x = ;"), @r#"
-    error: unexpected ';'
+    error: `;` cannot stand here
      --> playbooks/lib/a.rhai:1:9
       |
     1 | let x = ;
@@ -666,13 +666,15 @@ fn errors_of_the_engine_are_in_plain_words() {
     3 | for x in true { }
       |          ^^^^
     ");
-    insta::assert_snapshot!(draw("let x = 1;\nif x { print(x); }"), @r"
-    error: expected bool, got int
+    insta::assert_snapshot!(draw("let x = 1;\nif x { print(x); }"), @r#"
+    error: a condition is true or false, and this is int
      --> main.rhai:2:4
       |
     2 | if x { print(x); }
       |    ^
-    ");
+      |
+      = help: compare it, such as `value == 1` or `value != ""`
+    "#);
 }
 
 #[test]
@@ -694,11 +696,13 @@ fn syntax_errors_are_in_plain_words() {
       = help: choose another name; as the key of a map write it in quotes
     ");
     insta::assert_snapshot!(draw("let a = \"open;\nlet b = 1;"), @r#"
-    error: open string is not terminated
+    error: this text is not closed
      --> main.rhai:1:9
       |
     1 | let a = "open;
       |         ^^^^^^
+      |
+      = help: it ends with the same quote that it begins with
     "#);
     insta::assert_snapshot!(draw("print((1);\n"), @r"
     error: `,` is missing to separate the arguments to function call 'print'

@@ -65,6 +65,10 @@ pub(super) fn runtime(reporter: &Reporter<'_>, error: &EvalAltResult, at: At<'_>
         E::ErrorIndexNotFound(index, _) => Problem::new(format!("there is no element `{index}`")),
         E::ErrorModuleNotFound(name, _) => Problem::new(format!("there is no module `{name}`"))
             .help("an import names a file below the playbook's folder, without `.rhai`, like `lib/defaults`"),
+        E::ErrorMismatchDataType(expected, actual, _) if expected == "bool" => {
+            Problem::new(format!("a condition is true or false, and this is {}", reporter.word(actual)))
+                .help("compare it, such as `value == 1` or `value != \"\"`")
+        }
         E::ErrorMismatchDataType(expected, actual, _) | E::ErrorMismatchOutputType(expected, actual, _) => {
             Problem::new(format!("expected {}, got {}", reporter.word(expected), reporter.word(actual)))
         }
@@ -135,6 +139,53 @@ fn syntax(reporter: &Reporter<'_>, kind: &ParseErrorType, at: At<'_>) -> Problem
             .help("choose another name; as the key of a map write it in quotes"),
         P::DuplicatedProperty(name) => Problem::new(format!("the map has the key `{name}` twice")),
         P::AssignmentToConstant(name) => constant(name),
+        P::BadInput(rhai::LexError::ImproperSymbol(sign, _)) if sign == "=" => {
+            Problem::new("`=` sets a value, and does not compare").help("compare with `==`")
+        }
+        P::LoopBreak => Problem::new("`break` and `continue` only work inside a loop")
+            .help("a function is left by `return`"),
+        P::WrongExport => Problem::new("`export` stands outside of functions and blocks"),
+        P::WrongFnDefinition => Problem::new("a function is declared outside of other functions and blocks")
+            .help("in the middle of a block, a closure does: `let f = |x| x + 1;`"),
+        P::FnDuplicatedDefinition(name, arguments) => Problem::new(format!(
+            "the function `{name}` of {} is there already",
+            count(*arguments, "argument")
+        ))
+        .help("give one of the two another name"),
+        P::FnDuplicatedParam(function, parameter) => {
+            Problem::new(format!("`{function}` has two parameters that are called `{parameter}`"))
+        }
+        P::FnMissingName => {
+            Problem::new("the function has no name").help("a function without one is a closure: `|a| a + 1`")
+        }
+        P::FnMissingParams(name) => Problem::new(format!("the function `{name}` has no list of parameters"))
+            .help(format!("without parameters it is `fn {name}() {{ .. }}`")),
+        P::FnMissingBody(name) => Problem::new(format!("the function `{name}` has no body"))
+            .help(format!("a body stands in braces: `fn {name}() {{ .. }}`")),
+        P::UnknownOperator(sign) => match sign.as_str() {
+            "++" => Problem::new("there is no `++`").help("write `+= 1`"),
+            "--" => Problem::new("there is no `--`").help("write `-= 1`"),
+            "===" | "!==" => Problem::new(format!("there is no `{sign}`")).help("compare with `==` or `!=`"),
+            other => Problem::new(format!("there is no operator `{other}`")),
+        },
+        P::BadInput(rhai::LexError::UnterminatedString) => {
+            Problem::new("this text is not closed").help("it ends with the same quote that it begins with")
+        }
+        P::BadInput(rhai::LexError::MalformedChar(_)) => {
+            Problem::new("text stands in double quotes; single ones hold one character").help("write \"..\"")
+        }
+        P::BadInput(rhai::LexError::MalformedEscapeSequence(sequence)) => {
+            Problem::new(format!("`{sequence}` means nothing in a text"))
+                .help("a backslash is written twice: `\\\\`")
+        }
+        P::BadInput(rhai::LexError::MalformedNumber(_)) => Problem::new("this is no number"),
+        P::BadInput(rhai::LexError::UnexpectedInput(sign)) if sign == "try" => {
+            Problem::new("`try` is a statement and gives no value")
+                .help("`attempt(|| ..)` gives `#{ ok, value, error }`")
+        }
+        P::BadInput(rhai::LexError::UnexpectedInput(sign)) => {
+            Problem::new(format!("`{sign}` cannot stand here"))
+        }
         P::UnexpectedEOF => Problem::new("the playbook ends too early"),
         P::ExprTooDeep => {
             Problem::new("this expression is nested too deeply").help("give its parts names by `let`")
@@ -178,7 +229,7 @@ fn function_not_found(reporter: &Reporter<'_>, call: &str, at: At<'_>) -> Proble
         .map(|word| reporter.word(word))
         .collect();
     if name.starts_with("anon$") {
-        return Problem::new(format!("the closure does not take {}", count(words.len(), "argument")));
+        return closure_not_found(name, words.len(), at);
     }
     if !name.starts_with(|first: char| first.is_alphabetic() || first == '_') {
         return Problem::new(format!("`{name}` cannot be applied to {}", words.join(" and ")));
@@ -192,7 +243,7 @@ fn function_not_found(reporter: &Reporter<'_>, call: &str, at: At<'_>) -> Proble
         known().filter(|(known, _)| known == name).map(|(_, signature)| signature.as_str()).collect();
     let is_method = at.is_some_and(|(text, position)| {
         let start = super::span::token(text, position).start;
-        text[..start].trim_end().ends_with('.')
+        text[..start].ends_with('.')
     });
     let receiver = (is_method && !words.is_empty()).then(|| words.remove(0));
     if signatures.is_empty() {
@@ -206,6 +257,18 @@ fn function_not_found(reporter: &Reporter<'_>, call: &str, at: At<'_>) -> Proble
     let on = receiver.map(|receiver| format!(" on {receiver}")).unwrap_or_default();
     let problem = Problem::new(format!("`{name}` cannot be called with {given}{on}"));
     signatures.into_iter().fold(problem, |problem, signature| problem.help(format!("it is `{signature}`")))
+}
+
+/// The engine looks for a closure in the text that calls it: one that another file has made is not found there.
+fn closure_not_found(name: &str, given: usize, at: At<'_>) -> Problem {
+    let ast = at.and_then(|(text, _)| sources::parse(text).ok());
+    let here = ast.as_ref().is_none_or(|ast| ast.iter_functions().any(|function| function.name == name));
+    if here {
+        return Problem::new(format!("the closure does not take {}", count(given, "argument")));
+    }
+    Problem::new("this closure was made in another file, and cannot be called here")
+        .note("a closure knows only the functions of its own file")
+        .help("let the module give a value, or call the closure inside of it")
 }
 
 fn script_functions(ast: &AST) -> Vec<(String, String)> {

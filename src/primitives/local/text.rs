@@ -23,9 +23,9 @@ const ONE_LINE: Function = Function {
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("text", host);
     namespace.function2(&ONE_LINE, |_: &Call, text: String, columns: i64| {
-        let columns = usize::try_from(columns).ok().filter(|columns| *columns >= DOTS.len());
-        let columns = columns.ok_or_else(|| {
-            Error::invalid(format!("a line of `{columns:?}` columns has no room for a text"))
+        let usable = usize::try_from(columns).ok().filter(|columns| *columns >= DOTS.len());
+        let columns = usable.ok_or_else(|| {
+            Error::invalid(format!("a line of {columns} columns has no room for a text"))
                 .help(format!("use {} or more", DOTS.len()))
         })?;
         Ok(one_line(&text, columns))

@@ -1,0 +1,522 @@
+//! A script as its syntax tree tells it: what it declares, uses, calls and captures, each with its place.
+//!
+//! The engine's own strictness stops at the first unknown name. This walk keeps the scopes itself, so that one check tells all.
+
+use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, FnPtr, Position, Stmt};
+
+/// A parsed script. Bodies of functions are copied out of the tree: the engine gives no other way to hold on to them.
+pub(super) struct Script {
+    statements: Vec<Stmt>,
+    pub(super) functions: Vec<Body>,
+}
+
+pub(super) struct Body {
+    pub(super) name: String,
+    pub(super) parameters: Vec<String>,
+    statements: Vec<Stmt>,
+}
+
+/// How a name came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Variable,
+    Constant,
+    /// What a `for` loop goes through.
+    Loop,
+    /// A parameter of a function or a closure, or what `catch` names.
+    Given,
+}
+
+pub(super) struct Declared<'s> {
+    pub(super) name: &'s str,
+    pub(super) position: Position,
+    pub(super) kind: Kind,
+    pub(super) value: Option<&'s Expr>,
+    /// Outside of functions and blocks.
+    pub(super) at_top: bool,
+    pub(super) exported: bool,
+    pub(super) uses: usize,
+    pub(super) assigned: bool,
+}
+
+pub(super) struct Call<'s> {
+    pub(super) namespace: &'s str,
+    pub(super) name: &'s str,
+    pub(super) position: Position,
+    pub(super) arguments: &'s [Expr],
+    pub(super) method: bool,
+    /// The variable that a method is called on, if it is one.
+    pub(super) receiver: Option<usize>,
+}
+
+impl Call<'_> {
+    /// Whoever reads the parameters has judged these words.
+    pub(super) fn declares_parameter(&self) -> bool {
+        self.namespace.is_empty() && matches!(self.name, "flag" | "option" | "choice" | "required")
+    }
+}
+
+pub(super) struct Closure<'s> {
+    pub(super) position: Position,
+    /// Indices of what it captures.
+    pub(super) captures: Vec<usize>,
+    /// The function that it is handed to, and the variable that this is called on.
+    pub(super) handed_to: Option<(&'s str, Option<usize>)>,
+}
+
+/// A property that is read, and the variable that it is read of.
+pub(super) struct Property<'s> {
+    pub(super) of: Option<usize>,
+    pub(super) name: &'s str,
+    pub(super) position: Position,
+}
+
+/// A variable that becomes part of a text.
+pub(super) struct Joined {
+    pub(super) variable: usize,
+    pub(super) position: Position,
+}
+
+pub(super) struct Import<'s> {
+    pub(super) path: Option<&'s str>,
+    pub(super) name: &'s str,
+    pub(super) position: Position,
+}
+
+/// What the walk found.
+#[derive(Default)]
+pub(super) struct Facts<'s> {
+    pub(super) declared: Vec<Declared<'s>>,
+    /// Names that nothing declares.
+    pub(super) undefined: Vec<(&'s str, Position)>,
+    /// `global::NAME`, `module::NAME`.
+    pub(super) qualified: Vec<(&'s str, &'s str, Position)>,
+    pub(super) calls: Vec<Call<'s>>,
+    pub(super) closures: Vec<Closure<'s>>,
+    pub(super) properties: Vec<Property<'s>>,
+    pub(super) joined: Vec<Joined>,
+    pub(super) imports: Vec<Import<'s>>,
+    pub(super) texts: Vec<(&'s str, Position)>,
+    /// Names with the value that they are given: keys of maps, variables, properties that are assigned.
+    pub(super) named: Vec<(&'s str, &'s Expr, Position)>,
+    pub(super) empty_loops: Vec<Position>,
+}
+
+impl Script {
+    pub(super) fn of(ast: &AST) -> Self {
+        let functions = ast.iter_functions().map(|function| {
+            let mut only = ast.clone_functions_only();
+            only.retain_functions(|_, _, name, parameters| {
+                name == function.name && parameters == function.params.len()
+            });
+            Body {
+                name: function.name.to_owned(),
+                parameters: function.params.iter().map(|name| (*name).to_owned()).collect(),
+                statements: statements(&only),
+            }
+        });
+        Script { functions: functions.collect(), statements: ast.statements().to_vec() }
+    }
+
+    pub(super) fn facts(&self) -> Facts<'_> {
+        let mut walk =
+            Walk { script: self, facts: Facts::default(), scopes: vec![Vec::new()], open: Vec::new() };
+        for statement in &self.statements {
+            walk.statement(statement);
+        }
+        for function in self.functions.iter().filter(|function| !is_closure(&function.name)) {
+            walk.scopes = vec![Vec::new(), Vec::new()];
+            walk.parameters(&function.parameters);
+            walk.statements(&function.statements);
+        }
+        walk.facts
+    }
+
+    /// The last expression of a closure, which is what it gives.
+    pub(super) fn result_of<'s>(&'s self, closure: &Expr) -> Option<&'s Expr> {
+        let (name, _) = closure_of(closure)?;
+        let body = self.functions.iter().find(|function| function.name == name)?;
+        match body.statements.last()? {
+            Stmt::Expr(expression) => Some(expression),
+            _ => None,
+        }
+    }
+}
+
+/// The outermost statements that a walk meets.
+fn statements(ast: &AST) -> Vec<Stmt> {
+    let mut found = Vec::new();
+    ast.walk(&mut |path| {
+        if let [ASTNode::Stmt(statement)] = path {
+            found.push((*statement).clone());
+        }
+        true
+    });
+    found
+}
+
+fn is_closure(name: &str) -> bool {
+    name.starts_with("anon$")
+}
+
+/// The function behind a closure, and how many of its parameters are what it captures.
+fn closure_of(expression: &Expr) -> Option<(String, usize)> {
+    match expression {
+        Expr::DynamicConstant(value, _) => {
+            let pointer = value.read_lock::<FnPtr>()?;
+            is_closure(pointer.fn_name()).then(|| (pointer.fn_name().to_owned(), 0))
+        }
+        Expr::Stmt(block) => match block.statements() {
+            [Stmt::Share(_), Stmt::Expr(curry)] => match &**curry {
+                Expr::FnCall(call, _) => {
+                    let (name, _) = closure_of(call.args.first()?)?;
+                    Some((name, call.args.len() - 1))
+                }
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+struct Walk<'s> {
+    script: &'s Script,
+    facts: Facts<'s>,
+    /// Indices of what is declared, from the outermost scope inwards.
+    scopes: Vec<Vec<usize>>,
+    /// The closures that are being walked: which one, and the scope that it begins with.
+    open: Vec<(usize, usize)>,
+}
+
+impl<'s> Walk<'s> {
+    fn declare(&mut self, name: &'s str, position: Position, kind: Kind, value: Option<&'s Expr>) {
+        self.facts.declared.push(Declared {
+            name,
+            position,
+            kind,
+            value,
+            at_top: self.scopes.len() == 1,
+            exported: false,
+            uses: 0,
+            assigned: false,
+        });
+        let index = self.facts.declared.len() - 1;
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.push(index);
+        }
+    }
+
+    fn parameters(&mut self, names: &'s [String]) {
+        for name in names {
+            self.declare(name, Position::NONE, Kind::Given, None);
+        }
+    }
+
+    fn lookup(&mut self, name: &str) -> Option<usize> {
+        let found = self.scopes.iter().enumerate().rev().find_map(|(depth, scope)| {
+            let index = scope.iter().rev().find(|index| self.facts.declared[**index].name == name)?;
+            Some((depth, *index))
+        });
+        let (depth, index) = found?;
+        for (closure, first_scope) in &self.open {
+            let captures = &mut self.facts.closures[*closure].captures;
+            if depth < *first_scope && !captures.contains(&index) {
+                captures.push(index);
+            }
+        }
+        Some(index)
+    }
+
+    fn variable(&mut self, name: &'s str, position: Position) -> Option<usize> {
+        match self.lookup(name) {
+            Some(index) => {
+                self.facts.declared[index].uses += 1;
+                Some(index)
+            }
+            None => {
+                self.facts.undefined.push((name, position));
+                None
+            }
+        }
+    }
+
+    fn within(&mut self, walk: impl FnOnce(&mut Self)) {
+        self.scopes.push(Vec::new());
+        walk(self);
+        self.scopes.pop();
+    }
+
+    fn statements(&mut self, statements: &'s [Stmt]) {
+        for statement in statements {
+            self.statement(statement);
+        }
+    }
+
+    fn block(&mut self, statements: &'s [Stmt]) {
+        self.within(|walk| walk.statements(statements));
+    }
+
+    fn statement(&mut self, statement: &'s Stmt) {
+        match statement {
+            Stmt::If(parts, _) => {
+                self.expression(&parts.expr);
+                self.block(parts.body.statements());
+                self.block(parts.branch.statements());
+            }
+            Stmt::Switch(parts, _) => {
+                self.expression(&parts.0);
+                for case in &parts.1.expressions {
+                    self.expression(&case.lhs);
+                    self.expression(&case.rhs);
+                }
+            }
+            Stmt::While(parts, _) | Stmt::Do(parts, ..) => {
+                self.expression(&parts.expr);
+                self.block(parts.body.statements());
+            }
+            Stmt::For(parts, position) => {
+                let (item, counter, parts) = &**parts;
+                self.expression(&parts.expr);
+                if parts.body.statements().is_empty() {
+                    self.facts.empty_loops.push(*position);
+                }
+                self.within(|walk| {
+                    walk.declare(&item.name, item.pos, Kind::Loop, None);
+                    if let Some(counter) = counter {
+                        walk.declare(&counter.name, counter.pos, Kind::Loop, None);
+                    }
+                    walk.block(parts.body.statements());
+                });
+            }
+            Stmt::Var(parts, flags, _) => {
+                let (name, value, _) = &**parts;
+                self.expression(value);
+                self.facts.named.push((&name.name, value, name.pos));
+                let kind = if flags.contains(ASTFlags::CONSTANT) { Kind::Constant } else { Kind::Variable };
+                self.declare(&name.name, name.pos, kind, Some(value));
+                if flags.contains(ASTFlags::EXPORTED)
+                    && let Some(declared) = self.facts.declared.last_mut()
+                {
+                    declared.exported = true;
+                }
+            }
+            Stmt::Assignment(parts) => {
+                let (operation, sides) = &**parts;
+                self.expression(&sides.rhs);
+                if operation.is_op_assignment() {
+                    self.join(&sides.rhs);
+                }
+                match &sides.lhs {
+                    Expr::Variable(variable, _, position) if variable.2.is_empty() => {
+                        self.facts.named.push((&variable.1, &sides.rhs, *position));
+                        if let Some(index) = self.lookup(&variable.1) {
+                            self.facts.declared[index].assigned = true;
+                        } else {
+                            self.facts.undefined.push((&variable.1, *position));
+                        }
+                    }
+                    target => {
+                        if let Some((name, position)) = last_property(target) {
+                            self.facts.named.push((name, &sides.rhs, position));
+                        }
+                        self.expression(target);
+                    }
+                }
+            }
+            Stmt::FnCall(call, position) => self.call(call, *position, None),
+            Stmt::Block(block) => self.block(block.statements()),
+            Stmt::Expr(expression) => self.expression(expression),
+            Stmt::TryCatch(parts, _) => {
+                self.block(parts.body.statements());
+                self.within(|walk| {
+                    if let Expr::Variable(variable, _, position) = &parts.expr {
+                        walk.declare(&variable.1, *position, Kind::Given, None);
+                    }
+                    walk.block(parts.branch.statements());
+                });
+            }
+            Stmt::Return(Some(value), ..) | Stmt::BreakLoop(Some(value), ..) => self.expression(value),
+            Stmt::Import(parts, position) => {
+                let (path, name) = &**parts;
+                self.expression(path);
+                let path = match path {
+                    Expr::StringConstant(path, _) => Some(path.as_str()),
+                    _ => None,
+                };
+                let position = match &parts.0 {
+                    Expr::StringConstant(_, position) => *position,
+                    _ => *position,
+                };
+                self.facts.imports.push(Import { path, name: &name.name, position });
+            }
+            Stmt::Export(names, _) => {
+                if let Some(index) = self.variable(&names.0.name, names.0.pos) {
+                    self.facts.declared[index].exported = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn expression(&mut self, expression: &'s Expr) {
+        if let Some((name, captured)) = closure_of(expression) {
+            self.closure(&name, captured, expression.position(), None);
+            return;
+        }
+        match expression {
+            Expr::StringConstant(text, position) => self.facts.texts.push((text, *position)),
+            Expr::InterpolatedString(parts, _) => {
+                for part in parts {
+                    self.expression(part);
+                    self.join(part);
+                }
+            }
+            Expr::Array(items, _) => items.iter().for_each(|item| self.expression(item)),
+            Expr::Map(map, _) => {
+                for (key, value) in &map.0 {
+                    self.facts.named.push((&key.name, value, key.pos));
+                    self.expression(value);
+                }
+            }
+            Expr::Variable(variable, _, position) => {
+                if variable.2.is_empty() {
+                    self.variable(&variable.1, *position);
+                } else {
+                    self.facts.qualified.push((variable.2.root(), &variable.1, *position));
+                }
+            }
+            Expr::Stmt(block) => self.block(block.statements()),
+            Expr::FnCall(call, position) => self.call(call, *position, None),
+            Expr::And(parts, _) | Expr::Or(parts, _) | Expr::Coalesce(parts, _) => {
+                parts.iter().for_each(|part| self.expression(part));
+            }
+            Expr::Dot(parts, ..) => {
+                let receiver = self.receiver(&parts.lhs);
+                self.chain(&parts.rhs, receiver);
+            }
+            Expr::Index(parts, flags, _) => {
+                self.expression(&parts.lhs);
+                self.index(&parts.rhs, *flags);
+            }
+            _ => {}
+        }
+    }
+
+    /// Walks what a chain starts with, and gives the variable if it is one.
+    fn receiver(&mut self, expression: &'s Expr) -> Option<usize> {
+        match expression {
+            Expr::Variable(variable, _, position) if variable.2.is_empty() => {
+                self.variable(&variable.1, *position)
+            }
+            other => {
+                self.expression(other);
+                None
+            }
+        }
+    }
+
+    /// What stands between `[` and `]`; without the flag, the chain goes on inside of it.
+    fn index(&mut self, expression: &'s Expr, flags: ASTFlags) {
+        match expression {
+            Expr::Dot(parts, ..) if !flags.contains(ASTFlags::BREAK) => {
+                self.expression(&parts.lhs);
+                self.chain(&parts.rhs, None);
+            }
+            Expr::Index(parts, inner, _) if !flags.contains(ASTFlags::BREAK) => {
+                self.expression(&parts.lhs);
+                self.index(&parts.rhs, *inner);
+            }
+            other => self.expression(other),
+        }
+    }
+
+    /// What stands behind a dot.
+    fn chain(&mut self, expression: &'s Expr, receiver: Option<usize>) {
+        match expression {
+            Expr::Property(property, position) => {
+                self.facts.properties.push(Property { of: receiver, name: &property.2, position: *position });
+            }
+            Expr::MethodCall(call, position) => self.call(call, *position, Some(receiver)),
+            Expr::Dot(parts, ..) => {
+                self.chain(&parts.lhs, receiver);
+                self.chain(&parts.rhs, None);
+            }
+            Expr::Index(parts, flags, _) => {
+                self.chain(&parts.lhs, receiver);
+                self.index(&parts.rhs, *flags);
+            }
+            other => self.expression(other),
+        }
+    }
+
+    /// `method`: the receiver of a method call, if it is a variable.
+    fn call(&mut self, call: &'s FnCallExpr, position: Position, method: Option<Option<usize>>) {
+        let receiver = method.flatten();
+        if call.op_token.is_none() {
+            self.facts.calls.push(Call {
+                namespace: if call.namespace.is_empty() { "" } else { call.namespace.root() },
+                name: &call.name,
+                position,
+                arguments: &call.args,
+                method: method.is_some(),
+                receiver,
+            });
+        }
+        for argument in &call.args {
+            match closure_of(argument) {
+                Some((name, captured)) => {
+                    self.closure(&name, captured, argument.position(), Some((&call.name, receiver)));
+                }
+                None => self.expression(argument),
+            }
+        }
+        if call.name == "+" {
+            call.args.iter().for_each(|argument| self.join(argument));
+        }
+    }
+
+    fn join(&mut self, expression: &'s Expr) {
+        // `${name}` is a block of one expression.
+        let expression = match expression {
+            Expr::Stmt(block) => match block.statements() {
+                [Stmt::Expr(inner)] => inner,
+                _ => return,
+            },
+            other => other,
+        };
+        if let Expr::Variable(variable, _, position) = expression
+            && variable.2.is_empty()
+            && let Some(index) = self.lookup(&variable.1)
+        {
+            self.facts.joined.push(Joined { variable: index, position: *position });
+        }
+    }
+
+    fn closure(
+        &mut self,
+        name: &str,
+        captured: usize,
+        position: Position,
+        handed_to: Option<(&'s str, Option<usize>)>,
+    ) {
+        let Some(body) = self.script.functions.iter().find(|function| function.name == name) else { return };
+        self.facts.closures.push(Closure { position, captures: Vec::new(), handed_to });
+        self.open.push((self.facts.closures.len() - 1, self.scopes.len()));
+        self.within(|walk| {
+            walk.parameters(body.parameters.get(captured..).unwrap_or_default());
+            walk.statements(&body.statements);
+        });
+        self.open.pop();
+    }
+}
+
+/// The property that an assignment sets.
+fn last_property(target: &Expr) -> Option<(&str, Position)> {
+    match target {
+        Expr::Dot(parts, ..) | Expr::Index(parts, ..) => last_property(&parts.rhs),
+        Expr::Property(property, position) => Some((&property.2, *position)),
+        Expr::StringConstant(key, position) => Some((key, *position)),
+        _ => None,
+    }
+}
