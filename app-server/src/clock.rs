@@ -39,8 +39,7 @@ pub(crate) async fn watch(
             let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
             let idle = ledger.is_idle();
             if drain_began.is_some_and(|began| idle || now - began >= services.drain_timeout) {
-                return ErrorResponse::fatal("57P01", "the server is shutting down")
-                    .with_hint("connect again");
+                return shutting_down();
             }
             if idle {
                 wake_at = ledger.last_activity + services.idle_timeout;
@@ -89,6 +88,10 @@ pub(crate) async fn watch(
             _ = draining.changed() => {}
         }
     }
+}
+
+pub(crate) fn shutting_down() -> ErrorResponse {
+    ErrorResponse::fatal("57P01", "the server is shutting down").with_hint("connect again")
 }
 
 fn too_slow(tier: Tier, limit: Duration) -> ErrorResponse {

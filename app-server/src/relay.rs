@@ -80,6 +80,12 @@ impl Shared<'_> {
         }
     }
 
+    /// No transaction is open, and nothing is on its way in either direction.
+    fn is_idle(&self) -> bool {
+        let ledger = self.ledger();
+        ledger.is_idle() && !ledger.forwarding
+    }
+
     fn may_release(&self) -> bool {
         self.shares_sessions() && self.ledger().may_release()
     }
@@ -465,11 +471,13 @@ async fn from_database(
             {
                 return End::Closed(answer);
             }
-            if scanned.end.is_none() && passing == 0 && buffer.is_empty() && shared.may_release() {
-                return End::Released;
+            let is_between = scanned.end.is_none() && passing == 0 && buffer.is_empty();
+            // Here and not by the clock: a client that asks at once again would never be found idle.
+            if is_between && shared.is_draining() && shared.is_idle() {
+                return End::Closed(clock::shutting_down());
             }
-            if shared.is_draining() {
-                shared.attention.notify_one();
+            if is_between && shared.may_release() {
+                return End::Released;
             }
         }
         if let Some(end) = scanned.end {

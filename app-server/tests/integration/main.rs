@@ -6,6 +6,7 @@
 mod access;
 mod corpus;
 mod defences;
+mod endurance;
 mod escalation;
 mod harness;
 mod lifecycle;

@@ -1,0 +1,257 @@
+//! Many at once, and things that end while others work.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio_postgres::NoTls;
+
+use crate::harness::{
+    ADMIN, OTHER_PREMIUM, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, signal, value, world,
+};
+use crate::raw::Raw;
+
+/// Sockets that say nothing, or little, in front of an honest client.
+const SLOW_SOCKETS: usize = 2_000;
+const KILLS: usize = 200;
+const RESTARTS: usize = 4;
+const BUSY_CLIENTS: usize = 40;
+
+async fn filled() -> Postgres {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    postgres
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_strangers_are_cut_while_an_honest_client_is_served() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let postgres = filled().await;
+    let server = Server::start_with(&postgres, &[("LOGIN_TIMEOUT_S", "3"), ("ADDRESS_CONNECTIONS", "5000")]);
+    server.wait_until_ready();
+    let honest = server.connect(PREMIUM).await;
+    let mut slow: Vec<_> = (0..SLOW_SOCKETS)
+        .map(|number| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            // Silent, in the middle of a length, of a start-up packet, of a TLS record, of an HTTP request.
+            let said: &[u8] =
+                [&b""[..], b"\0\0", b"\0\0\0\x30\0\x03\0\0user\0", b"\x16\x03\x01\x02\0", b"GET /hea"]
+                    [number % 5];
+            stream.write_all(said).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    while !slow.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{} sockets are still open", slow.len());
+        assert_eq!(value(&honest, "select 'served'").await, "served");
+        // A byte now and then does not help.
+        slow.retain_mut(|stream| {
+            let _ = stream.write(b"\0");
+            matches!(stream.read(&mut [0; 64]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(value(&server.connect(OTHER_PREMIUM).await, "select 1").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn database_sessions_die_under_load_and_no_answer_is_wrong() {
+    let postgres = filled().await;
+    let server = Server::start_with(
+        &postgres,
+        &[("POOL_SIZE", "6"), ("PREMIUM_STATEMENTS_PER_S", "1000000"), ("ACCOUNT_SESSIONS", "100000")],
+    );
+    server.wait_until_ready();
+    let over = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..8_i64)
+        .map(|number| {
+            let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
+            let config = server.config([PREMIUM, OTHER_PREMIUM][number as usize % 2], PASSWORD);
+            tokio::spawn(async move {
+                let mut round = 0;
+                while !over.load(Ordering::Relaxed) {
+                    // Refused while the database sessions are being replaced: asked again.
+                    let Ok((client, connection)) = config.connect(NoTls).await else { continue };
+                    tokio::spawn(connection);
+                    while !over.load(Ordering::Relaxed) {
+                        round += 1;
+                        let wanted = number * 1_000_000_000 + round;
+                        match client.query("select $1::bigint, count(*) from playlist", &[&wanted]).await {
+                            Ok(rows) => {
+                                let row = (rows.len(), rows[0].get::<_, i64>(0), rows[0].get::<_, i64>(1));
+                                assert_eq!(row, (1, wanted, 4));
+                                answered.fetch_add(1, Ordering::Relaxed);
+                            }
+                            // The database's own word for it, or that the connection is gone.
+                            Err(error) => match error.code().map(|code| code.code().to_owned()) {
+                                Some(code) => {
+                                    assert!(["57P01", "08006", "57P03"].contains(&code.as_str()), "{error:?}")
+                                }
+                                None => assert!(error.is_closed(), "{error:?}"),
+                            },
+                        }
+                        if client.is_closed() {
+                            break;
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let superuser = postgres.superuser().await;
+    let kill = "select count(pg_terminate_backend(pid)) from
+        (select pid from pg_stat_activity where usename = 'tier_premium' order by random() limit 3) victims";
+    eventually("all clients are at work", || answered.load(Ordering::Relaxed) > 100);
+    let (mut killed, mut longest) = (0, Duration::ZERO);
+    while killed < KILLS {
+        let before = answered.load(Ordering::Relaxed);
+        killed += value(&superuser, kill).await.parse::<usize>().unwrap();
+        // Each round meets clients at work.
+        let began = Instant::now();
+        while answered.load(Ordering::Relaxed) < before + 3 {
+            assert!(began.elapsed() < Duration::from_secs(20), "not recovered after {killed} kills");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        longest = longest.max(began.elapsed());
+    }
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    println!("{killed} kills, {} answers, at most {longest:?} without any", answered.load(Ordering::Relaxed));
+}
+
+/// Passes connections on to whatever server is the current one, as a balancer does that follows `/readyz`.
+async fn balancer(current: Arc<Mutex<std::net::SocketAddr>>) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let server = *current.lock().unwrap();
+            tokio::spawn(async move {
+                let Ok(mut upstream) = tokio::net::TcpStream::connect(server).await else { return };
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+            });
+        }
+    });
+    port
+}
+
+/// Transactions of three statements until the end; a session that was ended between two of them is replaced.
+async fn transactions(config: tokio_postgres::Config, over: Arc<AtomicBool>, committed: Arc<AtomicUsize>) {
+    while !over.load(Ordering::Relaxed) {
+        let Ok((client, connection)) = config.connect(NoTls).await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        tokio::spawn(connection);
+        while !over.load(Ordering::Relaxed) && !client.is_closed() {
+            // The farewell may cross the first word of a transaction: then none was begun.
+            if client.batch_execute("begin").await.is_err() {
+                break;
+            }
+            client.batch_execute("insert into marks values (1)").await.expect("within a transaction");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            client.batch_execute("commit").await.expect("the end of a transaction");
+            committed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_are_replaced_behind_a_balancer_without_a_failed_transaction() {
+    let postgres = filled().await;
+    let variables = [("ACCOUNT_SESSIONS", "1000"), ("POOL_SIZE", "10")];
+    let start = || {
+        let server = Server::start_with(&postgres, &variables);
+        server.wait_until_ready();
+        server
+    };
+    let mut server = start();
+    let admin = server.connect(ADMIN).await;
+    ask(&admin, "create table marks (mark int)").await.unwrap();
+    let current = Arc::new(Mutex::new(server.address));
+    let port = balancer(Arc::clone(&current)).await;
+    let (over, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..BUSY_CLIENTS)
+        .map(|_| {
+            let mut config = tokio_postgres::Config::new();
+            config.host("127.0.0.1").port(port).user(ADMIN).password(PASSWORD).dbname("music");
+            tokio::spawn(transactions(config, Arc::clone(&over), Arc::clone(&committed)))
+        })
+        .collect();
+    for restart in 1..=RESTARTS {
+        let wanted = committed.load(Ordering::Relaxed) + BUSY_CLIENTS;
+        eventually("all clients are at work", || committed.load(Ordering::Relaxed) >= wanted);
+        let next = start();
+        *current.lock().unwrap() = next.address;
+        signal(server.process_id(), "TERM");
+        assert!(server.wait().success());
+        let ended = server.lines().into_iter().find(|line| line["event"] == "stopped").unwrap();
+        assert_eq!(ended["all_sessions_ended"], true, "restart {restart}");
+        server = next;
+    }
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let stored = value(&postgres.superuser().await, "select count(*) from workspace.marks").await;
+    assert_eq!(stored, committed.load(Ordering::Relaxed).to_string());
+    println!("{RESTARTS} restarts, {stored} transactions");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn large_results_pass_through_and_are_not_kept() {
+    let (_postgres, server) = world().await;
+    let kib = |field: &str| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.process_id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let idle = kib("VmRSS:");
+    let readers: Vec<_> = (0..10)
+        .map(|_| {
+            let mut raw = Raw::connect(&server, ADMIN);
+            std::thread::spawn(move || {
+                let mut out = bytes::BytesMut::new();
+                postgres_protocol::message::frontend::query(
+                    "select i from generate_series(1, 1000000) as i",
+                    &mut out,
+                )
+                .unwrap();
+                raw.send(&out);
+                let mut rows = 0_usize;
+                let mut stream = std::io::BufReader::new(&raw.stream);
+                loop {
+                    let mut header = [0; 5];
+                    stream.read_exact(&mut header).unwrap();
+                    let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) - 4;
+                    std::io::copy(&mut (&mut stream).take(length.into()), &mut std::io::sink()).unwrap();
+                    rows += usize::from(header[0] == b'D');
+                    if header[0] == b'Z' {
+                        return rows;
+                    }
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), 1_000_000);
+    }
+    let more = kib("VmHWM:").saturating_sub(idle);
+    assert!(more <= 64 * 1024, "{more} KiB above the {idle} KiB of an idle server");
+    eventually("nobody is served any more", || {
+        server.get("/metrics").1.contains("app_server_open_sessions 0")
+    });
+}
