@@ -192,38 +192,50 @@ async fn the_groups_of_a_database_cannot_be_deleted() -> Outcome {
 }
 
 #[tokio::test]
-async fn deleting_a_database_has_guards_and_takes_a_while() -> Outcome {
+async fn a_protected_database_is_not_deleted() -> Outcome {
     let cloud = Cloud::start().await;
     let rds = &cloud.clients.rds;
     request(rds).deletion_protection(true).send().await?;
     available(rds, "db").await?;
-    let delete = || rds.delete_db_instance().db_instance_identifier("db");
-
-    let error = refused(
-        delete().skip_final_snapshot(true).send().await,
-        "InvalidParameterCombination",
-        Kind::Invalid,
-    );
+    let delete = || rds.delete_db_instance().db_instance_identifier("db").skip_final_snapshot(true).send();
+    let error = refused(delete().await, "InvalidParameterCombination", Kind::Invalid);
     assert!(error.message.contains("deletion protection"), "{error}");
     let off = rds.modify_db_instance().db_instance_identifier("db").deletion_protection(false);
     off.apply_immediately(true).send().await?;
     available(rds, "db").await?;
+    delete().await?;
+    gone(rds, "db").await
+}
 
+#[tokio::test]
+async fn a_database_goes_with_a_final_snapshot_or_a_word_that_there_is_none() -> Outcome {
+    let cloud = Cloud::start().await;
+    let rds = &cloud.clients.rds;
+    request(rds).send().await?;
+    available(rds, "db").await?;
+    let delete = || rds.delete_db_instance().db_instance_identifier("db");
     let error = refused(delete().send().await, "InvalidParameterCombination", Kind::Invalid);
     assert!(error.message.contains("FinalDBSnapshotIdentifier"), "{error}");
     let both = delete().skip_final_snapshot(true).final_db_snapshot_identifier("s").send().await;
     refused(both, "InvalidParameterCombination", Kind::Invalid);
-
     rds.create_db_snapshot().db_snapshot_identifier("s").db_instance_identifier("db").send().await?;
     available(rds, "db").await?;
     let taken = delete().final_db_snapshot_identifier("s").send().await;
     refused(taken, "DBSnapshotAlreadyExists", Kind::Exists);
-
-    delete().skip_final_snapshot(true).send().await?;
-    assert_eq!(database(rds, "db").await?.db_instance_status(), Some("deleting"));
-    refused(delete().skip_final_snapshot(true).send().await, "InvalidDBInstanceState", Kind::Conflict);
-    gone(rds, "db").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn a_database_is_deleting_for_a_while() -> Outcome {
+    let cloud = Cloud::start().await;
+    let rds = &cloud.clients.rds;
+    request(rds).send().await?;
+    available(rds, "db").await?;
+    let delete = || rds.delete_db_instance().db_instance_identifier("db").skip_final_snapshot(true).send();
+    delete().await?;
+    assert_eq!(database(rds, "db").await?.db_instance_status(), Some("deleting"));
+    refused(delete().await, "InvalidDBInstanceState", Kind::Conflict);
+    gone(rds, "db").await
 }
 
 #[tokio::test]

@@ -76,6 +76,22 @@ async fn what_an_instance_refers_to_must_exist() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_launch_with_an_unknown_key_pair_is_refused() -> Outcome {
+    let cloud = Cloud::start().await;
+    let launched = request(&cloud.clients.ec2).await?.key_name("none").send().await;
+    refused(launched, "InvalidKeyPair.NotFound", Kind::NotFound);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_launch_into_an_unknown_security_group_is_refused() -> Outcome {
+    let cloud = Cloud::start().await;
+    let launched = request(&cloud.clients.ec2).await?.security_group_ids("sg-00000000000000000").send().await;
+    refused(launched, "InvalidGroup.NotFound", Kind::NotFound);
+    Ok(())
+}
+
+#[tokio::test]
 async fn user_data_ends_at_16_kib() -> Outcome {
     let cloud = Cloud::start().await;
     let ec2 = &cloud.clients.ec2;

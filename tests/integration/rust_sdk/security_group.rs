@@ -49,6 +49,21 @@ async fn a_group_that_is_not_there_is_not_found() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_new_group_may_not_be_visible_yet() -> Outcome {
+    let cloud = Cloud::start().await;
+    let ec2 = &cloud.clients.ec2;
+    let id = group(ec2, "app").await?;
+    cloud.fault("ec2", "AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound");
+    let open = || {
+        let request = ec2.authorize_security_group_ingress().group_id(&id);
+        request.ip_permissions(from_block("10.0.0.0/8")).send()
+    };
+    refused(open().await, "InvalidGroup.NotFound", Kind::NotFound);
+    open().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_rule_is_added_once_and_taken_away_once() -> Outcome {
     let cloud = Cloud::start().await;
     let ec2 = &cloud.clients.ec2;
