@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub use consent::Consent;
 
 use crate::clients::aws::Clients;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, LOCKED};
 use crate::journal::Journal;
 use crate::lock::Lock;
 use crate::progress::{Line, Progress, Verb};
@@ -248,10 +248,15 @@ impl Host {
         let mut line = None;
         let mut pause = self.shortest_pause();
         loop {
-            let status = match self.block(probe())? {
-                Ok(value) => return Ok(value),
-                Err(_) if self.dry_run => return Err(Error::planned(what)),
-                Err(status) => status,
+            let status = match self.block(probe()) {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(_)) if self.dry_run => return Err(Error::planned(what)),
+                Ok(Err(status)) => status,
+                // EC2 API Reference, "Eventual consistency"; other services have it too.
+                Err(error) if error.kind == Kind::NotFound && self.made_lately() => {
+                    format!("not visible everywhere yet ({})", error.code)
+                }
+                Err(error) => return Err(error),
             };
             line.get_or_insert_with(|| self.progress.wait(what)).status(&status);
             if started.elapsed() > limit {
@@ -411,6 +416,12 @@ impl Host {
 
     // ---- changes ------------------------------------------------------------------------------------------------
 
+    /// Whether this run has made something that may not be known everywhere yet.
+    fn made_lately(&self) -> bool {
+        let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.is_some_and(|made| made.elapsed() < VISIBLE_WITHIN)
+    }
+
     /// Sends a change; where it fails since something that this run has just made is not known everywhere yet, again for a while
     /// (EC2 API Reference, "Eventual consistency").
     fn send<T, F>(&self, change: Change<'_>, call: impl Fn() -> F) -> Result<T, Error>
@@ -423,8 +434,7 @@ impl Host {
                 Err(error) if error.kind == Kind::NotFound && change.verb != Verb::Delete => error,
                 other => return other,
             };
-            let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            if made.is_none_or(|made| made.elapsed() > VISIBLE_WITHIN) {
+            if !self.made_lately() {
                 return Err(failed);
             }
             line.get_or_insert_with(|| self.progress.wait(&format!("{} {}", change.service, change.name)))
@@ -505,10 +515,11 @@ impl Host {
         use_journal: impl FnOnce(&mut Journal) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.with_session(|session| {
-            let (_, journal) = match &mut session.journal {
+            let (lock, journal) = match &mut session.journal {
                 Some(open) => open,
                 none => none.insert(self.open_journal()?),
             };
+            lock.lease.check()?;
             use_journal(journal)
         })
     }
@@ -519,9 +530,36 @@ impl Host {
         let scope = format!("{}-{}-{stack}", aws.identity.account, aws.region);
         let folder = self.project.folder.join("journal");
         private_folder(&folder)?;
-        let lock = Lock::take(&folder.join(format!("{scope}.lock")), stack)?;
+        let lock = self.take_lock(&folder.join(format!("{scope}.lock")), stack, &aws)?;
         let journal = Journal::open(&folder.join(format!("{scope}.ndjson")), &scope)?;
         Ok((lock, journal))
+    }
+
+    /// Takes the stack's lock; while another run has it, waits as long as `--lock-wait` says.
+    fn take_lock(&self, path: &Path, stack: &str, aws: &Clients) -> Result<Lock, Error> {
+        let deadline = Instant::now() + self.consent.lock_wait;
+        let mut line = None;
+        loop {
+            match self.block(Lock::take(path, stack, aws)) {
+                Err(error) if error.code == LOCKED && Instant::now() < deadline => {
+                    line.get_or_insert_with(|| self.progress.wait("lock")).status(&error.message);
+                    self.block(async {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        Ok(())
+                    })?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Gives the stack's lock back, if the run has taken it.
+    pub fn unlock(&self) -> Result<(), Error> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        match session.as_mut().and_then(|session| session.journal.take()) {
+            Some((lock, _)) => self.block(lock.lease.release()),
+            None => Ok(()),
+        }
     }
 
     fn place(&self) -> String {
@@ -569,8 +607,8 @@ thread_local! {
     static SCOPE: RefCell<Option<Arc<Clients>>> = const { RefCell::new(None) };
 }
 
-/// How long a new thing may be unknown to another part of AWS; seconds as a rule, a minute at the worst.
-const VISIBLE_WITHIN: Duration = Duration::from_secs(60);
+/// How long a new thing may be unknown to another part of AWS; seconds as a rule; an instance profile up to two minutes.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 
 /// The tag that says whose a resource is.
 pub const STACK_TAG: &str = "ops:stack";

@@ -1,67 +1,29 @@
-//! One run at a time for each stack: a lock on a local file, which the kernel frees when the process ends,
-//! however it ends. The file says who holds it.
+//! One run at a time for each stack, wherever it is started: a file of this machine, which the kernel frees when a process ends,
+//! and a lease in the account, which other machines see.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod file;
+mod lease;
+
 use std::path::Path;
 
-use crate::error::{Error, Kind, LOCKED};
+use crate::clients::aws::Clients;
+use crate::error::Error;
 
-/// The lock, held until it is dropped.
-#[derive(Debug)]
+use file::FileLock;
+pub use lease::Lease;
+
+/// The lock of a stack, until it is given back.
 pub struct Lock {
-    _file: File,
+    pub lease: Lease,
+    // Freed after the lease: the next run on this machine finds none of ours.
+    _file: FileLock,
 }
 
 impl Lock {
-    /// Takes the lock at `path` for `stack`, or says who has it (kind `conflict`, code `Locked`).
-    pub fn take(path: &Path, stack: &str) -> Result<Self, Error> {
-        let failed = |source: std::io::Error| Error::io(format_args!("lock {}", path.display()), &source);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(failed)?;
-                return Err(Error::new(
-                    Kind::Conflict,
-                    format!("the stack `{stack}` is locked by {}", holder.trim()),
-                )
-                .code(LOCKED)
-                .help("wait until that run has ended, then run the same command again"));
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
-        let holder = format!("process {} since {}\n", std::process::id(), jiff::Timestamp::now());
-        file.rewind()
-            .and_then(|()| file.set_len(0))
-            .and_then(|()| file.write_all(holder.as_bytes()))
-            .map_err(failed)?;
-        Ok(Lock { _file: file })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_run_is_told_who_holds_the_lock() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("lock");
-        let held = Lock::take(&path, "music-app").unwrap();
-        let refused = Lock::take(&path, "music-app").unwrap_err();
-        assert_eq!(refused.code, LOCKED);
-        assert!(refused.message.contains(&format!("process {}", std::process::id())), "{refused}");
-        drop(held);
-        Lock::take(&path, "music-app").unwrap();
+    /// Takes the lock of `stack`, or says who has it and until when (kind `conflict`, code `Locked`). `path` is the file on this machine.
+    pub async fn take(path: &Path, stack: &str, clients: &Clients) -> Result<Self, Error> {
+        let file = FileLock::take(path, stack)?;
+        let lease = Lease::take(path, stack, clients).await?;
+        Ok(Lock { lease, _file: file })
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
 use rhai::{EvalAltResult, Scope};
@@ -37,6 +38,9 @@ pub struct HostFlags {
     /// Delete databases without a final snapshot: their data is gone
     #[arg(long, value_name = "STACK", requires = "delete_protected")]
     pub destroy_data: Option<String>,
+    /// Wait for another run of the same stack to end, such as 30s or 5m [default: do not wait]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub lock_wait: Option<Duration>,
     /// Say what would be changed, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -61,6 +65,12 @@ pub struct HostFlags {
     /// How the lines of a run begin: `tagged` is for grep
     #[arg(long, value_enum, default_value_t, value_name = "STYLE", hide_possible_values = true)]
     pub log_style: LogStyle,
+}
+
+/// A time such as `30s`, `5m` or `1h 30m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|it| Duration::try_from(it).ok());
+    parsed.ok_or_else(|| format!("`{text}` is no time: write it like 30s, 5m or 1h"))
 }
 
 /// The long names of [`HostFlags`].
@@ -152,6 +162,7 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
         yes: flags.yes,
         delete_protected: flags.delete_protected.clone(),
         destroy_data: flags.destroy_data.clone(),
+        lock_wait: flags.lock_wait.unwrap_or_default(),
     };
     let connect = connect(
         flags.region.clone().or(settings.region),
@@ -295,6 +306,12 @@ fn execute(
     };
     let interrupted = host.cancelled();
     let tidied = host.uninterrupted(|| run_deferred(host, prepared));
+    if let Err(error) = host.uninterrupted(|| host.unlock()) {
+        host.progress.line(
+            Line::Warning,
+            &format!("the stack's lock was not given back, and ends in a minute: {error}"),
+        );
+    }
     if host.used() {
         host.progress.recap();
     }

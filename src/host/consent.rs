@@ -18,6 +18,8 @@ pub struct Consent {
     pub delete_protected: Option<String>,
     /// `--destroy-data STACK`: protected things go without a final snapshot.
     pub destroy_data: Option<String>,
+    /// `--lock-wait`: how long to wait for another run of the same stack to end.
+    pub lock_wait: Duration,
 }
 
 impl Host {

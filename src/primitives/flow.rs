@@ -13,7 +13,7 @@ use super::aws::ec2::{self, Rule};
 use super::declaration::{Function, Holds, Options, optional};
 use super::local::state::json;
 use super::namespace::{Call, Namespace, thrown};
-use super::owned::Inventory;
+use super::owned::{Inventory, Owned};
 use crate::clients::http;
 use crate::error::{Error, Kind};
 use crate::host::{Host, World};
@@ -228,6 +228,17 @@ const KEEP: Function = Function {
     keys: &[],
 };
 
+const ONLY: Function = Function {
+    name: "only",
+    doc: "The inventory with nothing but what is named. A key that ends in a colon or a slash, such as `elbv2:`, stands for all that begin \
+          with it.",
+    parameters: &["keys: list"],
+    returns: "Inventory",
+    permissions: &[],
+    example: "say(owned().only([\"elbv2:\"]).keys.len().to_string());",
+    keys: &[],
+};
+
 const DELETE: Function = Function {
     name: "delete",
     doc: "Deletes everything in the inventory, after consent: a list is shown, and what is protected needs the stack's name as well.\n\
@@ -306,6 +317,14 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .method_options(&DELETE, |call, it: &Inventory, options: &Options| {
             it.delete(call, &options.string("to_keep").unwrap_or_default())
         })
+        .method1(&ONLY, |_, it: &Inventory, keys: Array| {
+            let wrong = |_| Error::invalid("`only` takes a list of keys, such as [\"elbv2:\"]");
+            let keys = keys.into_iter().map(|key| key.into_string().map_err(wrong));
+            Ok(it.only(&keys.collect::<Result<Vec<_>, _>>()?))
+        })
+        .property("things", "Each thing in it: `#{ key, title, status, protected }`.", |_, it: &Inventory| {
+            Ok(it.things.iter().map(described).collect::<Array>())
+        })
         .property("keys", "How a playbook names the things in it.", |_, it: &Inventory| {
             Ok(it.things.iter().map(|thing| thing.key.clone().into()).collect::<Array>())
         })
@@ -327,6 +346,15 @@ fn leave(call: &Call, code: i64) -> Result<(), Box<EvalAltResult>> {
             Err(thrown(Error::invalid(format!("{code} is no exit code: they go from 0 to 255")), position))
         }
     }
+}
+
+fn described(thing: &Owned) -> Dynamic {
+    Dynamic::from_map(Map::from([
+        ("key".into(), thing.key.clone().into()),
+        ("title".into(), thing.title.clone().into()),
+        ("status".into(), thing.status.clone().into()),
+        ("protected".into(), thing.protected.into()),
+    ]))
 }
 
 fn step(call: &Call, title: String, body: FnPtr) -> Result<Dynamic, Box<EvalAltResult>> {

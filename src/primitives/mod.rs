@@ -22,6 +22,8 @@ pub fn namespaces(host: &Arc<Host>, parameters: flow::Parameters) -> Vec<Namespa
         flow::namespace(host, parameters),
         aws::aws::namespace(host),
         aws::ec2::namespace(host),
+        aws::elbv2::namespace(host),
+        aws::iam::namespace(host),
         aws::rds::namespace(host),
         aws::sns::namespace(host),
         aws::sqs::namespace(host),

@@ -15,6 +15,8 @@ pub struct Owned {
     pub key: String,
     /// How a person reads it: `RDS instance music-app-db`.
     pub title: String,
+    /// The service's own word for how it is, such as `running`; empty where it has none.
+    pub status: String,
     /// What has to go first has the smaller number; equal numbers go side by side.
     pub order: u8,
     /// Not deleted unless the stack's name is given as consent.
@@ -85,6 +87,16 @@ impl Inventory {
         }
         let things = self.things.iter().filter(|thing| !kept.contains(thing.key.as_str()));
         Ok(Inventory { things: things.cloned().collect() })
+    }
+
+    /// Only what has a key in `keys`; one that ends in a colon or a slash stands for all that begin with it.
+    pub fn only(&self, keys: &[String]) -> Self {
+        let meant = |thing: &&Owned| {
+            keys.iter().any(|key| {
+                *key == thing.key || key.ends_with([':', '/']) && thing.key.starts_with(key.as_str())
+            })
+        };
+        Inventory { things: self.things.iter().filter(meant).cloned().collect() }
     }
 
     /// Deletes everything in it, after consent. A failure ends it with the things that go side by side: what comes later may be

@@ -82,7 +82,10 @@ fn imports(text: &str) -> Vec<(usize, String)> {
 #[test]
 fn a_service_is_named_only_where_it_is_spoken_to() {
     let rules: [(&str, &[&str]); 3] = [
-        ("aws_sdk_", &["src/clients/", "src/primitives/aws/", "src/primitives/local/secrets.rs"]),
+        (
+            "aws_sdk_",
+            &["src/clients/", "src/primitives/aws/", "src/primitives/local/secrets.rs", "src/lock/lease.rs"],
+        ),
         ("local_cloud::", &["src/commands/local.rs"]),
         ("app_server::", &["src/cli.rs"]),
     ];

@@ -1,19 +1,20 @@
 //! The shipped playbooks against moto, an AWS emulator that nobody here wrote: what ours lets pass by mistake, it may not.
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Project, Ran, finish, until};
 
 /// The emulator, until the test ends.
-struct Moto {
+pub(crate) struct Moto {
     server: Child,
     port: u16,
 }
 
 impl Moto {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         // Free a moment ago; nobody else on this machine is likely to take just this one.
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|socket| socket.local_addr())
@@ -30,12 +31,25 @@ impl Moto {
         moto
     }
 
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Empties the emulator.
+    pub(crate) fn reset(&self) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("moto answers");
+        let request =
+            "POST /moto-api/reset HTTP/1.1\r\nhost: moto\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
     /// Runs `ops` with the emulator for an account.
     fn ops(&self, project: &Project, arguments: &[&str]) -> Ran {
         let mut command = project.command(arguments);
-        command
-            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port))
-            .env("AWS_REGION", "us-east-1");
+        command.env("AWS_ENDPOINT_URL", self.endpoint()).env("AWS_REGION", "us-east-1");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
         finish(command)
     }

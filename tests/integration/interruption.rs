@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::{Project, signal, until, wait};
 
 /// Everything of the stack, once each.
-const WHOLE: &str = r#"["ec2:server", "rds:db", "rds:subnet_group/db", "sns:alerts", "sqs:log", "ec2:security_group/app", "ec2:security_group/db", "ec2:key_pair/key", "secrets:all"]"#;
+const WHOLE: &str = r#"["ec2:server", "rds:db", "rds:subnet_group/db", "sns:alerts", "sqs:log", "sqs:log-dead", "ec2:security_group/app", "ec2:security_group/db", "iam:server", "ec2:key_pair/key", "secrets:all"]"#;
 
 fn owned(project: &Project) -> String {
     project.write("left.rhai", "stack(\"music-app\");\nprint(owned().keys);\n");

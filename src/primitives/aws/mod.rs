@@ -3,6 +3,8 @@
 #[expect(clippy::module_inception, reason = "a file is the namespace of its name")]
 pub mod aws;
 pub mod ec2;
+pub mod elbv2;
+pub mod iam;
 pub mod rds;
 pub mod sns;
 pub mod sqs;
@@ -15,4 +17,4 @@ use crate::host::Host;
 type List = fn(&Host) -> Result<Vec<Owned>, Error>;
 
 /// Every service that can own something, for the clean-up.
-pub const OWNED: &[List] = &[ec2::owned, rds::owned, sns::owned, sqs::owned];
+pub const OWNED: &[List] = &[elbv2::owned, ec2::owned, iam::owned, rds::owned, sns::owned, sqs::owned];

@@ -153,8 +153,8 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
             call.aws()?.sns.list_subscriptions_by_topic().topic_arn(&topic.arn).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = match page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error)) {
-                // The topic itself is only planned.
-                Err(error) if call.dry_run && error.kind == Kind::NotFound => return Ok(false),
+                // The topic is only planned, or was just made and is not visible everywhere yet.
+                Err(error) if error.kind == Kind::NotFound => return Ok(false),
                 other => other?,
             };
             let same = |known: &aws_sdk_sns::types::Subscription| {
@@ -239,6 +239,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let owned = |(arn, name): (String, String)| Owned {
         key: format!("sns:{name}"),
         title: format!("topic {stack}-{name}"),
+        status: String::new(),
         order: 20,
         protected: false,
         needs: Vec::new(),

@@ -342,6 +342,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let owned = |(url, name): (String, String)| Owned {
         key: format!("sqs:{name}"),
         title: format!("queue {stack}-{name}"),
+        status: String::new(),
         order: 20,
         protected: false,
         needs: Vec::new(),

@@ -84,6 +84,16 @@ const REFERENCE: Function = Function {
     keys: &[],
 };
 
+const PATH: Function = Function {
+    name: "path",
+    doc: "Where the secret or the folder of secrets of that name lies: `/ops/<stack>/<name>`.",
+    parameters: &["name: string"],
+    returns: "string",
+    permissions: &[],
+    example: "say(secrets::path(\"server\"));",
+    keys: &[],
+};
+
 const ENSURE_CERTIFICATE: Function = Function {
     name: "ensure_certificate",
     doc: "A certificate of the stack's own authority, with its key. Made for ten years where there is none; kept as \
@@ -121,6 +131,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .with_options(&ENSURE, ensure)
         .function2(&SET, set)
         .function1(&REFERENCE, |call, name: String| Ok(reference(&path(call, &name)?)))
+        .function1(&PATH, |call, name: String| path(call, &name))
         .with_options(&ENSURE_CERTIFICATE, ensure_certificate)
         .function2(&PASSFILE, passfile)
         .property("reference", "What stands for it in the `env` of a service.", |_, secret: &StoredSecret| {
@@ -407,6 +418,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     Ok(vec![Owned {
         key: "secrets:all".to_owned(),
         title: format!("{} secrets under {prefix}", names.len()),
+        status: String::new(),
         order: 50,
         protected: false,
         needs: Vec::new(),

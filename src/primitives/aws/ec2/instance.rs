@@ -1,6 +1,6 @@
 //! Instances: launched once for a name, encrypted, with IMDSv2, and found again by their tags.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,11 +19,10 @@ use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace};
-use crate::primitives::owned::Owned;
 use crate::progress::{Line, Verb};
 
 /// The SDKs' own waiters give up after 10 minutes (15 s x 40).
-const START_LIMIT: Duration = Duration::from_secs(10 * 60);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The tag by which the local cloud says where an instance's service really answers.
 const LOCAL_ADDRESS_TAG: &str = "ops-local:address";
@@ -123,9 +122,36 @@ const WAIT_READY: Function = Function {
     keys: &[],
 };
 
+const FIND: Function = Function {
+    name: "find_instance",
+    doc: "The stack's instance of that name, or `()`. EC2 `DescribeInstances`.",
+    parameters: &["name: string"],
+    returns: "Instance",
+    permissions: &["ec2:DescribeInstances"],
+    example: "if ec2::find_instance(\"server\") == () { say(\"no server yet\"); }",
+    keys: &[],
+};
+
+const LIST: Function = Function {
+    name: "list_instances",
+    doc: "The stack's instances, less those that are gone or on their way out, by name. EC2 `DescribeInstances`.",
+    parameters: &[],
+    returns: "list",
+    permissions: &["ec2:DescribeInstances"],
+    example: "for server in ec2::list_instances() { say(server.name); }",
+    keys: &[],
+};
+
 pub fn register(namespace: &mut Namespace) {
     namespace
         .handle::<Instance>("Instance")
+        .function1(&FIND, |call, name: String| {
+            Ok(match find(call, &name)? {
+                Some(found) => rhai::Dynamic::from(Instance::found(call, &name, &found)?),
+                None => rhai::Dynamic::UNIT,
+            })
+        })
+        .function0(&LIST, list)
         .with_options(&ENSURE, ensure)
         .property("name", "The name in EC2.", |_, it: &Instance| Ok(it.0.full_name.clone()))
         .property("id", "The instance's id.", |_, it: &Instance| it.id().map(str::to_owned))
@@ -204,7 +230,39 @@ fn find(host: &Host, name: &str) -> Result<Option<Description>, Error> {
     Ok(found.pop())
 }
 
-fn describe(host: &Host, filters: Vec<aws_sdk_ec2::types::Filter>) -> Result<Vec<Description>, Error> {
+/// The instances of the stack that are there.
+fn alive(host: &Host) -> Result<Vec<Description>, Error> {
+    let alive = aws_sdk_ec2::types::Filter::builder()
+        .name("instance-state-name")
+        .set_values(Some(["pending", "running", "stopping", "stopped"].map(str::to_owned).to_vec()))
+        .build();
+    describe(host, vec![of_stack(host)?, alive])
+}
+
+fn list(call: &Call) -> Result<rhai::Array, Error> {
+    let mut instances = Vec::new();
+    for found in alive(call)? {
+        if let Some(name) = name_tag(found.tags()) {
+            instances.push(Instance::found(call, name, &found)?);
+        }
+    }
+    instances.sort_by(|one, other| one.name().cmp(other.name()));
+    Ok(instances.into_iter().map(rhai::Dynamic::from).collect())
+}
+
+/// The zones that the stack's instances stand in, each with the subnet of one of them.
+pub fn zones(host: &Host) -> Result<BTreeMap<String, String>, Error> {
+    let zone = |found: &Description| {
+        let zone = found.placement()?.availability_zone()?.to_owned();
+        Some((zone, found.subnet_id()?.to_owned()))
+    };
+    Ok(alive(host)?.iter().filter_map(zone).collect())
+}
+
+pub(super) fn describe(
+    host: &Host,
+    filters: Vec<aws_sdk_ec2::types::Filter>,
+) -> Result<Vec<Description>, Error> {
     host.block(async {
         let mut pages =
             host.aws()?.ec2.describe_instances().set_filters(Some(filters)).into_paginator().send();
@@ -319,7 +377,7 @@ fn start(call: &Call, name: &str, id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn state(instance: Option<&Description>) -> String {
+pub(super) fn state(instance: Option<&Description>) -> String {
     instance
         .and_then(|instance| instance.state())
         .and_then(|state| state.name())
@@ -327,6 +385,28 @@ fn state(instance: Option<&Description>) -> String {
 }
 
 impl Instance {
+    /// Its name inside the stack.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Waits until it runs.
+    pub fn wait_running(&self, call: &Call) -> Result<(), Error> {
+        self.addresses(call, "wait").map(drop)
+    }
+
+    fn found(call: &Call, name: &str, found: &Description) -> Result<Self, Error> {
+        Ok(Instance(Arc::new(Inner {
+            name: name.to_owned(),
+            full_name: call.full_name(name)?,
+            id: found.instance_id().map(str::to_owned),
+            port: None,
+            health: None,
+            scope: call.scope(),
+            running: Mutex::new(None),
+        })))
+    }
+
     /// Its addresses; waits for them where they are not there yet. `reading` is the property that the script reads.
     fn addresses(&self, call: &Call, reading: &str) -> Result<Addresses, Error> {
         let what =
@@ -465,63 +545,5 @@ fn wait_ready(call: &Call, it: &Instance, minutes: i64) -> Result<(), Error> {
             Err(error) if error.retryable => Err("no answer".to_owned()),
             Err(error) => return Err(error),
         })
-    })
-}
-
-pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
-    let alive = aws_sdk_ec2::types::Filter::builder()
-        .name("instance-state-name")
-        .set_values(Some(
-            ["pending", "running", "stopping", "stopped", "shutting-down"].map(str::to_owned).to_vec(),
-        ))
-        .build();
-    let mut things = Vec::new();
-    for instance in describe(host, vec![of_stack(host)?, alive])? {
-        let (Some(id), Some(name)) = (instance.instance_id.clone(), name_tag(instance.tags())) else {
-            continue;
-        };
-        let (name, waited) = (name.to_owned(), id.clone());
-        things.push(Owned {
-            key: format!("ec2:{name}"),
-            title: format!("instance {} ({id})", host.full_name(&name)?),
-            order: 10,
-            protected: false,
-            needs: Vec::new(),
-            delete: Arc::new(move |host| terminate(host, &name, &id)),
-            wait: Arc::new(move |host| wait_terminated(host, &waited)),
-        });
-    }
-    Ok(things)
-}
-
-fn terminate(host: &Host, name: &str, id: &str) -> Result<(), Error> {
-    let change = Change {
-        verb: Verb::Delete,
-        service: "ec2",
-        operation: "TerminateInstances",
-        name,
-        detail: "instance",
-    };
-    host.change(change, |_| async {
-        let request = host.aws()?.ec2.terminate_instances().instance_ids(id);
-        match request.send().await.map_err(|error| failure("ec2", "TerminateInstances", error)) {
-            Err(error) if error.kind == Kind::NotFound => Ok(()),
-            other => other.map(drop),
-        }
-    })?;
-    Ok(())
-}
-
-fn wait_terminated(host: &Host, id: &str) -> Result<(), Error> {
-    host.wait(&format!("instance {id}"), START_LIMIT, || async {
-        let found = host.aws()?.ec2.describe_instances().filters(filter("instance-id", id)).send().await;
-        let found = found.map_err(|error| failure("ec2", "DescribeInstances", error))?;
-        let state = found
-            .reservations()
-            .iter()
-            .flat_map(|r| r.instances())
-            .next()
-            .map_or("terminated".to_owned(), |i| state(Some(i)));
-        Ok(if state == "terminated" { Ok(()) } else { Err(state) })
     })
 }

@@ -171,6 +171,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         things.push(Owned {
             key: format!("ec2:key_pair/{name}"),
             title: format!("key pair {full_name}"),
+            status: String::new(),
             order: 40,
             protected: false,
             needs: Vec::new(),

@@ -1,6 +1,6 @@
 //! The launch of an instance: its machine image, and the request with its secure defaults.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
@@ -10,6 +10,7 @@ use aws_sdk_ec2::types::{
 use base64::Engine as _;
 
 use super::key_pair::KeyPair;
+use super::profile;
 use super::security_group::SecurityGroup;
 use super::service::Service;
 use super::{filter, tag_specification};
@@ -82,10 +83,17 @@ pub fn launch(
         name,
         detail: &instance_type,
     };
+    let started = Instant::now();
     call.change(change, |token| {
         let request = request.clone().client_token(&token);
         async move {
             match request.send().await.map_err(|error| failure("ec2", "RunInstances", error)) {
+                // A profile that was just made takes a while to be known (IAM User Guide, "Changes are not always immediately visible").
+                Err(error) if profile::is_unknown(&error) && started.elapsed() < profile::KNOWN_WITHIN => {
+                    Err(Error::new(Kind::NotFound, error.message.clone())
+                        .of("ec2", "RunInstances")
+                        .code(error.code.clone()))
+                }
                 // A run that was killed has launched it, with what was asked for then: it is found, not launched twice.
                 Err(error) if error.code == "IdempotentParameterMismatch" => {
                     launched_with(call, &token, error).await

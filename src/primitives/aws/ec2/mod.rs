@@ -9,6 +9,7 @@ pub mod profile;
 pub mod security_group;
 pub mod service;
 pub mod temporary;
+pub mod terminate;
 
 use std::sync::Arc;
 
@@ -35,7 +36,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
 }
 
 pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
-    let mut things = instance::owned(host)?;
+    let mut things = terminate::owned(host)?;
     things.extend(security_group::owned(host)?);
     things.extend(key_pair::owned(host)?);
     Ok(things)

@@ -164,9 +164,22 @@ const ENSURE: Function = Function {
     ],
 };
 
+const LIST_INGRESS: Function = Function {
+    name: "list_ingress",
+    doc: "What the stack's groups let in: `#{ group, protocol, port, to_port, from, open_world, temporary }` for each rule. `open_world` says \
+          that every address may connect, `temporary` that `open_while` has opened it.\n\
+          EC2 `DescribeSecurityGroups`, `DescribeSecurityGroupRules`.",
+    parameters: &[],
+    returns: "list",
+    permissions: &["ec2:DescribeSecurityGroups", "ec2:DescribeSecurityGroupRules"],
+    example: "for rule in ec2::list_ingress() { say(`${rule.group} ${rule.port} from ${rule.from}`); }",
+    keys: &[],
+};
+
 pub fn register(namespace: &mut Namespace) {
     namespace
         .handle::<SecurityGroup>("SecurityGroup")
+        .function0(&LIST_INGRESS, list_ingress)
         .with_options(&ENSURE, ensure)
         .property("id", "The group's id.", |_, group: &SecurityGroup| group.known_id().map(str::to_owned))
         .property("name", "The name in EC2.", |_, group: &SecurityGroup| Ok(group.full_name.clone()))
@@ -297,6 +310,33 @@ pub fn revoke(host: &Host, verb: Verb, name: &str, rule: &SecurityGroupRule) -> 
     Ok(())
 }
 
+fn list_ingress(call: &Call) -> Result<rhai::Array, Error> {
+    let groups = describe(call, vec![of_stack(call)?])?;
+    let name_of = |id: &str| {
+        let group = groups.iter().find(|group| group.group_id() == Some(id));
+        group.and_then(|group| group.group_name()).unwrap_or(id).to_owned()
+    };
+    let mut list = rhai::Array::new();
+    for group in &groups {
+        for rule in rules_of(call, group.group_id().unwrap_or_default())? {
+            let cidr = rule.cidr_ipv4().or(rule.cidr_ipv6());
+            let referenced = rule.referenced_group_info().and_then(|group| group.group_id());
+            let from = cidr.map_or_else(|| referenced.map(name_of).unwrap_or_default(), str::to_owned);
+            let temporary = super::temporary::is_temporary(&rule);
+            list.push(Dynamic::from_map(rhai::Map::from([
+                ("group".into(), group.group_name().unwrap_or_default().to_owned().into()),
+                ("protocol".into(), rule.ip_protocol().unwrap_or_default().to_owned().into()),
+                ("port".into(), i64::from(rule.from_port().unwrap_or(-1)).into()),
+                ("to_port".into(), i64::from(rule.to_port().unwrap_or(-1)).into()),
+                ("open_world".into(), matches!(cidr, Some("0.0.0.0/0" | "::/0")).into()),
+                ("from".into(), from.into()),
+                ("temporary".into(), temporary.into()),
+            ])));
+        }
+    }
+    Ok(list)
+}
+
 /// The inbound rules of a group.
 pub fn rules_of(host: &Host, group: &str) -> Result<Vec<SecurityGroupRule>, Error> {
     host.block(async {
@@ -349,6 +389,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         things.push(Owned {
             key: format!("ec2:security_group/{name}"),
             title: format!("security group {}", group.group_name().unwrap_or(&id)),
+            status: String::new(),
             order: 30,
             protected: false,
             needs: Vec::new(),

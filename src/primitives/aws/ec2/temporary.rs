@@ -100,7 +100,7 @@ pub fn close_left_open(host: &Host) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_temporary(rule: &SecurityGroupRule) -> bool {
+pub fn is_temporary(rule: &SecurityGroupRule) -> bool {
     rule.tags().iter().any(|tag| tag.key() == Some(TEMPORARY_TAG))
 }
 

@@ -62,6 +62,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         things.push(Owned {
             key: format!("rds:{name}"),
             title: format!("database {identifier}"),
+            status: instance.db_instance_status.clone().unwrap_or_default(),
             order: 10,
             protected: !deleting,
             needs,
@@ -76,6 +77,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         things.push(Owned {
             key: format!("rds:subnet_group/{name}"),
             title: format!("database subnet group {full_name}"),
+            status: String::new(),
             order: 20,
             protected: false,
             needs: Vec::new(),

@@ -1,0 +1,96 @@
+//! `elbv2::` Network Load Balancers: target groups, balancers, their listeners, and what is healthy behind them.
+
+mod listener;
+mod load_balancer;
+mod target_group;
+mod target_health;
+
+use std::sync::Arc;
+
+use aws_sdk_elasticloadbalancingv2::types::Tag;
+
+use crate::clients::aws::failure;
+use crate::error::Error;
+use crate::host::{Host, NAME_TAG, STACK_TAG};
+use crate::primitives::namespace::Namespace;
+use crate::primitives::owned::Owned;
+
+pub fn namespace(host: &Arc<Host>) -> Namespace {
+    let mut namespace = Namespace::new("elbv2", host);
+    target_group::register(&mut namespace);
+    target_health::register(&mut namespace);
+    load_balancer::register(&mut namespace);
+    listener::register(&mut namespace);
+    namespace
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let mut things = load_balancer::owned(host)?;
+    things.extend(target_group::owned(host)?);
+    Ok(things)
+}
+
+/// The name of a balancer or a target group: ELBv2 takes 32 characters at most (API reference, `CreateLoadBalancer`).
+fn full_name(host: &Host, name: &str) -> Result<String, Error> {
+    let full = host.full_name(name)?;
+    if full.len() > 32 {
+        return Err(Error::invalid(format!("`{full}` has {} characters", full.len())).help(
+            "names of load balancers and target groups have 32 at most: shorten the stack's name or this one",
+        ));
+    }
+    Ok(full)
+}
+
+fn tags(host: &Host, name: &str) -> Result<Vec<Tag>, Error> {
+    let tag = |(key, value): (String, String)| Tag::builder().key(key).value(value).build();
+    Ok(host.tags(name)?.into_iter().map(tag).collect())
+}
+
+/// Those of `arns` that carry the stack's tag, with their names inside the stack (ELBv2 `DescribeTags`, 20 at a time).
+async fn owned_names(host: &Host, arns: &[String]) -> Result<Vec<(String, String)>, Error> {
+    let stack = host.stack()?;
+    let mut names = Vec::new();
+    for some in arns.chunks(20) {
+        let request = host.aws()?.elbv2.describe_tags().set_resource_arns(Some(some.to_vec()));
+        let answer = request.send().await.map_err(|error| failure("elbv2", "DescribeTags", error))?;
+        for described in answer.tag_descriptions() {
+            let value = |key: &str| {
+                described.tags().iter().find(|tag| tag.key() == Some(key)).and_then(|tag| tag.value())
+            };
+            if let (Some(arn), true, Some(name)) =
+                (described.resource_arn(), value(STACK_TAG) == Some(stack), value(NAME_TAG))
+            {
+                names.push((arn.to_owned(), name.to_owned()));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Fails unless the thing `arn` belongs to this stack; puts back the tags that are missing (ELBv2 `DescribeTags`, `AddTags`).
+fn own(host: &Host, title: &str, name: &str, arn: &str) -> Result<(), Error> {
+    let found = host.block(async {
+        let request = host.aws()?.elbv2.describe_tags().resource_arns(arn);
+        let answer = request.send().await.map_err(|error| failure("elbv2", "DescribeTags", error))?;
+        Ok(answer.tag_descriptions.unwrap_or_default().pop().and_then(|found| found.tags).unwrap_or_default())
+    })?;
+    let is = |key: &str| found.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value);
+    host.own(title, is(STACK_TAG))?;
+    let missing: Vec<Tag> =
+        tags(host, name)?.into_iter().filter(|tag| tag.key().and_then(is) != tag.value()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let change = crate::host::Change {
+        verb: crate::progress::Verb::Update,
+        service: "elbv2",
+        operation: "AddTags",
+        name,
+        detail: "tags",
+    };
+    host.change(change, |_| async {
+        let request = host.aws()?.elbv2.add_tags().resource_arns(arn).set_tags(Some(missing.clone()));
+        request.send().await.map(drop).map_err(|error| failure("elbv2", "AddTags", error))
+    })?;
+    Ok(())
+}

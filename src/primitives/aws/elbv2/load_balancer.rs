@@ -1,0 +1,544 @@
+//! Network Load Balancers: in one subnet of each zone, the zones of their targets among them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    LoadBalancer as Description, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerTypeEnum,
+};
+
+use super::{full_name, own, owned_names, tags};
+use crate::clients::aws::{Clients, failure};
+use crate::error::{Error, Kind};
+use crate::host::{Change, Host};
+use crate::primitives::aws::ec2::{SecurityGroup, instance, network};
+use crate::primitives::declaration::{Function, Holds, Options, optional};
+use crate::primitives::namespace::{Call, Namespace};
+use crate::primitives::owned::Owned;
+use crate::progress::Verb;
+
+/// A balancer takes 3 to 5 minutes; the SDKs' own waiter gives up after 10 (15 s x 40).
+const ACTIVE_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// What uses a thing that is to be deleted may take this long to let go (the same limit as for network interfaces).
+const FREE_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// The tag by which the local cloud says where a balancer really answers.
+const LOCAL_ADDRESS_TAG: &str = "ops-local:address";
+
+/// A load balancer of the stack.
+#[derive(Clone)]
+pub(super) struct LoadBalancer(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    full_name: String,
+    /// `None` in a plan that would make it.
+    arn: Option<String>,
+    scope: Option<Arc<Clients>>,
+    dns_name: Mutex<Option<String>>,
+}
+
+const ENSURE: Function = Function {
+    name: "ensure_load_balancer",
+    doc: "The stack's Network Load Balancer of that name, in one subnet of each zone of the default VPC. Returns when it is accepted. \
+          Zones that are missing are added, attributes that are named and differ are repaired.\n\
+          Throws `conflict` where it is internal and should not be, or has no security groups and should: ELBv2 cannot change that.\n\
+          ELBv2 `DescribeLoadBalancers`, `CreateLoadBalancer`, `SetSubnets`, `SetSecurityGroups`, `DescribeLoadBalancerAttributes`, \
+          `ModifyLoadBalancerAttributes`.",
+    parameters: &["name: string"],
+    returns: "LoadBalancer",
+    permissions: &[
+        "elasticloadbalancing:DescribeLoadBalancers",
+        "elasticloadbalancing:CreateLoadBalancer",
+        "elasticloadbalancing:SetSubnets",
+        "elasticloadbalancing:SetSecurityGroups",
+        "elasticloadbalancing:DescribeLoadBalancerAttributes",
+        "elasticloadbalancing:ModifyLoadBalancerAttributes",
+        "elasticloadbalancing:DescribeTags",
+        "elasticloadbalancing:AddTags",
+        "ec2:DescribeVpcs",
+        "ec2:DescribeSubnets",
+    ],
+    example: "elbv2::ensure_load_balancer(\"nlb\");",
+    keys: &[
+        optional("internal", Holds::Bool, "Reached from the VPC alone; false if not given"),
+        optional(
+            "security_groups",
+            Holds::List,
+            "Its security groups; they have to be given when it is made",
+        ),
+        optional(
+            "cross_zone",
+            Holds::Bool,
+            "Whether each zone's node reaches the targets of all; true when it is made",
+        ),
+        optional(
+            "deletion_protection",
+            Holds::Bool,
+            "Whether it refuses to be deleted; false when it is made",
+        ),
+    ],
+};
+
+const FIND: Function = Function {
+    name: "find_load_balancer",
+    doc: "The stack's load balancer of that name, or `()`. ELBv2 `DescribeLoadBalancers`.",
+    parameters: &["name: string"],
+    returns: "LoadBalancer",
+    permissions: &["elasticloadbalancing:DescribeLoadBalancers"],
+    example: "let balanced = elbv2::find_load_balancer(\"nlb\") != ();",
+    keys: &[],
+};
+
+const WAIT: Function = Function {
+    name: "wait",
+    doc: "Waits until the balancer is active. ELBv2 `DescribeLoadBalancers`.",
+    parameters: &[],
+    returns: "()",
+    permissions: &["elasticloadbalancing:DescribeLoadBalancers"],
+    example: "elbv2::ensure_load_balancer(\"nlb\").wait();",
+    keys: &[],
+};
+
+pub(super) fn register(namespace: &mut Namespace) {
+    namespace
+        .handle::<LoadBalancer>("LoadBalancer")
+        .with_options(&ENSURE, ensure)
+        .function1(&FIND, |call, name: String| {
+            let full = full_name(call, &name)?;
+            Ok(match find(call, &full)? {
+                Some(found) => {
+                    let arn = found.load_balancer_arn;
+                    rhai::Dynamic::from(LoadBalancer::of(call, name, full, arn))
+                }
+                None => rhai::Dynamic::UNIT,
+            })
+        })
+        .property("name", "The name in ELBv2.", |_, it: &LoadBalancer| Ok(it.0.full_name.clone()))
+        .property("arn", "The balancer's ARN.", |_, it: &LoadBalancer| it.known_arn().map(str::to_owned))
+        .property("dns_name", "Its host name. Waits until it is active.", |call, it: &LoadBalancer| {
+            it.dns_name(call, &format!(" ({} reads `dns_name`)", call.place()))
+        })
+        .method0(&WAIT, |call, it: &LoadBalancer| it.dns_name(call, "").map(drop))
+        .identified(|it: &LoadBalancer| format!("load balancer {}", it.0.full_name));
+}
+
+impl LoadBalancer {
+    fn of(host: &Host, name: String, full_name: String, arn: Option<String>) -> Self {
+        LoadBalancer(Arc::new(Inner {
+            name,
+            full_name,
+            arn,
+            scope: host.scope(),
+            dns_name: Mutex::new(None),
+        }))
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The balancer's ARN, `None` in a plan that would make it.
+    pub(super) fn arn(&self) -> Option<&str> {
+        self.0.arn.as_deref()
+    }
+
+    fn known_arn(&self) -> Result<&str, Error> {
+        self.arn().ok_or_else(|| {
+            Error::planned(format!("the ARN and address of load balancer {}", self.0.full_name))
+        })
+    }
+
+    /// Its host name; waits until it is active.
+    pub(super) fn dns_name(&self, host: &Host, why: &str) -> Result<String, Error> {
+        let arn = self.known_arn()?;
+        let known = || self.0.dns_name.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = &*known() {
+            return Ok(name.clone());
+        }
+        let what = format!("load balancer {}{why}", self.0.name);
+        let name = host.within(self.0.scope.clone(), || {
+            host.wait(&what, ACTIVE_LIMIT, || async {
+                let answer = host.aws()?.elbv2.describe_load_balancers().load_balancer_arns(arn).send().await;
+                let answer = match answer.map_err(|error| failure("elbv2", "DescribeLoadBalancers", error)) {
+                    Err(error) if error.kind == Kind::NotFound => {
+                        return Ok(Err("not visible yet".to_owned()));
+                    }
+                    other => other?,
+                };
+                let found = answer.load_balancers().first();
+                let state = found.and_then(|found| found.state()).and_then(|state| state.code());
+                match (state.map(|state| state.as_str()), found.and_then(|found| found.dns_name())) {
+                    (Some("active" | "active_impaired"), Some(name)) => Ok(Ok(name.to_owned())),
+                    (Some("failed"), _) => {
+                        let reason = found.and_then(|found| found.state()).and_then(|state| state.reason());
+                        let reason = reason.unwrap_or("no reason given");
+                        Err(Error::new(
+                            Kind::Unavailable,
+                            format!("the load balancer {} could not be set up: {reason}", self.0.full_name),
+                        )
+                        .of("elbv2", "DescribeLoadBalancers"))
+                    }
+                    (state, _) => Ok(Err(state.unwrap_or("not visible yet").to_owned())),
+                }
+            })
+        })?;
+        *known() = Some(name.clone());
+        Ok(name)
+    }
+
+    /// Where its listener on `port` answers: its host name, in the local cloud the address that stands in for it.
+    pub(super) fn address(&self, host: &Host, port: u16) -> Result<String, Error> {
+        let name = self.dns_name(host, "")?;
+        let arn = self.known_arn()?;
+        if matches!(host.world, crate::host::World::Local { .. }) {
+            let answer = host.block(async {
+                let answer = host.aws()?.elbv2.describe_tags().resource_arns(arn).send().await;
+                answer.map_err(|error| failure("elbv2", "DescribeTags", error))
+            })?;
+            let tags = answer.tag_descriptions().iter().flat_map(|found| found.tags());
+            if let Some(address) =
+                tags.filter(|tag| tag.key() == Some(LOCAL_ADDRESS_TAG)).find_map(|tag| tag.value())
+            {
+                return Ok(if address.contains(':') {
+                    address.to_owned()
+                } else {
+                    format!("{address}:{port}")
+                });
+            }
+        }
+        Ok(format!("{name}:{port}"))
+    }
+}
+
+fn ensure(call: &Call, name: String, options: &Options) -> Result<LoadBalancer, Error> {
+    let full = full_name(call, &name)?;
+    let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+    let found = find(call, &full)?;
+    let fresh = found.is_none();
+    let arn = match found {
+        Some(found) => {
+            let arn = found.load_balancer_arn().unwrap_or_default().to_owned();
+            own(call, &format!("load balancer {full}"), &name, &arn)?;
+            refuse(&full, &found, options, &groups)?;
+            repair_zones(call, &name, &arn, &found)?;
+            repair_groups(call, &name, &arn, &found, &groups)?;
+            Some(arn)
+        }
+        None => create(call, &name, &full, options, groups)?,
+    };
+    repair_attributes(call, &name, arn.as_deref().filter(|_| !fresh), arn.as_deref(), options)?;
+    let balancer = LoadBalancer::of(call, name, full, arn);
+    let pending = balancer.clone();
+    call.expect(move |host| pending.dns_name(host, "").map(drop));
+    Ok(balancer)
+}
+
+/// What ELBv2 cannot change is refused, never silently ignored.
+fn refuse(full: &str, found: &Description, options: &Options, groups: &[SecurityGroup]) -> Result<(), Error> {
+    let internal = found.scheme() == Some(&LoadBalancerSchemeEnum::Internal);
+    let conflict = |key: &str, text: String| {
+        Err(Error::new(Kind::Conflict, text)
+            .key(key)
+            .help("ELBv2 cannot change it: name another balancer, or delete this one and run this again"))
+    };
+    if let Some(asked) = options.bool("internal").filter(|asked| *asked != internal) {
+        return conflict(
+            "internal",
+            format!("the load balancer {full} has internal `{internal}`, and `{asked}` is asked for"),
+        );
+    }
+    if !groups.is_empty() && found.security_groups().is_empty() {
+        return conflict(
+            "security_groups",
+            format!("the load balancer {full} was made without security groups, and can get none"),
+        );
+    }
+    Ok(())
+}
+
+fn create(
+    call: &Call,
+    name: &str,
+    full: &str,
+    options: &Options,
+    groups: Vec<SecurityGroup>,
+) -> Result<Option<String>, Error> {
+    let subnets = zones(call)?;
+    if subnets.len() < 2 {
+        call.progress.line(
+            crate::progress::Line::Warning,
+            &format!("{full} stands in one zone alone: the default VPC has a subnet in no other"),
+        );
+    }
+    let scheme = if options.bool("internal") == Some(true) {
+        LoadBalancerSchemeEnum::Internal
+    } else {
+        LoadBalancerSchemeEnum::InternetFacing
+    };
+    let request = call
+        .aws()?
+        .elbv2
+        .create_load_balancer()
+        .name(full)
+        .r#type(LoadBalancerTypeEnum::Network)
+        .scheme(scheme)
+        .set_subnets(Some(subnets.into_values().collect()))
+        .set_security_groups(
+            Some(groups.into_iter().filter_map(|group| group.id).collect())
+                .filter(|ids: &Vec<_>| !ids.is_empty()),
+        )
+        .set_tags(Some(tags(call, name)?));
+    let change = Change {
+        verb: Verb::Create,
+        service: "elbv2",
+        operation: "CreateLoadBalancer",
+        name,
+        detail: "network load balancer",
+    };
+    // A repeated request of the same name and settings gives the balancer that is there (API reference, `CreateLoadBalancer`).
+    let made = call.change(change, |_| async {
+        let answer = request.clone().send().await;
+        let answer = answer.map_err(|error| failure("elbv2", "CreateLoadBalancer", error))?;
+        let arn = answer.load_balancers().first().and_then(Description::load_balancer_arn).map(str::to_owned);
+        arn.ok_or_else(|| Error::internal("ELBv2 made a load balancer and gave no ARN"))
+    });
+    match made {
+        // The answer to a first attempt was lost, or it was asked for with other settings: it is ours.
+        Err(error) if error.kind == Kind::Exists => {
+            let arn = find(call, full)?.and_then(|found| found.load_balancer_arn).ok_or(error)?;
+            own(call, &format!("load balancer {full}"), name, &arn)?;
+            Ok(Some(arn))
+        }
+        other => other,
+    }
+}
+
+/// One subnet for each zone of the default VPC; for the zone of an instance of the stack its own one.
+fn zones(host: &Host) -> Result<BTreeMap<String, String>, Error> {
+    let mut zones = network::subnets(host, &network::default_vpc(host)?)?;
+    for (zone, subnet) in instance::zones(host)? {
+        zones.insert(zone, subnet);
+    }
+    Ok(zones)
+}
+
+/// A target in a zone that the balancer does not stand in stays `unused`.
+fn repair_zones(call: &Call, name: &str, arn: &str, found: &Description) -> Result<(), Error> {
+    let mut subnets: BTreeMap<&str, &str> = found
+        .availability_zones()
+        .iter()
+        .filter_map(|zone| Some((zone.zone_name()?, zone.subnet_id()?)))
+        .collect();
+    let wanted = instance::zones(call)?;
+    let missing: Vec<(&str, &str)> = wanted
+        .iter()
+        .filter(|(zone, _)| !subnets.contains_key(zone.as_str()))
+        .map(|(zone, subnet)| (zone.as_str(), subnet.as_str()))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("zones {}", missing.iter().map(|(zone, _)| *zone).collect::<Vec<_>>().join(", "));
+    subnets.extend(missing);
+    let subnets: Vec<String> = subnets.into_values().map(str::to_owned).collect();
+    let change =
+        Change { verb: Verb::Update, service: "elbv2", operation: "SetSubnets", name, detail: &detail };
+    call.change(change, |_| async {
+        let request =
+            call.aws()?.elbv2.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets.clone()));
+        request.send().await.map(drop).map_err(|error| failure("elbv2", "SetSubnets", error))
+    })?;
+    Ok(())
+}
+
+fn repair_groups(
+    call: &Call,
+    name: &str,
+    arn: &str,
+    found: &Description,
+    groups: &[SecurityGroup],
+) -> Result<(), Error> {
+    let wanted: BTreeSet<Option<&str>> = groups.iter().map(|group| group.id.as_deref()).collect();
+    let is: BTreeSet<Option<&str>> = found.security_groups().iter().map(|id| Some(id.as_str())).collect();
+    if groups.is_empty() || wanted == is {
+        return Ok(());
+    }
+    let change = Change {
+        verb: Verb::Update,
+        service: "elbv2",
+        operation: "SetSecurityGroups",
+        name,
+        detail: "security groups",
+    };
+    let ids: Vec<String> = wanted.iter().flatten().map(|id| (*id).to_owned()).collect();
+    call.change(change, |_| async {
+        let request = call.aws()?.elbv2.set_security_groups().load_balancer_arn(arn);
+        let sent = request.set_security_groups(Some(ids.clone())).send().await.map(drop);
+        sent.map_err(|error| failure("elbv2", "SetSecurityGroups", error))
+    })?;
+    Ok(())
+}
+
+/// Sets the attributes that are named and differ. Only a balancer that was there before is asked for what it has (`known`): a fresh
+/// one may not be visible everywhere yet.
+fn repair_attributes(
+    call: &Call,
+    name: &str,
+    known: Option<&str>,
+    arn: Option<&str>,
+    options: &Options,
+) -> Result<(), Error> {
+    let mut wanted = Vec::new();
+    let keys = [
+        ("cross_zone", "load_balancing.cross_zone.enabled"),
+        ("deletion_protection", "deletion_protection.enabled"),
+    ];
+    for (key, attribute) in keys {
+        if let Some(on) = options.bool(key) {
+            wanted.push((attribute, on.to_string()));
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let found = match known {
+        None => Vec::new(),
+        Some(arn) => call.block(async {
+            let answer =
+                call.aws()?.elbv2.describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
+            let answer = answer.map_err(|error| failure("elbv2", "DescribeLoadBalancerAttributes", error))?;
+            Ok(answer.attributes.unwrap_or_default())
+        })?,
+    };
+    let is =
+        |key: &str| found.iter().find(|one| one.key() == Some(key)).and_then(LoadBalancerAttribute::value);
+    wanted.retain(|(key, value)| is(key) != Some(value));
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let detail = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
+    let change = Change {
+        verb: Verb::Update,
+        service: "elbv2",
+        operation: "ModifyLoadBalancerAttributes",
+        name,
+        detail: &detail,
+    };
+    let attributes: Vec<LoadBalancerAttribute> = wanted
+        .iter()
+        .map(|(key, value)| LoadBalancerAttribute::builder().key(*key).value(value).build())
+        .collect();
+    call.change(change, |_| async {
+        let request = call.aws()?.elbv2.modify_load_balancer_attributes();
+        let request =
+            request.set_load_balancer_arn(arn.map(str::to_owned)).set_attributes(Some(attributes.clone()));
+        request
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failure("elbv2", "ModifyLoadBalancerAttributes", error))
+    })?;
+    Ok(())
+}
+
+fn find(host: &Host, full: &str) -> Result<Option<Description>, Error> {
+    host.block(async {
+        let answer = host.aws()?.elbv2.describe_load_balancers().names(full).send().await;
+        match answer.map_err(|error| failure("elbv2", "DescribeLoadBalancers", error)) {
+            Ok(answer) => Ok(answer.load_balancers.unwrap_or_default().pop()),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    })
+}
+
+pub(super) fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let prefix = format!("{}-", host.stack()?);
+    let (found, states) = host.block(async {
+        let mut states = BTreeMap::new();
+        let mut pages = host.aws()?.elbv2.describe_load_balancers().into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failure("elbv2", "DescribeLoadBalancers", error))?;
+            for found in page.load_balancers() {
+                let mine = found.load_balancer_name().is_some_and(|name| name.starts_with(&prefix));
+                if let (true, Some(arn)) = (mine, found.load_balancer_arn()) {
+                    let state = found.state().and_then(|state| state.code()).map(|code| code.as_str());
+                    states.insert(arn.to_owned(), state.unwrap_or_default().to_owned());
+                }
+            }
+        }
+        let arns: Vec<String> = states.keys().cloned().collect();
+        Ok((owned_names(host, &arns).await?, states))
+    })?;
+    let owned = |(arn, name): (String, String)| {
+        let waited = arn.clone();
+        Owned {
+            key: format!("elbv2:{name}"),
+            title: format!("load balancer {prefix}{name}"),
+            status: states.get(&arn).cloned().unwrap_or_default(),
+            order: 5,
+            protected: false,
+            needs: Vec::new(),
+            delete: Arc::new(move |host| delete(host, &name, &arn)),
+            wait: Arc::new(move |host| wait_deleted(host, &waited)),
+        }
+    };
+    Ok(found.into_iter().map(owned).collect())
+}
+
+fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
+    let change = Change {
+        verb: Verb::Delete,
+        service: "elbv2",
+        operation: "DeleteLoadBalancer",
+        name,
+        detail: "load balancer and its listeners",
+    };
+    host.change(change, |_| async {
+        let answer = host.aws()?.elbv2.delete_load_balancer().load_balancer_arn(arn).send().await;
+        match answer.map_err(|error| failure("elbv2", "DeleteLoadBalancer", error)) {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            Err(error) if error.code == "OperationNotPermitted" => Err(error.help(
+                "it has deletion protection: run the playbook with `deletion_protection: false` first, if it may go",
+            )),
+            other => other.map(drop),
+        }
+    })?;
+    Ok(())
+}
+
+fn wait_deleted(host: &Host, arn: &str) -> Result<(), Error> {
+    let name = arn.rsplit('/').nth(1).unwrap_or(arn);
+    host.wait(&format!("load balancer {name}"), ACTIVE_LIMIT, || async {
+        let answer = host.aws()?.elbv2.describe_load_balancers().load_balancer_arns(arn).send().await;
+        match answer.map_err(|error| failure("elbv2", "DescribeLoadBalancers", error)) {
+            Err(error) if error.kind == Kind::NotFound => Ok(Ok(())),
+            Ok(answer) if answer.load_balancers().is_empty() => Ok(Ok(())),
+            other => other.map(|_| Err("still there".to_owned())),
+        }
+    })
+}
+
+/// Tries a deletion again while something still uses the thing, 15 minutes at most.
+pub(super) async fn until_free<F>(host: &Host, title: &str, delete: impl Fn() -> F) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let deadline = tokio::time::Instant::now() + FREE_LIMIT;
+    let mut line = None;
+    loop {
+        match delete().await {
+            Err(error) if error.kind == Kind::NotFound => return Ok(()),
+            Err(error) if error.kind == Kind::Conflict && tokio::time::Instant::now() < deadline => {
+                line.get_or_insert_with(|| host.progress.wait(title))
+                    .status(&format!("something still uses it ({})", error.code));
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+            other => return other,
+        }
+    }
+}

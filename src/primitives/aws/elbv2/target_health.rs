@@ -1,0 +1,200 @@
+//! The targets of a group: who is registered, and how each of them is.
+
+use std::time::Duration;
+
+use rhai::{Array, Dynamic, Map};
+
+use super::target_group::{TargetGroup, target};
+use crate::clients::aws::failure;
+use crate::error::Error;
+use crate::host::{Change, Host};
+use crate::primitives::aws::ec2::instance::Instance;
+use crate::primitives::declaration::Function;
+use crate::primitives::namespace::{Call, Namespace};
+use crate::progress::{Line, Verb};
+
+/// Deregistration takes an hour at the most (`deregistration_delay.timeout_seconds`), and a little.
+const DRAINED_LIMIT: Duration = Duration::from_secs(3600 + 60);
+
+/// One target, as ELBv2 sees it.
+pub(super) struct Target {
+    pub(super) id: String,
+    /// `initial`, `healthy`, `unhealthy`, `unused`, `draining` ..
+    pub(super) state: String,
+    reason: String,
+    description: String,
+}
+
+const HEALTH: Function = Function {
+    name: "health",
+    doc: "How each target is: a list of `#{ id, state, reason, description }`. ELBv2 `DescribeTargetHealth`.",
+    parameters: &[],
+    returns: "list",
+    permissions: &["elasticloadbalancing:DescribeTargetHealth"],
+    example: "let group = elbv2::ensure_target_group(\"app\", #{ port: 8080 });\nfor target in group.health() { say(`${target.id} ${target.state}`); }",
+    keys: &[],
+};
+
+const WAIT_HEALTHY: Function = Function {
+    name: "wait_healthy",
+    doc: "Waits until every target is healthy, `minutes` at most. Throws `timeout` with the state of each.",
+    parameters: &["minutes: int"],
+    returns: "()",
+    permissions: &["elasticloadbalancing:DescribeTargetHealth"],
+    example: "elbv2::ensure_target_group(\"app\", #{ port: 8080 }).wait_healthy(10);",
+    keys: &[],
+};
+
+const REGISTER: Function = Function {
+    name: "register",
+    doc: "Registers an instance, so that it gets connections once it is healthy. ELBv2 `RegisterTargets`.",
+    parameters: &["instance: Instance"],
+    returns: "()",
+    permissions: &["elasticloadbalancing:RegisterTargets"],
+    example: "",
+    keys: &[],
+};
+
+const DEREGISTER: Function = Function {
+    name: "deregister",
+    doc: "Takes an instance out of the group, and waits until its last connections are drained.\n\
+          ELBv2 `DeregisterTargets`, `DescribeTargetHealth`.",
+    parameters: &["instance: Instance"],
+    returns: "()",
+    permissions: &["elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:DescribeTargetHealth"],
+    example: "",
+    keys: &[],
+};
+
+pub(super) fn register(namespace: &mut Namespace) {
+    namespace
+        .method0(&HEALTH, |call, it: &TargetGroup| {
+            let targets = targets(call, it.known_arn()?)?;
+            Ok(targets.into_iter().map(described).collect::<Array>())
+        })
+        .method1(&WAIT_HEALTHY, wait_healthy)
+        .method1(&REGISTER, |call, it: &TargetGroup, instance: Instance| register_target(call, it, &instance))
+        .method1(&DEREGISTER, |call, it: &TargetGroup, instance: Instance| {
+            let id = instance.id()?;
+            deregister_target(call, it, instance.name(), id)?;
+            wait_drained(call, it, id)
+        });
+}
+
+fn described(target: Target) -> Dynamic {
+    let Target { id, state, reason, description } = target;
+    let pairs = [("id", id), ("state", state), ("reason", reason), ("description", description)];
+    Dynamic::from_map(pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect::<Map>())
+}
+
+/// The targets of the group `arn`.
+pub(super) fn targets(host: &Host, arn: &str) -> Result<Vec<Target>, Error> {
+    host.block(async {
+        let answer = host.aws()?.elbv2.describe_target_health().target_group_arn(arn).send().await;
+        let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetHealth", error))?;
+        let targets = answer.target_health_descriptions.unwrap_or_default().into_iter();
+        Ok(targets
+            .map(|found| {
+                let health = found.target_health;
+                let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+                Target {
+                    id: found.target.and_then(|target| target.id).unwrap_or_default(),
+                    state: text(health.as_ref().and_then(|it| it.state()).map(|state| state.as_str())),
+                    reason: text(health.as_ref().and_then(|it| it.reason()).map(|reason| reason.as_str())),
+                    description: text(health.as_ref().and_then(|it| it.description())),
+                }
+            })
+            .collect())
+    })
+}
+
+fn wait_healthy(call: &Call, it: &TargetGroup, minutes: i64) -> Result<(), Error> {
+    let arn = it.known_arn()?.to_owned();
+    let minutes =
+        u64::try_from(minutes).map_err(|_| Error::invalid("wait_healthy takes a number of minutes"))?;
+    let limit = Duration::from_secs(minutes.saturating_mul(60));
+    call.within(it.scope.clone(), || {
+        call.wait(&format!("targets of {}", it.full_name), limit, || async {
+            let answer = call.aws()?.elbv2.describe_target_health().target_group_arn(&arn).send().await;
+            let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetHealth", error))?;
+            let mut waiting = Vec::new();
+            for found in answer.target_health_descriptions() {
+                let state = found
+                    .target_health()
+                    .and_then(|health| health.state())
+                    .map_or("unknown", |it| it.as_str());
+                if !matches!(state, "healthy" | "draining") {
+                    let why =
+                        found.target_health().and_then(|health| health.description()).unwrap_or_default();
+                    let id = found.target().and_then(|target| target.id()).unwrap_or_default();
+                    waiting.push(format!("{id} {state} {why}").trim_end().to_owned());
+                }
+            }
+            Ok(if waiting.is_empty() { Ok(()) } else { Err(waiting.join(", ")) })
+        })
+    })
+}
+
+pub(super) fn register_target(call: &Call, group: &TargetGroup, instance: &Instance) -> Result<(), Error> {
+    // ELBv2 registers only what runs.
+    let id = match instance.wait_running(call) {
+        Err(error) if error.kind == crate::error::Kind::Planned => None,
+        other => {
+            other?;
+            Some(instance.id()?.to_owned())
+        }
+    };
+    let detail = format!("target {}", instance.name());
+    let change = Change {
+        verb: Verb::Create,
+        service: "elbv2",
+        operation: "RegisterTargets",
+        name: &group.name,
+        detail: &detail,
+    };
+    call.change(change, |_| async {
+        let request = call.aws()?.elbv2.register_targets().set_target_group_arn(group.arn.clone());
+        let request = request.targets(target(id.as_deref().unwrap_or_default()));
+        request.send().await.map(drop).map_err(|error| failure("elbv2", "RegisterTargets", error))
+    })?;
+    Ok(())
+}
+
+pub(super) fn deregister_target(call: &Call, group: &TargetGroup, name: &str, id: &str) -> Result<(), Error> {
+    let detail = format!("target {name}");
+    let change = Change {
+        verb: Verb::Delete,
+        service: "elbv2",
+        operation: "DeregisterTargets",
+        name: &group.name,
+        detail: &detail,
+    };
+    call.change(change, |_| async {
+        let request = call.aws()?.elbv2.deregister_targets().set_target_group_arn(group.arn.clone());
+        request
+            .targets(target(id))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| failure("elbv2", "DeregisterTargets", error))
+    })?;
+    Ok(())
+}
+
+fn wait_drained(call: &Call, group: &TargetGroup, id: &str) -> Result<(), Error> {
+    if call.dry_run {
+        return Ok(());
+    }
+    let arn = group.known_arn()?.to_owned();
+    call.wait(&format!("connections to {id}"), DRAINED_LIMIT, || async {
+        let answer = call.aws()?.elbv2.describe_target_health().target_group_arn(&arn).send().await;
+        let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetHealth", error))?;
+        let draining = answer
+            .target_health_descriptions()
+            .iter()
+            .any(|found| found.target().and_then(|target| target.id()) == Some(id));
+        Ok(if draining { Err("draining".to_owned()) } else { Ok(()) })
+    })?;
+    call.progress.line(Line::Wait, &format!("{id} is out of {}", group.full_name));
+    Ok(())
+}
