@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::session::Services;
@@ -26,9 +26,7 @@ pub(crate) async fn serve(
         return Ok(());
     };
     let head = request?;
-    let mut words = head.split(|byte| *byte == b' ');
-    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let (method, path) = requested(&head);
     let (status, body) = match (method, path) {
         (b"GET" | b"HEAD", b"/healthz") => ("200 OK", "ok\n".to_owned()),
         (b"GET" | b"HEAD", b"/readyz") => match services.ready().await {
@@ -56,7 +54,14 @@ fn may_read_metrics(peer: SocketAddr, services: &Services) -> bool {
     address.is_loopback() || services.metrics_from.iter().any(|network| network.contains(address))
 }
 
-async fn read_head(stream: &mut Stream, first: u8) -> io::Result<Vec<u8>> {
+/// Method and path of a request.
+pub(crate) fn requested(head: &[u8]) -> (&[u8], &[u8]) {
+    let mut words = head.split(|byte| *byte == b' ');
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    (method, path.split(|byte| *byte == b'?').next().unwrap_or_default())
+}
+
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin), first: u8) -> io::Result<Vec<u8>> {
     let mut head = vec![first];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         if head.len() > REQUEST_LIMIT || stream.read_buf(&mut head).await? == 0 {

@@ -25,6 +25,8 @@ mod ledger;
 mod listener;
 mod log;
 mod login;
+#[cfg(test)]
+mod malformed;
 mod metrics;
 mod pool;
 mod proxy_protocol;

@@ -9,6 +9,8 @@ mod defences;
 mod endurance;
 mod escalation;
 mod harness;
+#[cfg(target_os = "linux")]
+mod interop;
 mod lifecycle;
 mod limits;
 mod operations;
