@@ -63,7 +63,7 @@ log_connections = 0
 log_disconnections = 0
 INI
 echo '"tier_admin" "bench"' >"$folder/users.txt"
-"${as[@]}" "$(command -v pgbouncer || echo /usr/sbin/pgbouncer)" -q "$folder/pgbouncer.ini" 2>"$folder/pgbouncer.log" &
+"${as[@]}" "${PGBOUNCER:-$(command -v pgbouncer || echo /usr/sbin/pgbouncer)}" -q "$folder/pgbouncer.ini" 2>"$folder/pgbouncer.log" &
 started+=($!)
 bouncer_process=$!
 env -i LISTEN=127.0.0.1:"$server" DATABASE_URL=postgres://127.0.0.1:"$database"/music APP_AUTH_PASSWORD=bench \
