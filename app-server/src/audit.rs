@@ -1,23 +1,17 @@
 //! The audit trail: one JSON line per login and per statement, written before the client hears of the outcome.
 //!
-//! A line is handed to the operating system by one write, so it survives the end of this process; a file is also synced to
+//! Lines are handed to the operating system in whole, so they survive the end of this process; a file is also synced to
 //! disk every second, and a power failure may lose that second. It is rotated by size. A sink that is slow holds up statements; one that fails ends the
 //! sessions: nothing is answered that was not recorded.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::json;
-
+use crate::audit_file::AuditFile;
+use crate::audit_record::{Actor, Lines, Statement};
 use crate::config::Rotation;
-use crate::log;
 use crate::metrics::Metrics;
-use crate::redaction::redact;
 
 pub(crate) struct Audit {
     pub(crate) metrics: Metrics,
@@ -30,27 +24,6 @@ enum Sink {
     File(AuditFile),
 }
 
-/// Who did it.
-#[derive(Debug, Clone)]
-pub(crate) struct Actor {
-    pub(crate) session: u32,
-    pub(crate) user: String,
-    pub(crate) tier: &'static str,
-    pub(crate) client: SocketAddr,
-}
-
-/// What came of a statement.
-#[derive(Debug)]
-pub(crate) struct Statement {
-    pub(crate) sql: Arc<str>,
-    /// The command tag, for one that succeeded.
-    pub(crate) tag: Option<String>,
-    pub(crate) rows: Option<u64>,
-    pub(crate) duration: Duration,
-    /// Five zeros for success; none for a statement whose outcome nobody waited for.
-    pub(crate) sqlstate: Option<String>,
-}
-
 impl Audit {
     pub(crate) fn open(path: Option<&Path>, rotation: Rotation, redacts_literals: bool) -> io::Result<Self> {
         let sink = match path {
@@ -60,117 +33,53 @@ impl Audit {
         Ok(Self { metrics: Metrics::default(), redacts_literals, sink: Mutex::new(sink) })
     }
 
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a login at once.
     pub(crate) fn login(&self, actor: &Actor, sqlstate: &str, reason: &str) -> io::Result<()> {
         self.metrics.login(sqlstate == "00000");
-        self.write(&json!({
-            "time": log::timestamp(),
-            "audit": "login",
-            "session": format!("{:08x}", actor.session),
-            "user": actor.user,
-            "tier": actor.tier,
-            "client": actor.client.to_string(),
-            "outcome": if sqlstate == "00000" { "success" } else { "failed" },
-            "sqlstate": sqlstate,
-            "reason": reason,
-        }))
+        let mut lines = Lines::new(actor);
+        lines.login(sqlstate, reason);
+        self.write(&mut lines)
     }
 
-    pub(crate) fn statement(&self, actor: &Actor, statement: &Statement) -> io::Result<()> {
-        let outcome = match statement.sqlstate.as_deref() {
-            None => "abandoned",
-            Some("00000") => "success",
-            Some("42501") => "denied",
-            Some("57014") => "cancelled",
-            Some(_) => "error",
-        };
-        self.metrics.statement(outcome, statement.duration);
-        let sql =
-            if self.redacts_literals { redact(&statement.sql).into() } else { Arc::clone(&statement.sql) };
-        self.write(&json!({
-            "time": log::timestamp(),
-            "audit": "statement",
-            "session": format!("{:08x}", actor.session),
-            "user": actor.user,
-            "tier": actor.tier,
-            "client": actor.client.to_string(),
-            "sql": &*sql,
-            "outcome": outcome,
-            "tag": statement.tag,
-            "rows": statement.rows,
-            "duration_ms": u64::try_from(statement.duration.as_micros()).map_or(f64::MAX, |us| us as f64 / 1000.0),
-            "sqlstate": statement.sqlstate,
-        }))
+    /// Puts a record to those that the next `write` brings out.
+    pub(crate) fn note(&self, lines: &mut Lines, statement: &Statement<'_>) {
+        self.metrics.statement(statement.outcome(), statement.duration);
+        lines.statement(statement, self.redacts_literals);
     }
 
-    fn write(&self, record: &serde_json::Value) -> io::Result<()> {
-        // JSON escapes every control character, so a record is one line whatever the client sent.
-        let line = format!("{record}\n");
-        match &mut *self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
-            Sink::Stdout => io::stdout().lock().write_all(line.as_bytes()),
-            Sink::File(file) => file.write(line.as_bytes()),
+    /// Writes what waits, by one write.
+    pub(crate) fn write(&self, lines: &mut Lines) -> io::Result<()> {
+        if lines.waiting.is_empty() {
+            return Ok(());
         }
+        match &mut *self.sink() {
+            Sink::Stdout => io::stdout().lock().write_all(&lines.waiting)?,
+            Sink::File(file) => file.write(&lines.waiting)?,
+        }
+        lines.clear();
+        Ok(())
     }
 
     /// Brings what was written to disk; called every second and at the end.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let file = match &mut *self.sink.lock().unwrap_or_else(PoisonError::into_inner) {
-            Sink::File(AuditFile { file, unsynced, .. }) if *unsynced => {
-                *unsynced = false;
-                file.try_clone()?
-            }
-            _ => return Ok(()),
+        let unsynced = match &mut *self.sink() {
+            Sink::File(file) => file.take_unsynced()?,
+            Sink::Stdout => None,
         };
         // Outside the lock: statements go on while the disk works.
-        file.sync_data()
-    }
-}
-
-struct AuditFile {
-    path: PathBuf,
-    rotation: Rotation,
-    file: File,
-    size: u64,
-    unsynced: bool,
-}
-
-impl AuditFile {
-    fn open(path: &Path, rotation: Rotation) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        let size = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), rotation, file, size, unsynced: false })
-    }
-
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.size > 0 && self.size + line.len() as u64 > self.rotation.bytes {
-            self.rotate()?;
-        }
-        self.unsynced = true;
-        self.size += line.len() as u64;
-        self.file.write_all(line)
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        // What is put aside is complete on disk.
-        self.file.sync_data()?;
-        let numbered = |number: u64| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(format!(".{number}"));
-            PathBuf::from(name)
-        };
-        for number in (1..self.rotation.files).rev() {
-            match fs::rename(numbered(number), numbered(number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        fs::rename(&self.path, numbered(1))?;
-        *self = Self::open(&self.path, self.rotation)?;
-        Ok(())
+        unsynced.map_or(Ok(()), |file| file.sync_data())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]

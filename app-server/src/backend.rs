@@ -1,10 +1,9 @@
 //! A session with the database: logging in as one of our roles, asking a few questions of our own, and being handed to a
 //! person. After that it is bytes for `relay`.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -298,13 +297,13 @@ impl Backend {
     }
 
     /// Whether a session that nobody uses is still there: what has something to say without being asked has ended, or is about to.
-    pub(crate) async fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         let mut unexpected = [0];
         let mut buffer = ReadBuf::new(&mut unexpected);
-        let silent = poll_fn(|context| {
-            Poll::Ready(Pin::new(&mut self.reader).poll_read(context, &mut buffer).is_pending())
-        });
-        silent.await && self.received.is_empty()
+        // Nobody waits: whoever reads next registers again.
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.reader).poll_read(&mut context, &mut buffer).is_pending()
+            && self.received.is_empty()
     }
 
     /// Says goodbye. The database ends the session, and whatever it holds, either way.

@@ -28,7 +28,11 @@ pub(crate) struct Target(Arc<tokio::sync::Mutex<Option<BackendKey>>>);
 impl Target {
     /// Waits for cancels that are under way.
     pub(crate) async fn set(&self, backend: Option<BackendKey>) {
-        *self.0.lock().await = backend;
+        // Nearly always there is none.
+        match self.0.try_lock() {
+            Ok(mut target) => *target = backend,
+            Err(_) => *self.0.lock().await = backend,
+        }
     }
 
     /// Stops what the session's database session is doing. Goes on to its end even if nobody waits for it any more.

@@ -1,23 +1,20 @@
 //! What a client has asked and the database has not yet answered. Both directions of a relay report their messages here; what
 //! comes out is who is idle, which statements ended how, and which answers are not meant for the client.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
-
-use crate::audit::Statement;
-use crate::pool::{DatabaseSession, Owner, Prepared};
+use crate::audit_record::Statement;
+use crate::pool::{DatabaseSession, Owner};
+use crate::prepared_statements::PreparedStatements;
 use crate::record_play::is_record_play;
 use crate::session_state::{Tie, deallocated, tie_of};
-use crate::wire::{ErrorResponse, error_field, put_message, take_text};
+use crate::wire::{ErrorResponse, error_field, take_text};
 
 /// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
 const SQL_LIMIT: usize = 16 * 1024;
-
-/// What a client's prepared statements may take here. Drivers keep some hundreds of them.
-const STATEMENT_BYTES_LIMIT: usize = 4 * 1024 * 1024;
 
 #[derive(Debug)]
 enum Asked {
@@ -26,13 +23,13 @@ enum Asked {
         sql: Arc<str>,
         at: Instant,
         hidden: u8,
-        refusal: Option<ErrorResponse>,
+        refusal: Option<Box<ErrorResponse>>,
     },
     Parse {
         name: Vec<u8>,
         sql: Arc<str>,
         at: Instant,
-        refusal: Option<ErrorResponse>,
+        refusal: Option<Box<ErrorResponse>>,
     },
     /// A Parse of the server's own, for a statement that the client prepared on another database session.
     Replay {
@@ -51,21 +48,9 @@ enum Asked {
     HandOver,
 }
 
-struct Named {
-    sql: Arc<str>,
-    /// The whole Parse message.
-    message: Arc<[u8]>,
-}
-
 pub(crate) struct Ledger {
     asked: VecDeque<Asked>,
-    statements: HashMap<Vec<u8>, Named>,
-    /// Bytes of all `statements`.
-    statement_bytes: usize,
-    /// What of them the database session at hand knows.
-    prepared: Prepared,
-    /// How many named statements were closed so far.
-    closed_statements: u64,
+    statements: PreparedStatements,
     /// The database session at hand holds state that the client has asked for, and must not lose.
     tied: Option<Tie>,
     /// Messages were taken in and are not all written to the database.
@@ -117,10 +102,7 @@ impl Ledger {
     pub(crate) fn new() -> Self {
         Self {
             asked: VecDeque::new(),
-            statements: HashMap::new(),
-            statement_bytes: 0,
-            prepared: Prepared::new(),
-            closed_statements: 0,
+            statements: PreparedStatements::default(),
             tied: None,
             forwarding: false,
             queued: false,
@@ -163,14 +145,13 @@ impl Ledger {
     /// knows statements which were closed elsewhere, must be reset first.
     pub(crate) fn attach(&mut self, session: &mut DatabaseSession, person: u64) -> Option<HandOver> {
         self.queued = false;
-        self.prepared = std::mem::take(&mut session.prepared);
-        let stale = session.closed_statements != self.closed_statements && !self.prepared.is_empty();
+        let is_current = self.statements.attach(session);
         let needed = match session.owner {
-            Owner::Session(owner) if owner == person && !stale => return None,
+            Owner::Session(owner) if owner == person && is_current => return None,
             Owner::Clean => HandOver::Identity,
             _ => HandOver::ResetAndIdentity,
         };
-        self.prepared.clear();
+        self.statements.reset_here();
         self.identity_lost = false;
         self.asked.push_back(Asked::HandOver);
         if needed == HandOver::ResetAndIdentity {
@@ -182,8 +163,7 @@ impl Ledger {
 
     /// Gives a database session up, which is idle.
     pub(crate) fn detach(&mut self, session: &mut DatabaseSession) {
-        session.prepared = std::mem::take(&mut self.prepared);
-        session.closed_statements = self.closed_statements;
+        self.statements.detach(session);
         if self.identity_lost {
             session.owner = Owner::Abandoned;
         }
@@ -191,56 +171,10 @@ impl Ledger {
 
     /// The Parse message to send ahead of a Bind or Describe whose statement this database session does not know.
     pub(crate) fn replay(&mut self, kind: u8, body: &[u8]) -> Option<Arc<[u8]>> {
-        let rest = &mut { body };
-        match kind {
-            b'B' => drop(take_text(rest)),
-            b'D' if rest.first() == Some(&b'S') => *rest = &rest[1..],
-            _ => return None,
-        }
-        let name = take_text(rest)?;
-        let message = Arc::clone(&self.statements.get(name)?.message);
-        if self.prepared.get(name).is_some_and(|known| Arc::ptr_eq(known, &message)) {
-            return None;
-        }
-        self.prepared.insert(name.to_vec(), Arc::clone(&message));
-        self.asked.push_back(Asked::Replay { name: name.to_vec() });
+        let (name, message) = self.statements.replay(kind, body)?;
+        self.asked.push_back(Asked::Replay { name });
         self.batch_open = true;
         Some(message)
-    }
-
-    fn remember_statement(&mut self, name: Vec<u8>, sql: Arc<str>, body: &[u8]) {
-        self.forget_bytes(&name);
-        if self.statement_bytes + body.len() > STATEMENT_BYTES_LIMIT {
-            // Not remembered, so it has to stay where it is.
-            self.statements.remove(&name);
-            self.tied = self.tied.or(Some(Tie::Other));
-            return;
-        }
-        let mut message = BytesMut::with_capacity(body.len() + 5);
-        put_message(&mut message, b'P', |out| out.extend_from_slice(body));
-        let message: Arc<[u8]> = Arc::from(&message[..]);
-        self.statement_bytes += message.len();
-        self.prepared.insert(name.clone(), Arc::clone(&message));
-        self.statements.insert(name, Named { sql, message });
-    }
-
-    fn forget_bytes(&mut self, name: &[u8]) {
-        let known = self.statements.get(name).map_or(0, |named| named.message.len());
-        self.statement_bytes = self.statement_bytes.saturating_sub(known);
-    }
-
-    fn forget_statement(&mut self, name: &[u8]) {
-        self.forget_bytes(name);
-        self.statements.remove(name);
-        self.prepared.remove(name);
-        self.closed_statements += u64::from(!name.is_empty());
-    }
-
-    fn forget_statements(&mut self) {
-        self.statements.clear();
-        self.prepared.clear();
-        self.statement_bytes = 0;
-        self.closed_statements += 1;
     }
 
     /// Whether the next message starts a batch while the session has no identity; asks once.
@@ -266,10 +200,10 @@ impl Ledger {
         take_text(rest);
         match kind {
             b'P' => is_record_play(&sql_text(rest)),
-            b'B' => self
-                .statements
-                .get(take_text(rest).unwrap_or_default())
-                .is_some_and(|named| is_record_play(&named.sql)),
+            b'B' => {
+                let statement = take_text(rest).unwrap_or_default();
+                self.statements.sql(statement).is_some_and(|sql| is_record_play(sql))
+            }
             _ => false,
         }
     }
@@ -292,7 +226,7 @@ impl Ledger {
     pub(crate) fn refused(&mut self, kind: u8, body: &[u8], refusal: ErrorResponse) {
         let at = Instant::now();
         self.last_activity = at;
-        let (sql, refusal) = (statement_text(kind, body), Some(refusal));
+        let (sql, refusal) = (statement_text(kind, body), Some(Box::new(refusal)));
         if kind == b'P' {
             self.batch_open = true;
             self.asked.push_back(Asked::Parse { name: Vec::new(), sql, at, refusal });
@@ -312,14 +246,15 @@ impl Ledger {
         }
         self.drop_stale_syncs();
         match self.asked.front_mut() {
-            Some(Asked::Query { refusal, .. } | Asked::Parse { refusal, .. }) => refusal.take(),
+            Some(Asked::Query { refusal, .. } | Asked::Parse { refusal, .. }) => {
+                refusal.take().map(|refusal| *refusal)
+            }
             _ => None,
         }
     }
 
-    /// Notes a message of the client. `body` is without kind and length.
-    pub(crate) fn client_message(&mut self, kind: u8, body: &[u8]) {
-        let at = Instant::now();
+    /// Notes a message of the client that was read at `at`. `body` is without kind and length.
+    pub(crate) fn client_message(&mut self, kind: u8, body: &[u8], at: Instant) {
         self.last_activity = at;
         match kind {
             b'Q' => {
@@ -327,22 +262,23 @@ impl Ledger {
                 self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal: None });
                 self.batch_open = false;
                 // A simple query ends the unnamed statement.
-                self.forget_statement(b"");
+                self.statements.forget(b"");
             }
             b'P' => {
                 let rest = &mut { body };
-                let name = take_text(rest).unwrap_or_default().to_vec();
+                let name = take_text(rest).unwrap_or_default();
                 let sql = sql_text(rest);
-                self.remember_statement(name.clone(), Arc::clone(&sql), body);
-                self.asked.push_back(Asked::Parse { name, sql, at, refusal: None });
+                if !self.statements.remember(name, &sql, body) {
+                    self.tied = self.tied.or(Some(Tie::Other));
+                }
+                self.asked.push_back(Asked::Parse { name: name.to_vec(), sql, at, refusal: None });
                 self.batch_open = true;
             }
             b'B' => {
                 let rest = &mut { body };
                 let portal = take_text(rest).unwrap_or_default().to_vec();
                 let statement = take_text(rest).unwrap_or_default();
-                let named = self.statements.get(statement);
-                let sql = named.map_or_else(|| "".into(), |named| Arc::clone(&named.sql));
+                let sql = self.statements.sql(statement).map_or_else(|| "".into(), Arc::clone);
                 self.portals.insert(portal, sql);
                 self.batch_open = true;
             }
@@ -356,7 +292,7 @@ impl Ledger {
                 if let Some((what, name)) = body.split_first() {
                     let name = take_text(&mut { name }).unwrap_or_default();
                     if *what == b'S' {
-                        self.forget_statement(name);
+                        self.statements.forget(name);
                     } else {
                         self.portals.remove(name);
                     }
@@ -413,17 +349,23 @@ impl Ledger {
         self.exceeded.is_some()
     }
 
-    fn statement_ended(&mut self) {
-        self.last_ended = Instant::now();
+    fn statement_ended(&mut self, at: Instant) {
+        self.last_ended = at;
         self.rows = 0;
         self.bytes = 0;
         self.exceeded = None;
         self.must_cancel = false;
     }
 
-    /// Notes a message of the database, and adds the statement it ends, if it does, to `ended`.
-    pub(crate) fn database_message(&mut self, kind: u8, body: &[u8], ended: &mut Vec<Statement>) -> Answer {
-        self.last_activity = Instant::now();
+    /// Notes a message of the database that was read at `now`, and tells `ended` of the statement that it ends, if it does.
+    pub(crate) fn database_message(
+        &mut self,
+        kind: u8,
+        body: &[u8],
+        now: Instant,
+        ended: &mut impl FnMut(&Statement<'_>),
+    ) -> Answer {
+        self.last_activity = now;
         if let Some(Asked::HandOver) = self.asked.front() {
             match kind {
                 b'E' => return Answer::HandOverFailed,
@@ -460,7 +402,7 @@ impl Ledger {
                     self.asked.pop_front();
                 }
             }
-            b'C' => return self.command_complete(body, ended),
+            b'C' => return self.command_complete(body, now, ended),
             // EmptyQueryResponse and PortalSuspended end an Execute that has nothing more to record.
             b'I' | b's' => {
                 self.drop_stale_syncs();
@@ -475,10 +417,10 @@ impl Ledger {
                     self.asked.remove(place);
                 }
             }
-            b'E' => self.error(body, ended),
+            b'E' => self.error(body, now, ended),
             b'Z' => {
                 self.copying_in = false;
-                self.statement_ended();
+                self.statement_ended(now);
                 if body == b"I" {
                     // Portals end with their transaction.
                     self.portals.clear();
@@ -495,15 +437,14 @@ impl Ledger {
         Answer::Pass
     }
 
-    /// What is still unanswered when the session ends.
-    pub(crate) fn abandoned(&mut self) -> Vec<Statement> {
-        let statement = |asked| match asked {
-            Asked::Query { sql, at, .. } | Asked::Execute { sql, at } => {
-                Some(Statement { sql, tag: None, rows: None, duration: at.elapsed(), sqlstate: None })
+    /// Tells `ended` of what is still unanswered when the session ends.
+    pub(crate) fn abandon(&mut self, ended: &mut impl FnMut(&Statement<'_>)) {
+        for asked in self.asked.drain(..) {
+            if let Asked::Query { sql, at, .. } | Asked::Execute { sql, at } = asked {
+                let duration = at.elapsed();
+                ended(&Statement { sql: &sql, tag: None, rows: None, bytes: 0, duration, sqlstate: None });
             }
-            _ => None,
-        };
-        self.asked.drain(..).filter_map(statement).collect()
+        }
     }
 
     fn drop_stale_syncs(&mut self) {
@@ -512,20 +453,26 @@ impl Ledger {
         }
     }
 
-    fn command_complete(&mut self, body: &[u8], ended: &mut Vec<Statement>) -> Answer {
+    fn command_complete(
+        &mut self,
+        body: &[u8],
+        now: Instant,
+        ended: &mut impl FnMut(&Statement<'_>),
+    ) -> Answer {
         self.drop_stale_syncs();
         self.copying_in = false;
         if let Some(Asked::Query { hidden: hidden @ 1.., .. }) = self.asked.front_mut() {
             *hidden -= 1;
             return Answer::Swallow;
         }
-        let tag = String::from_utf8_lossy(take_text(&mut { body }).unwrap_or_default()).into_owned();
-        self.statement_ended();
+        let tag = String::from_utf8_lossy(take_text(&mut { body }).unwrap_or_default());
+        let bytes = self.bytes;
+        self.statement_ended(now);
         if tag == "DISCARD ALL" || tag == "RESET" {
             self.identity_lost = true;
         }
         if tag == "DISCARD ALL" || tag == "DEALLOCATE ALL" {
-            self.forget_statements();
+            self.statements.forget_all();
         }
         let (sql, at) = match self.asked.front() {
             // A query may hold several statements: it stays until ReadyForQuery.
@@ -537,33 +484,33 @@ impl Ledger {
             }
             _ => return Answer::Pass,
         };
-        match tag.as_str() {
+        match &*tag {
             "DISCARD ALL" => self.tied = None,
             "DEALLOCATE" => {
                 if let Some(name) = deallocated(&sql) {
-                    self.forget_statement(name.as_bytes());
+                    self.statements.forget(name.as_bytes());
                 }
             }
             _ => self.tied = self.tied.or_else(|| tie_of(&tag, &sql)),
         }
         let rows = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
-        let sqlstate = Some("00000".to_owned());
-        ended.push(Statement { sql, tag: Some(tag), rows, duration: at.elapsed(), sqlstate });
+        let (tag, duration, sqlstate) = (Some(&*tag), now - at, Some("00000"));
+        ended(&Statement { sql: &sql, tag, rows, bytes, duration, sqlstate });
         Answer::Pass
     }
 
-    fn error(&mut self, body: &[u8], ended: &mut Vec<Statement>) {
+    fn error(&mut self, body: &[u8], now: Instant, ended: &mut impl FnMut(&Statement<'_>)) {
         self.drop_stale_syncs();
         self.copying_in = false;
-        self.statement_ended();
-        let code = error_field(body, b'C').map(|code| String::from_utf8_lossy(code).into_owned());
-        let sqlstate = Some(code.unwrap_or_else(|| "XX000".to_owned()));
+        let bytes = self.bytes;
+        self.statement_ended(now);
+        let code = error_field(body, b'C').map_or(Cow::Borrowed("XX000"), String::from_utf8_lossy);
         if let Some(
             Asked::Query { sql, at, .. } | Asked::Parse { sql, at, .. } | Asked::Execute { sql, at },
         ) = self.asked.front()
         {
-            let sql = Arc::clone(sql);
-            ended.push(Statement { sql, tag: None, rows: None, duration: at.elapsed(), sqlstate });
+            let (duration, sqlstate) = (now - *at, Some(&*code));
+            ended(&Statement { sql, tag: None, rows: None, bytes, duration, sqlstate });
         }
         // After an error the database skips to the next Sync; a simple query's error is followed by its ReadyForQuery.
         while let Some(Asked::Parse { .. } | Asked::Replay { .. } | Asked::Execute { .. }) =
@@ -571,8 +518,8 @@ impl Ledger {
         {
             match self.asked.pop_front() {
                 // Neither has it been prepared, nor does anybody think so.
-                Some(Asked::Parse { name, .. }) => self.forget_statement(&name),
-                Some(Asked::Replay { name }) => drop(self.prepared.remove(&name)),
+                Some(Asked::Parse { name, .. }) => self.statements.forget(&name),
+                Some(Asked::Replay { name }) => self.statements.forget_here(&name),
                 _ => {}
             }
         }

@@ -2,8 +2,9 @@
 //!
 //! The way of a connection: `listener` tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
 //! (`scram`, `accounts`, `guard`), `pool` has database sessions logged in as the tier's role (`backend`, `database_scram`),
-//! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet answered, `allow_list` reads what free and premium accounts say, `refusal` and
-//! `clock` say no, `record_play` is the free tier's only write, and `audit` (`metrics`) keeps what came of it all. `readiness` says
+//! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet
+//! answered, and `prepared_statements` what a client has prepared; `allow_list` reads what free and premium accounts say, `refusal` and
+//! `clock` say no, `record_play` is the free tier's only write, and `audit` (`audit_record`, `audit_file`, `metrics`) keeps what came of it all. `readiness` says
 //! whether to serve at all; `config` has every setting, and `command_line` the program's commands.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -11,6 +12,8 @@
 mod accounts;
 mod allow_list;
 mod audit;
+mod audit_file;
+mod audit_record;
 mod backend;
 mod cancel;
 mod clock;
@@ -29,6 +32,7 @@ mod login;
 mod malformed;
 mod metrics;
 mod pool;
+mod prepared_statements;
 mod proxy_protocol;
 mod readiness;
 mod record_play;

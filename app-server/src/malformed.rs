@@ -1,9 +1,13 @@
 //! What strangers and broken peers send: mutations of real messages, given to everything that reads bytes from outside. Nothing may
 //! panic, and nothing may get in. A case is made of its number, so that one that fails can be run again.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::allow_list;
+use crate::audit_record::{Actor, Lines, Statement};
 use crate::http::{read_head, requested};
 use crate::ledger::Ledger;
 use crate::login::Startup;
@@ -178,9 +182,11 @@ fn conversations() {
         error,
         b"I",
     ];
+    let client = SocketAddr::from(([127, 0, 0, 1], 1));
+    let actor = Actor { session: 1, user: "anna@example.com".to_owned(), tier: "free", client };
     each_case(|random| {
         let mut ledger = Ledger::new();
-        let mut ended = Vec::new();
+        let mut lines = Lines::new(&actor);
         for _ in 0..random.below(12) {
             let body = random.mutate(&bodies);
             let kind = *random.pick(b"QPBEDCSHXFdcfpZCEAGWKTI123nNstv\0\xff");
@@ -194,16 +200,22 @@ fn conversations() {
                         let _ = refusal::substitute(kind, &body);
                     } else {
                         let _ = (ledger.replay(kind, &body), ledger.begins_record_play(kind, &body));
-                        ledger.client_message(kind, &body);
+                        ledger.client_message(kind, &body, Instant::now());
                     }
                 }
                 1 => drop((ledger.take_refusal(&body), ledger.is_record_play_query(&body))),
                 2 => drop(refusal::explain_denial(&body, *random.pick(&Tier::ALL))),
-                _ => drop(ledger.database_message(kind, &body, &mut ended)),
+                _ => {
+                    let ended = &mut |statement: &Statement<'_>| lines.statement(statement, false);
+                    let _ = ledger.database_message(kind, &body, Instant::now(), ended);
+                }
             }
             let _ = (ledger.is_idle(), ledger.may_release(), ledger.running_since(), ledger.row(body.len()));
         }
-        ledger.abandoned();
+        ledger.abandon(&mut |statement| lines.statement(statement, false));
+        for line in lines.waiting.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            assert!(serde_json::from_slice::<serde_json::Value>(line).is_ok(), "{}", line.escape_ascii());
+        }
         let mut text = BytesMut::new();
         put_text(&mut text, &String::from_utf8_lossy(&random.mutate(&bodies)));
         assert_eq!(text.iter().filter(|byte| **byte == 0).count(), 1);

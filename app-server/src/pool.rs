@@ -150,6 +150,27 @@ impl Pools {
         Arc::clone(&self.pool(tier).ties).try_acquire_owned().ok()
     }
 
+    /// A database session that is there at once and that its next owner can take as it is, if there is one: nearly always.
+    pub(crate) fn try_acquire(&self, tier: Tier, owner: u64) -> Option<DatabaseSession> {
+        let pool = self.pool(tier);
+        let place = Arc::clone(&pool.places).try_acquire_owned().ok()?;
+        let mut session = {
+            let mut idle = pool.idle();
+            let own = idle.iter().rposition(|session| session.owner == Owner::Session(owner))?;
+            idle.remove(own)
+        };
+        if session.backend.is_alive() {
+            session.place = Some(place);
+            Some(session)
+        } else {
+            tokio::spawn(async move {
+                session.backend.close().await;
+                drop(place);
+            });
+            None
+        }
+    }
+
     /// Waits for a place and answers a database session: `owner`'s own, a clean one, or one that must be reset before use. An
     /// admin's is reset here already: admins may run code that makes the reset itself fail, and what was sent behind it would
     /// run under somebody else's identity. What the other tiers may say cannot do that (`allow_list`).
@@ -159,7 +180,7 @@ impl Pools {
             Arc::clone(&pool.places).acquire_owned().await.expect("the places of a pool are never closed");
         while let Some(mut session) = pool.take_idle(owner, self.pooling.size) {
             let foreign = !matches!(session.owner, Owner::Clean) && session.owner != Owner::Session(owner);
-            let usable = session.backend.is_alive().await
+            let usable = session.backend.is_alive()
                 && (tier != Tier::Admin || !foreign || session.reset().await.is_ok());
             if usable {
                 session.place = Some(place);

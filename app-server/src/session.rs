@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::accounts::{Account, Accounts};
-use crate::audit::{Actor, Audit};
+use crate::audit::Audit;
+use crate::audit_record::Actor;
 use crate::backend::{BackendError, Database};
 use crate::cancel::Registry;
 use crate::config::{Limits, Strangers};
