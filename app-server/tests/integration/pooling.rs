@@ -103,6 +103,8 @@ async fn nothing_that_a_client_leaves_reaches_the_next_one() {
             ("listen left_behind", true),
             ("insert into genre (name) values ('Left behind ' || random())", false),
             ("set session characteristics as transaction read only", true),
+            ("set session authorization tier_admin", true),
+            ("set role tier_admin", true),
         ] {
             let leaver = server.connect(ADMIN).await;
             ask(&leaver, leaving).await.unwrap();
@@ -117,9 +119,14 @@ async fn nothing_that_a_client_leaves_reaches_the_next_one() {
                 || ' ' || (select count(*) from pg_class where relname = 'left_behind')
                 || ' ' || (select count(*) from pg_prepared_statements where name = 'left_behind')
                 || ' ' || (select count(*) from pg_cursors where name = 'left_behind')
-                || ' ' || (select count(*) from pg_listening_channels())";
+                || ' ' || (select count(*) from pg_listening_channels())
+                || ' ' || session_user || ' ' || current_setting('role')";
             let zone = value(&superuser, "show timezone").await;
-            assert_eq!(value(&next, state).await, format!("{zone} 0 off 0 0 0 0 0"), "{mode}: {leaving}");
+            assert_eq!(
+                value(&next, state).await,
+                format!("{zone} 0 off 0 0 0 0 0 tier_admin none"),
+                "{mode}: {leaving}"
+            );
             assert_eq!(ask(&next, "select lastval()").await, Err("55000".to_owned()), "{mode}: {leaving}");
             assert_eq!(database_sessions(&superuser, "tier_admin").await, 1);
         }
@@ -325,5 +332,23 @@ async fn a_driver_can_close_prepare_again_and_fail_across_database_sessions() {
             raw.send(&out);
             assert_eq!(raw.until(b'Z').0, "3Z");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_listens_is_heard_by_and_says_what_it_costs() {
+    for (mode, told) in [("transaction", true), ("session", false)] {
+        let (_postgres, server) = world(&[("POOL_MODE", mode), ("POOL_SIZE", "4")]).await;
+        let mut listener = Raw::connect(&server, PREMIUM);
+        let mut out = BytesMut::new();
+        frontend::query("listen news", &mut out).unwrap();
+        listener.send(&out);
+        let (kinds, bodies) = listener.until(if told { b'N' } else { b'Z' });
+        assert_eq!(kinds, if told { "CZN" } else { "CZ" }, "{mode}");
+        assert_eq!(bodies.contains("a database session to itself while it listens"), told, "{bodies}");
+        ask(&server.connect(ADMIN).await, "notify news, 'extra'").await.unwrap();
+        let (kinds, bodies) = listener.until(b'A');
+        assert_eq!(kinds, "A", "{mode}");
+        assert!(bodies.contains("news") && bodies.contains("extra"), "{bodies}");
     }
 }
