@@ -7,6 +7,7 @@ mod calls;
 mod closures;
 mod keys;
 mod names;
+mod permissions;
 mod risks;
 mod script;
 mod secrets;
@@ -21,6 +22,7 @@ use crate::reference::Reference;
 use crate::report::{Problem, Reporter};
 use crate::sources::{self, Sources};
 
+pub use permissions::permissions;
 use script::{Facts, Script};
 
 /// One problem of a text.

@@ -7,7 +7,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
 use crate::commands::check::CheckArgs;
+use crate::commands::doc::DocArgs;
+use crate::commands::list::ListArgs;
 use crate::commands::local::LocalCommand;
+use crate::commands::new::NewArgs;
 use crate::commands::run::HostFlags;
 use crate::error::Error;
 
@@ -27,8 +30,12 @@ enum Command {
     Plan(RunArgs),
     /// Find what is wrong with playbooks, without running them: no account, no network
     Check(CheckArgs),
-    /// List the playbooks of the project
-    List,
+    /// List the playbooks of the project, with their parameters
+    List(ListArgs),
+    /// Write a playbook that runs, or begin a project
+    New(NewArgs),
+    /// What a playbook can call: all of it, a namespace, a function, or what is about a word
+    Doc(DocArgs),
     /// The cloud on this machine: up, down, status, reset, env
     Local(LocalArgs),
     /// Be the query server, with the configuration of the environment
@@ -82,7 +89,9 @@ pub fn main() -> ExitCode {
             return run(&words, &["--dry-run".into()]);
         }
         Command::Check(arguments) => return ended(commands::check::check(&arguments)),
-        Command::List => commands::list::list(),
+        Command::List(arguments) => commands::list::list(&arguments),
+        Command::New(arguments) => commands::new::new(&arguments),
+        Command::Doc(arguments) => commands::doc::doc(&arguments),
         Command::Local(LocalArgs { command }) => commands::local::local(command),
         Command::AppServer => return app_server::main_from_environment(),
     };

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - [`cli`] is the command line, [`commands`] has a file for each command.
-//! - [`check`] judges a playbook without running it, [`reference`] is all that a playbook can call.
+//! - [`check`] judges a playbook without running it, [`reference`] is all that a playbook can call, also as pages.
 //! - [`playbook`] finds a script, [`parameters`] reads what it declares, [`engine`] prepares its run, [`report`] draws its errors.
 //! - [`primitives`] is what a playbook's author sees, [`host`] what one run may touch, [`clients`] how it reaches a service and what it makes of its errors.
 

@@ -127,6 +127,35 @@ impl Declarations {
         Ok(Self { playbook: playbook.name().to_owned(), about: playbook.about(), declared })
     }
 
+    /// The flags as they are typed: `--keep-db`, `--stack <STACK>`.
+    pub fn flags(&self) -> Vec<String> {
+        let flag = |it: &Declaration| match it.kind {
+            Kind::Flag => format!("[--{}]", it.name),
+            _ if it.default.is_some() => format!("[--{} {}]", it.name, value_name(&it.name)),
+            _ => format!("--{} {}", it.name, value_name(&it.name)),
+        };
+        self.declared.iter().map(flag).collect()
+    }
+
+    /// The parameters for programs.
+    pub fn described(&self) -> Vec<serde_json::Value> {
+        let described = |it: &Declaration| {
+            let values = match &it.kind {
+                Kind::Choice(values) => Some(values.iter().map(Dynamic::to_string).collect::<Vec<_>>()),
+                _ => None,
+            };
+            serde_json::json!({
+                "name": it.name,
+                "help": it.help,
+                "holds": match it.kind { Kind::Choice(_) => "one of the values".to_owned(), _ => it.kind.to_string() },
+                "values": values,
+                "default": it.default.as_ref().map(Dynamic::to_string),
+                "required": it.default.is_none(),
+            })
+        };
+        self.declared.iter().map(described).collect()
+    }
+
     /// The command line of the playbook. A caller may add flags of its own before it parses.
     pub fn command(&self) -> Command {
         let mut command = Command::new(self.playbook.clone())

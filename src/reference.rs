@@ -2,6 +2,8 @@
 //!
 //! Read by `check`, by the reference pages, and by whoever completes a command line.
 
+pub mod pages;
+
 use std::sync::Arc;
 
 use rhai::{Engine, FnNamespace};

@@ -1,7 +1,9 @@
 //! A file for each command.
 
 pub mod check;
+pub mod doc;
 pub mod list;
 pub mod local;
+pub mod new;
 pub mod project;
 pub mod run;

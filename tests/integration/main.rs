@@ -15,6 +15,7 @@ mod lock;
 mod monitor;
 mod playbook;
 mod proxy;
+mod reference;
 mod rollout;
 mod rust_sdk;
 mod ssh;
