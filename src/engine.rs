@@ -144,7 +144,10 @@ pub fn end_of_plan(error: &EvalAltResult) -> Option<String> {
         return Some(format!("the script {doing} {} (read at {})", on.what, on.place));
     }
     // A function of a namespace has no hook of its own: the engine says that there is none for such a value.
-    cause.to_string().contains(plan::TYPE_NAME).then(|| match cause {
+    let text = cause.to_string();
+    // Some of the engine's errors have the author's word for a type, some its name in Rust.
+    let unknown = text.contains(plan::TYPE_NAME) || text.contains(std::any::type_name::<plan::Unknown>());
+    unknown.then(|| match cause {
         EvalAltResult::ErrorFunctionNotFound(call, _) => {
             let name = call.split(" (").next().unwrap_or(call);
             format!("the script calls `{name}` with a value that is known after the deployment")

@@ -50,9 +50,9 @@ pub enum World {
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
     pub verb: Verb,
-    pub service: &'static str,
+    pub service: &'a str,
     /// The API operation: `RunInstances`.
-    pub operation: &'static str,
+    pub operation: &'a str,
     /// The resource's name inside its stack.
     pub name: &'a str,
     /// What a reader should know: the size, what differs. May be empty.

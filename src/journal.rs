@@ -48,8 +48,8 @@ pub struct Journal {
 /// An intent that was written and waits for its outcome.
 #[derive(Debug, Clone)]
 pub struct Intent {
-    pub service: &'static str,
-    pub operation: &'static str,
+    pub service: String,
+    pub operation: String,
     pub name: String,
     /// The client token: the same for the same stack, name and generation, so that a repeated request is the same request.
     pub token: String,
@@ -84,16 +84,16 @@ impl Journal {
     }
 
     /// Writes that `operation` is about to be sent, and waits until the disk has it.
-    pub fn intend(
-        &mut self,
-        service: &'static str,
-        operation: &'static str,
-        name: &str,
-    ) -> Result<Intent, Error> {
+    pub fn intend(&mut self, service: &str, operation: &str, name: &str) -> Result<Intent, Error> {
         let generation = self.generations.get(name).copied().unwrap_or(0);
         let digest = Sha256::digest(format!("{}/{service}/{operation}/{name}/{generation}", self.scope));
         let token = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let intent = Intent { service, operation, name: name.to_owned(), token };
+        let intent = Intent {
+            service: service.to_owned(),
+            operation: operation.to_owned(),
+            name: name.to_owned(),
+            token,
+        };
         self.write(&intent, Phase::Intent, "")?;
         Ok(intent)
     }
@@ -118,8 +118,8 @@ impl Journal {
         let entry = Entry {
             time: jiff::Timestamp::now().to_string(),
             phase,
-            service: intent.service.to_owned(),
-            operation: intent.operation.to_owned(),
+            service: intent.service.clone(),
+            operation: intent.operation.clone(),
             name: intent.name.clone(),
             token: intent.token.clone(),
             outcome: outcome.to_owned(),

@@ -1,5 +1,7 @@
 //! The AWS clients of a run, for the account and region that the SDK's default chain finds, or for the local cloud.
 
+mod request;
+
 use std::time::{Duration, SystemTime};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -10,10 +12,15 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use crate::error::{Error, Kind};
 
-/// Throttling and 5xx are tried again by the SDK, this often in all, with pauses that grow to 20 s (SDK "standard" mode). With a third
-/// of all calls throttled, one in 30 000 fails in the end. "Adaptive" mode, which also slows down the calls that would have succeeded,
+pub use request::request;
+
+/// Throttling and 5xx are tried again by the SDK, this often in all, with pauses that grow to [`LONGEST_PAUSE`] (SDK "standard" mode): with a
+/// third of all calls throttled none fails in the end. "Adaptive" mode, which also slows down the calls that would have succeeded,
 /// took minutes for what this mode does in seconds.
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: u32 = 16;
+
+/// Between two attempts. The SDK's own limit of 20 s adds up to minutes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Where the calls go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +69,7 @@ impl Clients {
             .operation_attempt_timeout(Duration::from_secs(60))
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE))
             .timeout_config(timeouts);
         if let Some(region) = region {
             loader = loader.region(Region::new(region.to_owned()));

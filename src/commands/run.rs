@@ -362,15 +362,20 @@ fn run_deferred(host: &Host, prepared: &Prepared) -> Vec<EvalAltResult> {
 fn say_end_of_plan(host: &Host, ast: &rhai::AST, file: &str, error: &EvalAltResult, why: &str) {
     let mut steps = 0_usize;
     ast.walk(&mut |nodes| {
-        if let Some(rhai::ASTNode::Expr(rhai::Expr::FnCall(call, _))) = nodes.last()
-            && call.name == "step"
-        {
-            steps += 1;
-        }
+        let call = match nodes.last() {
+            Some(rhai::ASTNode::Expr(rhai::Expr::FnCall(call, _))) => Some(call),
+            Some(rhai::ASTNode::Stmt(rhai::Stmt::FnCall(call, _))) => Some(call),
+            _ => None,
+        };
+        steps += usize::from(call.is_some_and(|call| call.name == "step"));
         true
     });
     let file = file.rsplit('/').next().unwrap_or(file);
-    let place = error.position().line().map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
+    let place = error
+        .unwrap_inner()
+        .position()
+        .line()
+        .map_or_else(|| file.to_owned(), |line| format!("{file}:{line}"));
     host.progress.line(Line::Warning, &format!("the plan ends at {place}: {why}"));
     let begun = host.progress.steps();
     let rest = match steps.saturating_sub(begun) {

@@ -68,9 +68,11 @@ pub fn register(engine: &mut Engine) {
 /// A text that an unknown value has become part of is not known either.
 fn register_texts(engine: &mut Engine) {
     let joined = |one: &str, other: &str, place: String| Unknown { what: format!("{one}{other}"), place };
-    engine.register_fn("+", move |text: ImmutableString, it: Unknown| joined(&text, &it.what, it.place));
-    engine.register_fn("+", move |it: Unknown, text: ImmutableString| joined(&it.what, &text, it.place));
-    engine.register_fn("+", move |it: Unknown, other: Unknown| joined(&it.what, &other.what, it.place));
+    let quoted = |it: &Unknown| format!("<{}>", it.what);
+    engine.register_fn("+", move |text: ImmutableString, it: Unknown| joined(&text, &quoted(&it), it.place));
+    engine.register_fn("+", move |it: Unknown, text: ImmutableString| joined(&quoted(&it), &text, it.place));
+    engine
+        .register_fn("+", move |it: Unknown, other: Unknown| joined(&quoted(&it), &quoted(&other), it.place));
     engine.register_fn("+", |context: NativeCallContext, it: Unknown, _: Dynamic| {
         stop::<Dynamic>(&context, "calculates with", it)
     });

@@ -162,6 +162,7 @@ impl Options {
     pub fn handles<T: Clone + 'static>(&self, key: &'static str, what: &str) -> Result<Vec<T>, Error> {
         let list = self.list(key).unwrap_or_default();
         list.into_iter()
+            .filter(|value| !value.is::<Unknown>())
             .map(|value| {
                 let found = describe(&value);
                 value.try_cast::<T>().ok_or_else(|| {

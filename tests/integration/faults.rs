@@ -2,6 +2,7 @@
 //! A deployment comes through, or stops where it can be taken up again.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::{Project, Ran, wait};
 use crate::interop::Moto;
@@ -97,8 +98,8 @@ fn what_was_just_made_may_be_unknown_to_the_next_four_calls() {
         ("CreateListener", "TargetGroupNotFound"),
         ("DescribeLoadBalancers", "LoadBalancerNotFound"),
     ];
-    let moto = Moto::start();
-    for (operation, code) in unknown {
+    side_by_side(&unknown, |moto, (operation, code)| {
+        let (operation, code) = (*operation, *code);
         let decide = move |call: &Call| {
             // A balancer is looked for by its name first, and only then by what the service called it.
             let meant = call.operation == operation
@@ -113,13 +114,44 @@ fn what_was_just_made_may_be_unknown_to_the_next_four_calls() {
                 Fate::Passes
             }
         };
-        let proxy = deploys(&moto, decide, &format!("{operation} {code}"));
+        let proxy = deploys(moto, decide, &format!("{operation} {code}"));
         let failed = proxy.calls().iter().filter(|(_, fate)| *fate != Fate::Passes).count();
-        // A topic that is not visible yet has no subscriptions: that is asked for once.
-        let expected = if operation == "ListSubscriptionsByTopic" { 1 } else { 5 };
+        // A topic that is not visible yet has no subscriptions: that is asked for once. A balancer is looked for by its name before.
+        let expected = match operation {
+            "ListSubscriptionsByTopic" => 1,
+            "DescribeLoadBalancers" => 4,
+            _ => 5,
+        };
         assert_eq!(failed, expected, "{operation} {code}");
-        moto.reset();
+    });
+}
+
+/// Runs `check` for each case, four at once, each with an emulator of its own that is emptied in between.
+fn side_by_side<C: Sync>(cases: &[C], check: impl Fn(&Moto, &C) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let moto = Moto::start();
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    check(&moto, case);
+                    moto.reset();
+                }
+            });
+        }
+    });
+}
+
+/// How many changing calls a deployment and its clean-up make.
+fn changing_calls(arguments: &[&str], after: Option<&[&str]>) -> usize {
+    let moto = Moto::start();
+    let project = Project::new();
+    if let Some(before) = after {
+        through(&open(&moto), &project, before).ended_with(0);
     }
+    let proxy = open(&moto);
+    through(&proxy, &project, arguments).ended_with(0);
+    proxy.changes()
 }
 
 #[test]
@@ -146,74 +178,78 @@ fn credentials_that_end_stop_the_run_at_once_and_the_next_goes_on() {
 
 #[test]
 fn an_answer_that_is_lost_makes_nothing_twice() {
-    let moto = Moto::start();
-    // Each changing call in turn is carried out, and its answer is lost.
-    let mut at = 0;
-    loop {
+    let count = changing_calls(&DEPLOY, None);
+    assert!(count >= 30, "only {count} changing calls were met");
+    side_by_side(&(0..count).collect::<Vec<_>>(), |moto, at| {
+        let at = *at;
         let decide = move |call: &Call| {
             if call.changes && call.change == at { Fate::AnswerLost } else { Fate::Passes }
         };
         let project = Project::new();
         let proxy = Proxy::start(&moto.endpoint(), decide);
         let ran = through(&proxy, &project, &DEPLOY);
-        let lost = proxy.calls().into_iter().find(|(_, fate)| *fate == Fate::AnswerLost);
-        let Some((call, _)) = lost else {
-            assert!(at >= 30, "only {at} changing calls were met");
-            break;
-        };
+        let (call, _) = proxy
+            .calls()
+            .into_iter()
+            .find(|(_, fate)| *fate == Fate::AnswerLost)
+            .unwrap_or_else(|| panic!("the changing call {at} was not met"));
         // The SDK sends it again. moto makes a second instance for the same client token, and a second balancer of the same name; a real
         // account and the local cloud do not.
-        if !["RunInstances", "CreateLoadBalancer"].contains(&call.operation.as_str()) {
-            let open = open(&moto);
-            if ran.code != 0 {
-                through(&open, &project, &DEPLOY).ended_with(0);
-            }
-            through(&open, &project, &DEPLOY).ended_with(0).says("==> 0 changes");
-            assert_whole(&open, &project, &format!("the answer to {} was lost", call.operation));
+        if ["RunInstances", "CreateLoadBalancer"].contains(&call.operation.as_str()) {
+            return;
         }
-        moto.reset();
-        at += 1;
-    }
+        let open = open(moto);
+        if ran.code != 0 {
+            through(&open, &project, &DEPLOY).ended_with(0);
+        }
+        through(&open, &project, &DEPLOY).ended_with(0).says("==> 0 changes");
+        assert_whole(&open, &project, &format!("the answer to {} was lost", call.operation));
+    });
+}
+
+const CLEANUP: [&str; 5] = ["run", "cleanup", "--yes", "--delete-protected", "music-app"];
+
+#[test]
+fn a_deployment_killed_at_any_changing_call_is_finished_by_the_next_run() {
+    let count = changing_calls(&DEPLOY, None);
+    assert!(count >= 30, "only {count} changing calls were met");
+    sweep(count, |moto, project, killing| {
+        assert_eq!(through(killing, project, &DEPLOY).code, -1);
+        let open = open(moto);
+        through(&open, project, &DEPLOY).ended_with(0);
+        assert_whole(&open, project, "after a kill");
+    });
 }
 
 #[test]
-fn a_deployment_and_its_cleanup_killed_at_any_changing_call_are_finished_by_the_next_run() {
-    let moto = Moto::start();
-    let mut swept = [0, 0];
-    for moment in [Fate::KilledBefore, Fate::KilledAfter] {
-        let mut at = 0;
-        loop {
-            let decide =
-                move |call: &Call| if call.changes && call.change == at { moment } else { Fate::Passes };
-            let project = Project::new();
-            let open = open(&moto);
-            let proxy = Proxy::start(&moto.endpoint(), decide);
-            let killed = through(&proxy, &project, &DEPLOY).code == -1;
-            if killed {
-                through(&open, &project, &DEPLOY).ended_with(0);
-            }
-            assert_whole(&open, &project, &format!("{moment:?} call {at} of the deployment"));
+fn a_cleanup_killed_at_any_changing_call_is_finished_by_the_next_run() {
+    let count = changing_calls(&CLEANUP, Some(&DEPLOY));
+    assert!(count >= 12, "only {count} changing calls were met");
+    sweep(count, |moto, project, killing| {
+        let open = open(moto);
+        through(&open, project, &DEPLOY).ended_with(0);
+        assert_eq!(through(killing, project, &CLEANUP).code, -1);
+        through(&open, project, &CLEANUP).ended_with(0);
+        project
+            .write("left.rhai", "stack(\"music-app\");\nprint(owned().keys);\nprint(ec2::list_ingress());\n");
+        let left = through(&open, project, &["run", "left.rhai"]).ended_with(0).stdout;
+        assert_eq!(left, "[]\n[]\n");
+    });
+}
 
-            let cleanup = ["run", "cleanup", "--yes", "--delete-protected", "music-app"];
-            let proxy = Proxy::start(&moto.endpoint(), decide);
-            let cleanup_killed = through(&proxy, &project, &cleanup).code == -1;
-            if cleanup_killed {
-                through(&open, &project, &cleanup).ended_with(0);
-            }
-            project.write(
-                "left.rhai",
-                "stack(\"music-app\");\nprint(owned().keys);\nprint(ec2::list_ingress());\n",
-            );
-            let left = through(&open, &project, &["run", "left.rhai"]).ended_with(0).stdout;
-            assert_eq!(left, "[]\n[]\n", "{moment:?} call {at} of the clean-up");
-            moto.reset();
-            if !killed && !cleanup_killed {
-                break;
-            }
-            at += 1;
-            swept[usize::from(moment == Fate::KilledAfter)] = at;
-        }
-    }
-    println!("{} changing calls were swept before, {} after they took effect", swept[0], swept[1]);
-    assert!(swept[0] >= 30 && swept[0] == swept[1], "{swept:?}");
+/// For each changing call of `count`: `check` with a proxy that kills its caller there, before the service hears of it and after it
+/// has carried it out.
+fn sweep(count: usize, check: impl Fn(&Moto, &Project, &Proxy) + Sync) {
+    let cases: Vec<(usize, Fate)> =
+        (0..count).flat_map(|at| [(at, Fate::KilledBefore), (at, Fate::KilledAfter)]).collect();
+    side_by_side(&cases, |moto, (at, moment)| {
+        let (at, moment) = (*at, *moment);
+        let killing = Proxy::start(&moto.endpoint(), move |call: &Call| {
+            if call.changes && call.change == at { moment } else { Fate::Passes }
+        });
+        println!("{moment:?} the changing call {at} of {count}");
+        check(moto, &Project::new(), &killing);
+        let swept: Vec<Fate> = killing.calls().into_iter().map(|(_, fate)| fate).collect();
+        assert!(swept.contains(&moment), "{moment:?} the changing call {at} was not swept");
+    });
 }

@@ -163,3 +163,29 @@ fn another_region_is_another_world() {
     assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), ["us-east-2", "false", "us-east-1"]);
     project.run_local("p", &["--yes"]).ended_with(0).says("0 changes");
 }
+
+#[test]
+fn what_has_no_function_is_called_by_its_name() {
+    let project = project(
+        r#"stack("s");
+        let me = aws::request("sts", "GetCallerIdentity", #{});
+        print(me.Account == aws::identity().account);
+        print(aws::request("ec2", "DescribeVpcs", #{ Filter: [#{ Name: "is-default", Value: ["true"] }] }).vpcSet.len());
+        aws::request("sqs", "CreateQueue", #{ QueueName: "own" });
+        print(aws::request("sqs", "ListQueues", #{}).QueueUrls.len());
+        print(aws::request("iam", "ListRoles", #{}).IsTruncated);
+        let it = attempt(|| aws::request("sqs", "GetQueueUrl", #{ QueueName: "other" }));
+        print(`${it.error.kind} ${it.error.operation} ${it.error.code}`);
+        print(attempt(|| aws::request("s3", "ListBuckets", #{})).error.message);"#,
+    );
+    let ran = project.run_local("p", &["--yes"]).ended_with(0).says("1 change");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[..5], ["true", "1", "1", "false", "not_found GetQueueUrl QueueDoesNotExist"]);
+    assert!(lines[5].contains("`s3` is no service that speaks a JSON or query protocol"), "{}", lines[5]);
+    let planned = project.ops(&["plan", "p", "--local"]).ended_with(0);
+    assert!(
+        planned.stderr.contains("aws CreateQueue") || planned.stderr.contains("sqs CreateQueue"),
+        "{}",
+        planned.stderr
+    );
+}

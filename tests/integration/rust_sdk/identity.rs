@@ -82,7 +82,7 @@ async fn the_host_acts_as_a_role_that_trusts_it() -> Outcome {
     assert_eq!(acting.identity.account, "000000000000");
     acting.ec2.describe_vpcs().send().await?;
     let machine = role(iam, "machine", MACHINES).await?;
-    let error = cloud.clients.as_role(&machine).await.err().expect("a machine's role is not for the host");
+    let error = cloud.clients.as_role(&machine).await.expect_err("a machine's role is not for the host");
     assert_eq!(error.kind, Kind::Denied);
     assert!(error.message.contains("not authorized to perform: sts:AssumeRole"), "{error}");
     Ok(())

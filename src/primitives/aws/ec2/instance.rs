@@ -362,12 +362,9 @@ fn warn_of_other_service(
 }
 
 fn start(call: &Call, name: &str, id: &str) -> Result<(), Error> {
-    call.wait(&format!("instance {name}"), START_LIMIT, || async {
-        let request = call.aws()?.ec2.describe_instances().instance_ids(id);
-        let answer = request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error))?;
-        let state = state(answer.reservations().iter().flat_map(|r| r.instances()).next());
-        Ok(if state == "stopping" { Err(state) } else { Ok(()) })
-    })?;
+    // It can be started once it has stopped; a plan does not wait for that.
+    let stopped = if call.dry_run { Ok(()) } else { wait_stopped(call, name, id) };
+    stopped?;
     let change =
         Change { verb: Verb::Update, service: "ec2", operation: "StartInstances", name, detail: "started" };
     call.change(change, |_| async {
@@ -375,6 +372,15 @@ fn start(call: &Call, name: &str, id: &str) -> Result<(), Error> {
         request.send().await.map(drop).map_err(|error| failure("ec2", "StartInstances", error))
     })?;
     Ok(())
+}
+
+fn wait_stopped(call: &Call, name: &str, id: &str) -> Result<(), Error> {
+    call.wait(&format!("instance {name}"), START_LIMIT, || async {
+        let request = call.aws()?.ec2.describe_instances().instance_ids(id);
+        let answer = request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error))?;
+        let state = state(answer.reservations().iter().flat_map(|r| r.instances()).next());
+        Ok(if state == "stopping" { Err(state) } else { Ok(()) })
+    })
 }
 
 pub(super) fn state(instance: Option<&Description>) -> String {

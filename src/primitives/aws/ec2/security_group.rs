@@ -12,6 +12,7 @@ use super::{filter, name_tag, network, of_name, of_stack, tag_specification};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
+use crate::plan::Unknown;
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
@@ -57,6 +58,9 @@ impl Rule {
             .ok()
             .filter(|port| *port > 0)
             .ok_or_else(|| Error::invalid(format!("{port} is no TCP port: they go from 1 to 65535")))?;
+        if let Some(unknown) = from.read_lock::<Unknown>() {
+            return Err(Error::planned(format!("a rule for {}", unknown.what)));
+        }
         if let Some(group) = from.clone().try_cast::<SecurityGroup>() {
             return Ok(Rule { port, from: Source::Group(group) });
         }

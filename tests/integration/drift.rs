@@ -1,0 +1,133 @@
+//! What somebody changed by hand is said by a plan and repaired by the next run; what is not of the stack is left alone.
+
+use aws_sdk_ec2::types::Tag;
+use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
+use aws_sdk_sqs::types::QueueAttributeName;
+use ops::clients::aws::{Clients, Target};
+
+use crate::harness::Project;
+
+const PLAYBOOK: &str = r#"//! Makes one of each.
+stack("s");
+let app = ec2::ensure_security_group("app", #{ ingress: [tcp(8080, "10.0.0.0/8")] });
+let topic = sns::ensure_topic("alerts");
+let dead = sqs::ensure_queue("dead");
+sqs::ensure_queue("log", #{ retention_s: 3600, subscribe_to: topic, dead_letter_queue: dead });
+let role = iam::ensure_instance_profile("server", #{ allow: [#{ actions: ["sns:Publish"], resources: [topic.arn] }] });
+let server = ec2::ensure_instance("server", #{ security_groups: [app], instance_profile: role.name });
+let group = elbv2::ensure_target_group("app", #{ port: 8080, health_interval_s: 30, preserve_client_ip: false, targets: [server] });
+let other = elbv2::ensure_target_group("other", #{ port: 8081 });
+let nlb = elbv2::ensure_load_balancer("nlb", #{ cross_zone: true });
+nlb.ensure_listener(8080, group);
+"#;
+
+async fn change_by_hand(clients: &Clients) {
+    let groups = clients.ec2.describe_security_groups().group_names("s-app").send().await.expect("the group");
+    let group = groups.security_groups()[0].group_id().expect("an id").to_owned();
+    let opened = clients.ec2.authorize_security_group_ingress().group_id(&group).ip_protocol("tcp");
+    opened.from_port(22).to_port(22).cidr_ip("0.0.0.0/0").send().await.expect("opened");
+
+    let stack = aws_sdk_ec2::types::Filter::builder().name("tag:ops:stack").values("s").build();
+    let found = clients.ec2.describe_instances().filters(stack).send().await.expect("the instance");
+    let instance = found.reservations()[0].instances()[0].instance_id().expect("an id").to_owned();
+    let name = Tag::builder().key("Application").value("other").build();
+    clients.ec2.create_tags().resources(&instance).tags(name).send().await.expect("tagged");
+
+    let url = clients.sqs.get_queue_url().queue_name("s-log").send().await.expect("the queue");
+    let url = url.queue_url().expect("a URL");
+    for (attribute, value) in [
+        (QueueAttributeName::MessageRetentionPeriod, "60"),
+        (QueueAttributeName::Policy, ""),
+        (QueueAttributeName::RedrivePolicy, ""),
+    ] {
+        let request = clients.sqs.set_queue_attributes().queue_url(url).attributes(attribute, value);
+        request.send().await.expect("changed");
+    }
+
+    let role = format!("s-server-{}", clients.region);
+    let nothing = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+    let request = clients.iam.put_role_policy().role_name(role).policy_name("ops").policy_document(nothing);
+    request.send().await.expect("changed");
+
+    let groups =
+        clients.elbv2.describe_target_groups().names("s-app").names("s-other").send().await.expect("groups");
+    let arn = |name: &str| {
+        let found = groups.target_groups().iter().find(|group| group.target_group_name() == Some(name));
+        found.and_then(|group| group.target_group_arn()).expect("an ARN").to_owned()
+    };
+    let target = TargetDescription::builder().id(&instance).build();
+    let request = clients.elbv2.deregister_targets().target_group_arn(arn("s-app")).targets(target);
+    request.send().await.expect("deregistered");
+    let request = clients.elbv2.modify_target_group().target_group_arn(arn("s-app"));
+    request.health_check_interval_seconds(60).send().await.expect("changed");
+    let balancers =
+        clients.elbv2.describe_load_balancers().names("s-nlb").send().await.expect("the balancer");
+    let balancer = balancers.load_balancers()[0].load_balancer_arn().expect("an ARN").to_owned();
+    let listeners =
+        clients.elbv2.describe_listeners().load_balancer_arn(balancer).send().await.expect("listeners");
+    let elsewhere = aws_sdk_elasticloadbalancingv2::types::Action::builder()
+        .r#type(aws_sdk_elasticloadbalancingv2::types::ActionTypeEnum::Forward)
+        .target_group_arn(arn("s-other"))
+        .build();
+    let request =
+        clients.elbv2.modify_listener().set_listener_arn(listeners.listeners()[0].listener_arn.clone());
+    request.default_actions(elsewhere).send().await.expect("changed");
+    clients.ec2.stop_instances().instance_ids(&instance).send().await.expect("stopped");
+}
+
+#[test]
+fn what_was_changed_by_hand_is_planned_and_repaired() {
+    let project = Project::empty();
+    project.write("playbooks/p.rhai", PLAYBOOK);
+    project.run_local("p", &["--yes"]).ended_with(0);
+    project.run_local("p", &["--yes"]).ended_with(0).says("0 changes");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let target = Target::Local { endpoint: project.endpoint() };
+        change_by_hand(&Clients::connect(&target, None).await.expect("the clients connect")).await;
+    });
+    let repairs = [
+        "- ec2 app  tcp 22 from 0.0.0.0/0",
+        "~ ec2 server  tags Application",
+        "~ ec2 server  started",
+        "~ sqs log  ",
+        "~ iam server  policy of the role",
+        "~ elbv2 app  health interval",
+        "+ elbv2 app  target server",
+        "~ elbv2 nlb  listener 8080 to s-app",
+    ];
+    let planned = project.ops(&["plan", "p", "--local", "--exit-code"]).ended_with(3);
+    let ran = project.run_local("p", &["--yes"]).ended_with(0);
+    for repair in repairs {
+        assert!(planned.stderr.contains(repair), "{repair}: {}", planned.stderr);
+        assert!(ran.stderr.contains(repair), "{repair}: {}", ran.stderr);
+    }
+    assert!(ran.stderr.contains(" 8 changes: "), "{}", ran.stderr);
+    project.run_local("p", &["--yes"]).ended_with(0).says("0 changes");
+}
+
+#[test]
+fn what_cannot_be_changed_in_place_is_refused_with_the_key_and_the_reason() {
+    let project = Project::empty();
+    project.write("playbooks/p.rhai", PLAYBOOK);
+    project.run_local("p", &["--yes"]).ended_with(0);
+    for (from, to, expected) in [
+        (
+            "\"server\", #{ security",
+            "\"server\", #{ instance_type: \"t3.small\", security",
+            "instance_type `t3.micro`",
+        ),
+        ("#{ port: 8081 }", "#{ port: 8082 }", "has port 8081, and 8082 is asked for"),
+        ("#{ cross_zone: true }", "#{ internal: true }", "has internal `false`, and `true` is asked for"),
+        (
+            "#{ cross_zone: true }",
+            "#{ security_groups: [app] }",
+            "made without security groups, and can get none",
+        ),
+    ] {
+        assert!(PLAYBOOK.contains(from), "{from}");
+        project.write("playbooks/p.rhai", &PLAYBOOK.replace(from, to));
+        let ran = project.run_local("p", &["--yes"]).ended_with(1);
+        assert!(ran.stderr.contains(expected) && ran.stderr.contains("help:"), "{to}: {}", ran.stderr);
+    }
+}
