@@ -4,6 +4,7 @@ mod architecture;
 mod bad_input;
 mod check;
 mod deploy;
+mod disk;
 mod documentation;
 mod drift;
 mod faults;

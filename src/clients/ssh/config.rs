@@ -2,6 +2,7 @@
 //!
 //! `Match` blocks other than `Match all` are not read, and neither is what weakens the check of host keys.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -125,8 +126,11 @@ impl Config {
                 .map_err(|_| Error::invalid(format!("`Port {port}` in ~/.ssh/config is no TCP port")))?,
             (None, None) => 22,
         };
-        let user =
-            user.map(str::to_owned).or_else(|| first("user")).or_else(local_user).ok_or_else(|| {
+        let user = user
+            .map(str::to_owned)
+            .or_else(|| first("user"))
+            .or_else(|| local_user(&self.home))
+            .ok_or_else(|| {
                 Error::invalid(format!("as whom to log in to `{host}` is not known")).help("write user@host")
             })?;
         let hostname = first("hostname").map_or_else(|| host.to_owned(), |name| name.replace("%h", host));
@@ -240,8 +244,16 @@ fn parts(destination: &str) -> Result<(Option<&str>, &str, Option<u16>), Error> 
     Ok((user, host, port.transpose()?))
 }
 
-fn local_user() -> Option<String> {
-    ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|name| !name.is_empty()))
+/// Who runs this: as the environment says, else the owner of the home folder.
+fn local_user(home: &Path) -> Option<String> {
+    let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    named.filter(|name| !name.is_empty()).or_else(|| {
+        let owner = std::fs::metadata(home).ok()?.uid().to_string();
+        let users = std::fs::read_to_string("/etc/passwd").ok()?;
+        // passwd(5): name, password, number ..
+        let mut users = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        users.find(|fields| fields.get(2) == Some(&owner.as_str())).map(|fields| fields[0].to_owned())
+    })
 }
 
 #[cfg(test)]

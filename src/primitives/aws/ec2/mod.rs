@@ -9,7 +9,11 @@ pub mod profile;
 pub mod security_group;
 pub mod service;
 pub mod temporary;
+<<<<<<< HEAD
 pub mod terminate;
+=======
+mod volume;
+>>>>>>> 79784e0 (disk: larger root volumes with their file systems; releases and their rollout)
 
 use std::sync::Arc;
 
@@ -32,6 +36,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     key_pair::register(&mut namespace);
     security_group::register(&mut namespace);
     instance::register(&mut namespace);
+    volume::register(&mut namespace);
     namespace
 }
 
