@@ -29,6 +29,12 @@ use crate::secret::Secret;
 /// So many keep-alives in a row without a byte from the server mean that it is gone (OpenSSH's ServerAliveCountMax).
 const SILENCE: u32 = 3;
 
+/// AES-GCM first, which processors have instructions for. CBC, RC4 and 3DES, which libssh2 would take as well, are not among them.
+const CIPHERS: &str = "aes256-gcm@openssh.com,aes128-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr";
+
+/// For the ciphers that do not bring their own; without MD5 and SHA-1.
+const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
+
 /// libssh2's code for "would block" (libssh2.h, LIBSSH2_ERROR_EAGAIN).
 const AGAIN: i32 = -37;
 
@@ -106,6 +112,16 @@ async fn connect_one(target: &Target, way: Option<Connection>) -> Result<Connect
     session
         .method_pref(MethodType::HostKey, &preferred)
         .map_err(|error| Error::internal(format!("libssh2 takes no host key of {preferred}: {error}")))?;
+    for (direction, methods) in [
+        (MethodType::CryptCs, CIPHERS),
+        (MethodType::CryptSc, CIPHERS),
+        (MethodType::MacCs, MACS),
+        (MethodType::MacSc, MACS),
+    ] {
+        session
+            .method_pref(direction, methods)
+            .map_err(|error| Error::internal(format!("libssh2 takes none of {methods}: {error}")))?;
+    }
     session.set_tcp_stream(socket.try_clone().map_err(|source| unreachable(target, &source))?);
     session.set_blocking(false);
     session.set_keepalive(true, u32::try_from(target.keep_alive.as_secs()).unwrap_or(u32::MAX));

@@ -408,3 +408,24 @@ fn a_plan_connects_and_reads_and_runs_nothing_else() {
     assert_eq!(ran.stdout, "read\n");
     assert!(!file.exists());
 }
+
+#[test]
+fn a_dead_server_among_many_is_named_and_holds_up_no_other() {
+    let login = Login::new();
+    let servers: Vec<Server> = (0..3).map(|_| Server::start(&login)).collect();
+    login.knows(&servers.iter().collect::<Vec<_>>());
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let dead = format!("a@127.0.0.1:{}", silent.local_addr().expect("an address").port());
+    let mut list: Vec<String> = servers.iter().map(|server| format!("\"{}\"", server.address())).collect();
+    list.insert(1, format!("\"{dead}\""));
+    let text = format!(
+        "parallel([{}], #{{ width: 2 }}, |host| print(ssh::connect(host, #{{ key: \"id\", connect_timeout_s: 2 }}).run([\"echo\", host]).stdout));",
+        list.join(", ")
+    );
+    let ran = login.run(&text).ended_with(124).says(&dead).says("did not answer in 2 s");
+    let mut printed: Vec<&str> = ran.stdout.lines().collect();
+    let mut wanted: Vec<String> = servers.iter().map(Server::address).collect();
+    printed.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(printed, wanted);
+}

@@ -232,7 +232,7 @@ impl Connection {
         let mut ended = Ended::default();
         let mut marker = Marker { token, held: Vec::new(), group: None, done: false };
         let mut lines = [Lines::default(), Lines::default()];
-        let mut sending = Sending { pending: begin, sent: 0, stdin, eof: Eof::Ahead };
+        let mut sending = Sending { pending: begin, gone: 0, sent: 0, stdin, eof: Eof::Ahead };
         let mut buffer = vec![0; CHUNK];
         let mut received = 0;
         loop {
@@ -322,6 +322,8 @@ impl Connection {
 /// Standard input on its way to a program.
 struct Sending<'a> {
     pending: Vec<u8>,
+    /// How much of it has gone.
+    gone: usize,
     sent: u64,
     stdin: Stdin<'a>,
     eof: Eof,
@@ -339,13 +341,13 @@ impl Sending<'_> {
     fn send(&mut self, connection: &Connection, channel: &mut Channel) -> Result<bool, Error> {
         let mut moved = false;
         loop {
-            if self.pending.is_empty() && self.eof == Eof::Ahead {
+            if self.is_empty() && self.eof == Eof::Ahead {
                 self.fill()?;
             }
             if self.eof == Eof::Told {
                 return Ok(moved);
             }
-            if self.pending.is_empty() {
+            if self.is_empty() {
                 match channel.send_eof() {
                     Ok(()) => self.eof = Eof::Told,
                     Err(error) if error.code() == ssh2::ErrorCode::Session(super::AGAIN) => {}
@@ -355,10 +357,10 @@ impl Sending<'_> {
                 }
                 return Ok(moved);
             }
-            match channel.write(&self.pending) {
+            match channel.write(&self.pending[self.gone..]) {
                 Ok(0) => return Ok(moved),
                 Ok(length) => {
-                    self.pending.drain(..length);
+                    self.gone += length;
                     self.sent += length as u64;
                     moved = true;
                 }
@@ -376,7 +378,13 @@ impl Sending<'_> {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.gone >= self.pending.len()
+    }
+
     fn fill(&mut self) -> Result<(), Error> {
+        self.gone = 0;
+        self.pending.clear();
         match &mut self.stdin {
             Stdin::Nothing => self.eof = Eof::Due,
             Stdin::Bytes(bytes) => {

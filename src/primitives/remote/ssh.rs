@@ -126,7 +126,13 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
 
 fn connect(call: &Call, host: Dynamic, options: &Options) -> Result<Session, Error> {
     let target = destination::target(call, &host, options)?;
-    let connection = call.block_without_account(log_in(&target))?;
+    let connection = match call.block_without_account(log_in(&target)) {
+        // The port of an instance is often open for a while only, and a plan opens none.
+        Err(error) if call.dry_run && error.retryable && !host.is_string() => {
+            return Err(Error::planned(format!("the session on {}", target.title)));
+        }
+        other => other?,
+    };
     Ok(Session(Arc::new(Inner { target, connection: Mutex::new(Some(connection)) })))
 }
 
