@@ -9,11 +9,8 @@ pub mod profile;
 pub mod security_group;
 pub mod service;
 pub mod temporary;
-<<<<<<< HEAD
 pub mod terminate;
-=======
 mod volume;
->>>>>>> 79784e0 (disk: larger root volumes with their file systems; releases and their rollout)
 
 use std::sync::Arc;
 
