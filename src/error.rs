@@ -179,6 +179,13 @@ impl Error {
         self
     }
 
+    /// Says where: in which file, of which thing.
+    #[must_use]
+    pub fn within(mut self, place: impl fmt::Display) -> Self {
+        self.0.message = format!("{place}: {}", self.0.message);
+        self
+    }
+
     /// The process's exit code when nobody caught it (README, "Exit codes").
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.0.kind {

@@ -10,6 +10,9 @@ use std::sync::{Arc, RwLock};
 /// Texts shorter than this are not masked in output: masking `a` would eat every word.
 const SHORTEST_MASKED: usize = 6;
 
+/// A shorter line of a secret of several lines may be a word that stands elsewhere as well.
+const SHORTEST_LINE: usize = 16;
+
 static KNOWN: RwLock<Vec<Arc<str>>> = RwLock::new(Vec::new());
 
 /// A password, a key or a token.
@@ -22,11 +25,15 @@ impl Secret {
         let text = text.into();
         if text.len() >= SHORTEST_MASKED {
             let mut known = KNOWN.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if !known.contains(&text) {
-                known.push(text.clone());
-                // A secret that contains another one is masked as a whole.
-                known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+            // Of a key in lines, each line is one: it may be printed line by line.
+            let lines = text.lines().filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----"));
+            for part in lines.map(Arc::from).chain([text.clone()]) {
+                if !known.contains(&part) {
+                    known.push(part);
+                }
             }
+            // A secret that contains another one is masked as a whole.
+            known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         }
         Secret(text)
     }

@@ -7,6 +7,7 @@ pub mod owned;
 pub mod aws;
 pub mod database;
 pub mod flow;
+pub mod forge;
 pub mod local;
 pub mod remote;
 
@@ -28,8 +29,16 @@ pub fn namespaces(host: &Arc<Host>, parameters: flow::Parameters) -> Vec<Namespa
         aws::sns::namespace(host),
         aws::sqs::namespace(host),
         database::postgres::namespace(host),
+        forge::git::namespace(host),
+        forge::github::namespace(host),
+        local::config::namespace(host),
+        local::env::namespace(host),
+        local::file::namespace(host),
+        local::http::namespace(host),
+        local::process::namespace(host),
         local::secrets::namespace(host),
         local::state::namespace(host),
+        local::template::namespace(host),
         local::text::namespace(host),
         local::time::namespace(host),
         remote::ssh::namespace(host),

@@ -34,7 +34,10 @@ fn the_guides_name_no_function_that_is_not_there() {
     let there = host_functions();
     let mut invented = Vec::new();
     for File { path, text } in files_ending_in(&[".md"]) {
-        for namespace in ["ec2", "rds", "sns", "sqs", "postgres", "ssh", "secrets", "state", "time", "text"] {
+        for namespace in [
+            "ec2", "rds", "sns", "sqs", "postgres", "secrets", "ssh", "state", "time", "text", "config",
+            "file", "template", "env", "git", "github", "http", "process",
+        ] {
             for rest in text.split(&format!("{namespace}::")).skip(1) {
                 let name = words(rest).next().unwrap_or_default();
                 if rest.starts_with(name) && !name.is_empty() && !there.contains(name) {

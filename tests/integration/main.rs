@@ -3,12 +3,14 @@
 mod architecture;
 mod bad_input;
 mod check;
+mod configuration;
 mod deploy;
 mod disk;
 mod documentation;
 mod drift;
 mod faults;
 mod flow;
+mod forge;
 mod harness;
 mod interop;
 mod interruption;

@@ -1,6 +1,8 @@
 //! `secrets::` a stack's secrets, kept as SSM SecureStrings under `/ops/<stack>/`, made once and never printed.
 
 use std::collections::BTreeMap;
+mod source;
+
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -20,6 +22,8 @@ use crate::primitives::owned::{Owned, at_once};
 use crate::progress::Verb;
 use crate::secret::Secret;
 use crate::state::write_atomically;
+
+pub use source::spent;
 
 /// A secret that is kept under a name.
 #[derive(Clone)]
@@ -151,6 +155,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         .incomparable(|_: &StoredSecret| "[redacted]".to_owned())
         .incomparable(|_: &Secret| "[redacted]".to_owned())
         .incomparable(|_: &Certificate| "certificate".to_owned());
+    source::register(&mut namespace);
     namespace
 }
 

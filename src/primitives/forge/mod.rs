@@ -1,0 +1,4 @@
+//! Where the project's source lies: its git repository, and GitHub.
+
+pub mod git;
+pub mod github;
