@@ -90,6 +90,8 @@ pub struct Host {
     /// The stack's secrets by their path, read once in a run.
     pub secrets: Mutex<Option<BTreeMap<String, Secret>>>,
     deferred: Mutex<Vec<Deferred>>,
+    /// Why the script has failed, when it has.
+    failure: OnceLock<String>,
     /// What a plan has listed: a thing that is asked for twice is made once.
     listed: Mutex<BTreeSet<String>>,
     /// When this run last made something.
@@ -134,6 +136,7 @@ impl Host {
             output: Mutex::new(None),
             secrets: Mutex::new(None),
             deferred: Mutex::new(Vec::new()),
+            failure: OnceLock::new(),
             listed: Mutex::new(BTreeSet::new()),
             made: Mutex::new(None),
             expected: Mutex::new(Vec::new()),
@@ -300,6 +303,17 @@ impl Host {
     /// The closure that was deferred last and has not run yet.
     pub fn next_deferred(&self) -> Option<Deferred> {
         self.deferred.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Remembers why the script has failed.
+    pub fn fail(&self, why: &str) {
+        // The first reason is the one.
+        _ = self.failure.set(crate::secret::mask(why));
+    }
+
+    /// Why the script has failed; `None` while it runs, and where it has not.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
     }
 
     /// Runs what has to be done also after Ctrl-C, such as closing what was opened. A second Ctrl-C ends the process.

@@ -13,7 +13,7 @@ use rhai::{EvalAltResult, Scope};
 use crate::clients::aws::{Clients, Target};
 use crate::commands::{local, project};
 use crate::engine::{self, Prepared};
-use crate::error::{Error, say};
+use crate::error::{Error, Kind, LOCKED, say};
 use crate::host::{Connect, Consent, Host, Project, World, private_folder};
 use crate::parameters::{self, Declarations};
 use crate::playbook::Playbook;
@@ -305,6 +305,11 @@ fn execute(
         (Err(error), None) => Err(Ended::Script(error)),
     };
     let interrupted = host.cancelled();
+    if let Err(ended) = &ended
+        && !interrupted
+    {
+        ended.tell(host);
+    }
     let tidied = host.uninterrupted(|| run_deferred(host, prepared));
     if let Err(error) = host.uninterrupted(|| host.unlock()) {
         host.progress.line(
@@ -393,6 +398,26 @@ enum Ended {
     /// In what was to run at the end; that has been said.
     Deferred(EvalAltResult),
     Host(Error),
+}
+
+impl Ended {
+    /// Lets the script's `on_failure` know why. A run that was refused has not failed.
+    fn tell(&self, host: &Host) {
+        let (error, thrown) = match self {
+            Ended::Host(error) => (Some(error.clone()), None),
+            Ended::Script(error) => (engine::host_error(error), Some(error.unwrap_inner())),
+            // What ran at the end has heard why by then.
+            Ended::Deferred(_) => return,
+        };
+        let text = match (error, thrown) {
+            (Some(error), _) if error.kind == Kind::Refused || error.code == LOCKED => return,
+            (Some(error), _) => error.title(),
+            (None, Some(EvalAltResult::ErrorRuntime(thrown, _))) => thrown.to_string(),
+            (None, Some(other)) => other.to_string(),
+            (None, None) => return,
+        };
+        host.fail(&text);
+    }
 }
 
 /// The result on stdout: `key  value` lines, or JSON.

@@ -262,11 +262,18 @@ const DELETE: Function = Function {
         "ssm:DeleteParameters",
     ],
     example: "owned().delete();",
-    keys: &[optional(
-        "to_keep",
-        Holds::String,
-        "The flag of this playbook that keeps what is protected, for the message",
-    )],
+    keys: &[
+        optional(
+            "to_keep",
+            Holds::String,
+            "The flag of this playbook that keeps what is protected, for the message",
+        ),
+        optional(
+            "announce",
+            Holds::A("a closure", |value| value.is::<FnPtr>()),
+            "Runs once consent is there, before anything is deleted",
+        ),
+    ],
 };
 
 /// The global words; `parameters` are what the command line, the environment and `ops.toml` gave.
@@ -313,9 +320,13 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .handle::<Inventory>("Inventory")
         .function0(&OWNED, |call| Inventory::take(call))
         .method1(&KEEP, |_, it: &Inventory, key: String| it.keep(&key))
-        .method0(&DELETE, |call, it: &Inventory| it.delete(call, ""))
+        .method0(&DELETE, |call, it: &Inventory| it.delete(call, "", || Ok(())))
         .method_options(&DELETE, |call, it: &Inventory, options: &Options| {
-            it.delete(call, &options.string("to_keep").unwrap_or_default())
+            let announce = options.get("announce").and_then(|closure| closure.clone().try_cast::<FnPtr>());
+            it.delete(call, &options.string("to_keep").unwrap_or_default(), || match announce {
+                Some(closure) => announced(call, &closure),
+                None => Ok(()),
+            })
         })
         .method1(&ONLY, |_, it: &Inventory, keys: Array| {
             let wrong = |_| Error::invalid("`only` takes a list of keys, such as [\"elbv2:\"]");
@@ -355,6 +366,21 @@ fn described(thing: &Owned) -> Dynamic {
         ("status".into(), thing.status.clone().into()),
         ("protected".into(), thing.protected.into()),
     ]))
+}
+
+/// Runs a closure inside a function that has errors of its own.
+fn announced(call: &Call, closure: &FnPtr) -> Result<(), Error> {
+    match closure.call_within_context::<Dynamic>(call.context, ()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match error.unwrap_inner() {
+            EvalAltResult::ErrorRuntime(value, _) | EvalAltResult::ErrorTerminated(value, _)
+                if value.is::<Error>() =>
+            {
+                value.clone().cast::<Error>()
+            }
+            other => Error::invalid(other.to_string()),
+        }),
+    }
 }
 
 fn step(call: &Call, title: String, body: FnPtr) -> Result<Dynamic, Box<EvalAltResult>> {

@@ -101,7 +101,14 @@ impl Inventory {
 
     /// Deletes everything in it, after consent. A failure ends it with the things that go side by side: what comes later may be
     /// what the thing that stayed needs, such as a database its secrets.
-    pub fn delete(&self, host: &Host, to_keep: &str) -> Result<(), Error> {
+    ///
+    /// `announce` is done between the consent and the first deletion.
+    pub fn delete(
+        &self,
+        host: &Host,
+        to_keep: &str,
+        announce: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         if self.things.is_empty() {
             return Ok(());
         }
@@ -111,6 +118,7 @@ impl Inventory {
         if !host.dry_run {
             host.agree_to_delete(&titles, &protected, to_keep)?;
         }
+        announce()?;
 
         let mut failures: Vec<Error> = Vec::new();
         for stage in self.things.chunk_by(|a, b| a.order == b.order) {

@@ -19,6 +19,7 @@ mod lock;
 mod monitor;
 mod plan;
 mod playbook;
+mod programs;
 mod proxy;
 mod reference;
 mod rollout;

@@ -346,3 +346,39 @@ fn a_notice_reaches_the_queue() {
         .says("cannot be the subject of a message");
     project.run_local("notify", &[]).ended_with(2).says("--message");
 }
+
+#[test]
+fn a_playbook_that_fails_tells_why_once_and_a_refusal_is_no_failure() {
+    let project = project(60);
+    project.write(
+        "fails.rhai",
+        r#"stack("music-app");
+let alerts = sns::get_topic("alerts");
+on_failure(|why| alerts.publish("It failed", why));
+if flag("refused", "") { owned().delete(); }
+if flag("well", "") { exit(0); }
+sqs::get_queue("other");"#,
+    );
+    project.run_local("fails.rhai", &[]).ended_with(1).says("there is no queue music-app-other");
+    project.run_local("fails.rhai", &["--refused"]).ended_with(4);
+    project.run_local("fails.rhai", &["--well"]).ended_with(0);
+    let ran = drain(&project, &["--json"]);
+    assert_eq!(ran.stdout.lines().count(), 1, "{}", ran.stdout);
+    let record: Value = serde_json::from_str(ran.stdout.trim()).expect("JSON");
+    assert_eq!(record["message"], "there is no queue music-app-other");
+}
+
+#[test]
+fn a_clean_up_is_announced_after_consent_and_before_anything_goes() {
+    let project = project(60);
+    project.run_local("cleanup", &[]).ended_with(4);
+    assert_eq!(drain(&project, &[]).stdout, "");
+    let ran = project.run_local("cleanup", &["--yes"]).ended_with(0);
+    assert!(ran.stderr.contains("1 effect"), "{}", ran.stderr);
+    let plan = project.run_local("alerts.rhai", &["--yes"]);
+    plan.ended_with(0);
+    project
+        .run_local("cleanup", &["--dry-run"])
+        .ended_with(0)
+        .says("publish \"Music app goes\" to topic alerts");
+}

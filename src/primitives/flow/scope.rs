@@ -34,6 +34,17 @@ const DEFER: Function = Function {
     keys: &[],
 };
 
+const ON_FAILURE: Function = Function {
+    name: "on_failure",
+    doc: "Runs a closure when the playbook has ended with an error, and gives it the error's text. Not after Ctrl-C, nor where the run was \
+          refused for want of consent or since somebody else holds the lock: nothing has failed then.",
+    parameters: &["body: closure"],
+    returns: "()",
+    permissions: &[],
+    example: "on_failure(|why| say(`it did not work: ${why}`));",
+    keys: &[],
+};
+
 const OPEN_WHILE: Function = Function {
     name: "open_while",
     doc: "Lets traffic in to a security group while a closure runs, and gives what that gives. The rule goes when it ends, also after \
@@ -52,7 +63,11 @@ const OPEN_WHILE: Function = Function {
 };
 
 pub(super) fn register(namespace: &mut Namespace) {
-    namespace.callback2(&RETRY, retry).callback1(&DEFER, defer).callback3(&OPEN_WHILE, open_while);
+    namespace
+        .callback2(&RETRY, retry)
+        .callback1(&DEFER, defer)
+        .callback1(&ON_FAILURE, on_failure)
+        .callback3(&OPEN_WHILE, open_while);
 }
 
 #[expect(
@@ -63,6 +78,20 @@ fn defer(call: &Call, body: FnPtr) -> Result<(), Box<EvalAltResult>> {
     let context = call.context.store_data();
     call.host.defer(Box::new(move |engine| {
         body.call_within_context::<Dynamic>(&context.create_context(engine), ()).map(drop)
+    }));
+    Ok(())
+}
+
+#[expect(
+    deprecated,
+    reason = "the only way to call a closure after its script; the version of rhai is pinned"
+)]
+fn on_failure(call: &Call, body: FnPtr) -> Result<(), Box<EvalAltResult>> {
+    let context = call.context.store_data();
+    let host = call.host.clone();
+    call.host.defer(Box::new(move |engine| match host.failure() {
+        Some(why) => body.call_within_context::<Dynamic>(&context.create_context(engine), (why,)).map(drop),
+        None => Ok(()),
     }));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rhai::{Dynamic, Map};
+use rhai::Dynamic;
 
 use super::secrets::spent;
 use super::state::json;
