@@ -352,11 +352,13 @@ fn a_playbook_that_fails_tells_why_once_and_a_refusal_is_no_failure() {
     let project = project(60);
     project.write(
         "fails.rhai",
-        r#"stack("music-app");
+        r#"let refused = flag("refused", "Delete without consent");
+let well = flag("well", "End before anything fails");
+stack("music-app");
 let alerts = sns::get_topic("alerts");
 on_failure(|why| alerts.publish("It failed", why));
-if flag("refused", "") { owned().delete(); }
-if flag("well", "") { exit(0); }
+if refused { owned().delete(); }
+if well { exit(0); }
 sqs::get_queue("other");"#,
     );
     project.run_local("fails.rhai", &[]).ended_with(1).says("there is no queue music-app-other");
