@@ -207,7 +207,9 @@ fn read(service: &Service<'_>, operation: &str, body: &[u8]) -> Result<Value, Er
 
 /// The content of the root element: elements are maps, those that repeat are lists, text is a string, nothing is null.
 fn xml(text: &str) -> Result<Value, String> {
-    let mut open: Vec<(String, Vec<(String, Value)>, String)> = Vec::new();
+    /// An element that has not ended: its name, its children so far, its text so far.
+    type Element = (String, Vec<(String, Value)>, String);
+    let mut open: Vec<Element> = Vec::new();
     for token in Tokenizer::from(text) {
         match token.map_err(|error| error.to_string())? {
             Token::ElementStart { local, .. } => {
