@@ -66,7 +66,7 @@ const PARAMETER: Function = Function {
     parameters: &["path: string"],
     returns: "Password",
     permissions: &["ssm:GetParameter"],
-    example: r#"let shared = attempt(|| secrets::parameter("/shared/mail/password"));"#,
+    example: r#"let outcome = attempt(|| secrets::parameter("/shared/mail/password"));"#,
     keys: &[],
 };
 
