@@ -16,7 +16,7 @@ use crate::folder::Folder;
 use crate::query::{Access, AwsError};
 use crate::sqs::MessageLog;
 use crate::time::Time;
-use crate::{Error, Settings, ec2, elbv2, iam, rds, sns, sqs, ssm};
+use crate::{Error, Settings, ec2, elbv2, iam, rds, secretsmanager, sns, sqs, ssm};
 
 /// The account that owns everything; no AWS account has this number.
 pub(crate) const ACCOUNT: &str = "000000000000";
@@ -43,6 +43,8 @@ pub(crate) struct Region {
     #[serde(default)]
     pub(crate) rds: rds::State,
     #[serde(default)]
+    pub(crate) secretsmanager: secretsmanager::State,
+    #[serde(default)]
     pub(crate) sns: sns::State,
     #[serde(default)]
     pub(crate) sqs: sqs::State,
@@ -56,6 +58,7 @@ impl Region {
             ec2: ec2::State::new(name),
             elbv2: elbv2::State::default(),
             rds: rds::State::default(),
+            secretsmanager: secretsmanager::State::default(),
             sns: sns::State::default(),
             sqs: sqs::State::default(),
             ssm: ssm::State::default(),
@@ -219,4 +222,11 @@ impl Cloud {
 /// An identifier as EC2 makes them: a prefix and 17 hexadecimal digits.
 pub(crate) fn fresh_id(prefix: &str) -> String {
     format!("{prefix}-0{:016x}", rand::random::<u64>())
+}
+
+/// An identifier in the form of a UUID, as requests and versions of secrets have them.
+pub(crate) fn uuid() -> String {
+    let hex = format!("{:032x}", rand::random::<u128>());
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::Error;
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Region};
 use crate::folder::Folder;
 use crate::postgres::{authority, cluster::Cluster};
+use crate::query::Access;
 use crate::rds::{Database, FORCE_SSL, SnapshotStatus, Status};
 
 const PASSWORD_FILE: &str = "rdsadmin.password";
@@ -143,11 +144,17 @@ impl Keeper {
                 self.configure(&cluster, database).await?;
                 self.become_available().await;
             }
+            Status::Rebooting => {
+                cluster.stop().await?;
+                self.start(&cluster).await?;
+                self.become_available().await;
+            }
             Status::Available => {
                 if cluster.answers().await.is_err() {
                     eprintln!("local cloud: database {} does not answer: starting it again", database.id);
                     self.start(&cluster).await?;
                 }
+                self.rotate().await;
             }
             Status::BackingUp => {
                 self.start(&cluster).await?;
@@ -199,7 +206,11 @@ impl Keeper {
             // A request may have asked for something else meanwhile; that comes next.
             if matches!(
                 database.status,
-                Status::Creating | Status::Starting | Status::Modifying | Status::BackingUp
+                Status::Creating
+                    | Status::Starting
+                    | Status::Modifying
+                    | Status::Rebooting
+                    | Status::BackingUp
             ) {
                 database.status = Status::Available;
             }
@@ -208,8 +219,18 @@ impl Keeper {
         .await;
     }
 
+    /// Gives the master user another password when the week of the last one is over.
+    async fn rotate(&self) {
+        let due = self.cloud.read(&self.region, |region| region.master_secret_due(&self.id)).await;
+        let Some(secret) = due else { return };
+        let rotate = |region: &mut Region, _: &mut _| region.rotate_master_password(&secret, None);
+        if let Err(error) = self.cloud.run(&self.region, Access::Change, rotate).await {
+            eprintln!("local cloud: the master password of {} is not rotated: {error}", self.id);
+        }
+    }
+
     async fn snapshots_to_take(&self) -> Vec<String> {
-        let of_this = |region: &crate::cloud::Region| {
+        let of_this = |region: &Region| {
             let snapshots = region.rds.snapshots.values();
             snapshots
                 .filter(|snapshot| {

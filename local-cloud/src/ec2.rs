@@ -17,6 +17,7 @@ mod snapshot;
 mod tag;
 mod transition;
 mod volume;
+mod volume_modification;
 mod vpc;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ pub(crate) const SERVICE: Service = Service {
         profile::OPERATIONS,
         instance_type::OPERATIONS,
         volume::OPERATIONS,
+        volume_modification::OPERATIONS,
         snapshot::OPERATIONS,
         tag::OPERATIONS,
     ],

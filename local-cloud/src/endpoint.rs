@@ -14,16 +14,16 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, uuid};
 use crate::query::{self, Access, AwsError, Envelope, Form, Scope, Service};
-use crate::{ec2, elbv2, iam, json, rds, sns, sqs, ssm, sts};
+use crate::{ec2, elbv2, iam, json, rds, secretsmanager, sns, sqs, ssm, sts};
 
 /// Larger than any request of these services may be (1 MiB for SQS).
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
 const QUERY_SERVICES: &[&Service] =
     &[&ec2::SERVICE, &elbv2::SERVICE, &iam::SERVICE, &rds::SERVICE, &sns::SERVICE, &sts::SERVICE];
-const JSON_SERVICES: &[&json::Service] = &[&sqs::SERVICE, &ssm::SERVICE];
+const JSON_SERVICES: &[&json::Service] = &[&secretsmanager::SERVICE, &sqs::SERVICE, &ssm::SERVICE];
 
 pub(crate) fn services() -> Vec<&'static str> {
     let query = QUERY_SERVICES.iter().map(|service| service.name);
@@ -56,7 +56,7 @@ pub(crate) type Reply = Response<Full<Bytes>>;
 
 async fn respond(cloud: Arc<Cloud>, request: Request<Incoming>) -> Result<Reply, Infallible> {
     let (parts, body) = request.into_parts();
-    let request_id = request_id();
+    let request_id = uuid();
     // A web page can make a browser send requests here, under a foreign name or with its origin.
     if parts.headers.contains_key(ORIGIN) || !is_loopback(&parts.headers) {
         return Ok(reply(
@@ -231,12 +231,6 @@ pub(crate) fn reply(status: u16, content_type: &str, body: impl Into<Bytes>, req
         }
     }
     reply
-}
-
-fn request_id() -> String {
-    let hex = format!("{:032x}", rand::random::<u128>());
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 async fn local(cloud: &Cloud, method: &Method, route: &str, body: &[u8], request_id: &str) -> Reply {

@@ -1,4 +1,4 @@
-//! The AWS JSON protocol: the operation in `X-Amz-Target`, an object in, an object out. SQS, SSM and nothing else so far.
+//! The AWS JSON protocol: the operation in `X-Amz-Target`, an object in, an object out. Secrets Manager, SQS and SSM speak it.
 //! As with a query form, a member that an operation has not read is refused by name.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::cloud::{Cloud, Region};
 use crate::iam;
 use crate::query::{Access, AwsError};
+use crate::select;
 
 pub(crate) type Answer = Result<Value, AwsError>;
 pub(crate) type Operation = (&'static str, Access, fn(&mut Call<'_>) -> Answer);
@@ -111,7 +112,7 @@ impl Document {
         self.members.get(name).filter(|value| !value.is_null())
     }
 
-    fn typed<'a, T>(
+    pub(crate) fn typed<'a, T>(
         &'a self,
         name: &str,
         expected: &str,
@@ -157,6 +158,31 @@ impl Document {
             members.map(|(key, value)| Some((key.clone(), value.as_str()?.to_string()))).collect()
         };
         Ok(self.typed(name, "a map of strings", texts)?.unwrap_or_default())
+    }
+
+    /// Tags, as a list of `Key` and `Value`.
+    pub(crate) fn tags(&self, name: &str) -> Result<BTreeMap<String, String>, AwsError> {
+        let tags = self.documents(name)?;
+        tags.iter()
+            .map(|tag| Ok((tag.required("Key")?.to_string(), tag.required("Value")?.to_string())))
+            .collect()
+    }
+
+    /// The page that `MaxResults` and `NextToken` ask for, and the token of the next one.
+    pub(crate) fn page<T>(
+        &self,
+        items: Vec<T>,
+        largest: usize,
+    ) -> Result<(Vec<T>, Option<String>), AwsError> {
+        let size = self.number("MaxResults")?.map_or(Some(largest), |size| usize::try_from(size).ok());
+        let size = size.filter(|size| (1..=largest).contains(size));
+        let size = size.ok_or_else(|| malformed(format!("MaxResults must be 1 to {largest}")))?;
+        let token = self.text("NextToken")?.filter(|token| !token.is_empty());
+        let start = token.map_or(Some(0), select::offset);
+        let start =
+            start.ok_or_else(|| AwsError::new("InvalidNextTokenException", "NextToken is invalid"))?;
+        let next = (items.len() > start.saturating_add(size)).then(|| select::token(start + size));
+        Ok((items.into_iter().skip(start).take(size).collect(), next))
     }
 
     fn unread(&self) -> Option<&str> {

@@ -2,7 +2,7 @@
 //! behind an RDS instance, a child process behind an EC2 instance, and SNS delivers into SQS.
 //!
 //! A request enters through `endpoint` (service and region come from its signature's scope) and reaches the file of
-//! its service: `ec2`, `elbv2`, `iam`, `rds`, `sns`, `sqs`, `ssm`, `sts`. These change the one state in `cloud`, which is saved
+//! its service: `ec2`, `elbv2`, `iam`, `rds`, `secretsmanager`, `sns`, `sqs`, `ssm`, `sts`. These change the one state in `cloud`, which is saved
 //! before the answer leaves. The data plane watches that state and makes it real: `database` and `postgres` behind
 //! RDS, `machine` and `service` behind EC2, `balancer` and `probe` behind load balancers. `supervisor` starts and stops it all; `folder` says what lies where.
 //! Adding a service is adding its file and one line in `endpoint`.
@@ -34,6 +34,7 @@ mod probe;
 mod process;
 mod query;
 mod rds;
+mod secretsmanager;
 mod select;
 mod service;
 mod sns;

@@ -4,6 +4,7 @@
 mod create;
 mod engine;
 mod instance;
+mod master_secret;
 mod parameter_group;
 mod settings;
 mod show;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use instance::not_found;
 pub(crate) use instance::{Database, Status};
 pub(crate) use parameter_group::FORCE_SSL;
 pub(crate) use snapshot::{Snapshot, SnapshotStatus};

@@ -123,12 +123,17 @@ impl Paging {
             })?,
         };
         let more = items.len() > start.saturating_add(size);
-        let next = more.then(|| URL_SAFE_NO_PAD.encode(format!("from:{}", start + size)));
+        let next = more.then(|| self::token(start + size));
         Ok((items.into_iter().skip(start).take(size).collect(), next))
     }
 }
 
-fn offset(token: &str) -> Option<usize> {
+/// What stands for a place in a list.
+pub(crate) fn token(start: usize) -> String {
+    URL_SAFE_NO_PAD.encode(format!("from:{start}"))
+}
+
+pub(crate) fn offset(token: &str) -> Option<usize> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
     String::from_utf8(bytes).ok()?.strip_prefix("from:")?.parse().ok()
 }

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cloud::{ACCOUNT, Region};
 use crate::ec2;
-use crate::json::{Answer, Call, Document, Operation, Service};
+use crate::json::{Answer, Call, Operation, Service};
 use crate::query::{Access, AwsError};
 use crate::time::Time;
 
@@ -124,13 +124,6 @@ fn find(call: &Call<'_>, given: &str) -> Option<Parameter> {
     found.filter(|parameter| version.is_none_or(|version| version == parameter.version))
 }
 
-fn tags(document: &Document) -> Result<BTreeMap<String, String>, AwsError> {
-    let tags = document.documents("Tags")?;
-    tags.iter()
-        .map(|tag| Ok((tag.required("Key")?.to_string(), tag.required("Value")?.to_string())))
-        .collect()
-}
-
 fn check_name(name: &str) -> Result<(), AwsError> {
     let first = name.trim_start_matches('/').split('/').next().unwrap_or_default().to_ascii_lowercase();
     if first.starts_with("aws") || first.starts_with("ssm") {
@@ -162,7 +155,7 @@ fn put_parameter(call: &mut Call<'_>) -> Answer {
     let value = document.required("Value")?.to_string();
     let kind = document.text("Type")?;
     let overwrite = document.flag("Overwrite")?;
-    let given_tags = tags(document)?;
+    let given_tags = document.tags("Tags")?;
     let (description, key) = (document.text("Description")?, document.text("KeyId")?);
     let data_type = document.text("DataType")?.unwrap_or("text").to_string();
     let tier = document.text("Tier")?.unwrap_or("Standard").to_string();
@@ -419,7 +412,7 @@ fn tagged<'a>(call: &'a mut Call<'_>) -> Result<&'a mut BTreeMap<String, String>
 }
 
 fn add_tags_to_resource(call: &mut Call<'_>) -> Answer {
-    let added = tags(call.document)?;
+    let added = call.document.tags("Tags")?;
     tagged(call)?.extend(added);
     Ok(json!({}))
 }

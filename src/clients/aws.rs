@@ -248,6 +248,7 @@ fn kind(code: &str, status: u16) -> Kind {
         | "ListenerNotFound"
         | "NoSuchEntity"
         | "DBParameterGroupNotFound"
+        | "ResourceNotFoundException"
         | "DBSnapshotNotFound" => Kind::NotFound,
         "DependencyViolation"
         | "ResourceInUse"
@@ -271,6 +272,7 @@ fn kind(code: &str, status: u16) -> Kind {
         }
         "QueueNameExists"
         | "QueueAlreadyExists"
+        | "ResourceExistsException"
         | "DuplicateLoadBalancerName"
         | "DuplicateTargetGroupName"
         | "DuplicateListener" => Kind::Exists,

@@ -33,6 +33,11 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    /// What a volume that is made of it has: its size in GiB, and whether it is encrypted.
+    pub(super) fn size(&self) -> (i64, bool) {
+        (self.size_gib, self.encrypted)
+    }
+
     fn is_completed(&self) -> bool {
         self.started.after(PENDING).is_past()
     }

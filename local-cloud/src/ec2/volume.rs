@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::volume_modification::Modification;
 use super::{State, Tags, done, tag_set};
 use crate::cloud::fresh_id;
 use crate::query::{Access, Answer, AwsError, Call, Form, Operation, invalid};
@@ -12,28 +13,24 @@ use crate::time::Time;
 use crate::xml::Xml;
 
 pub(super) const OPERATIONS: &[Operation] = &[
+    ("CreateVolume", Access::Change, create_volume),
     ("DescribeVolumes", Access::Read, describe_volumes),
-    ("ModifyVolume", Access::Change, modify_volume),
-    ("DescribeVolumesModifications", Access::Read, describe_volumes_modifications),
     ("DeleteVolume", Access::Change, delete_volume),
 ];
 
 /// What an image of Amazon Linux needs at least.
 const SMALLEST_GIB: i64 = 8;
 const LARGEST_GIB: i64 = 16_384;
-/// One modification of a volume in this time (EBS user guide, limitations of modifications).
-const BETWEEN_MODIFICATIONS: Duration = Duration::from_secs(6 * 3600);
-/// `modifying` and `optimizing` stay visible for this long; on AWS it takes minutes to hours.
-const MODIFYING: Duration = Duration::from_millis(500);
-const OPTIMIZING: Duration = Duration::from_secs(1);
+/// `creating` stays visible for this long.
+const CREATING: Duration = Duration::from_millis(500);
 
 /// What can be ordered and changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Specification {
     pub(super) size_gib: i64,
-    kind: String,
-    iops: Option<i64>,
-    throughput: Option<i64>,
+    pub(super) kind: String,
+    pub(super) iops: Option<i64>,
+    pub(super) throughput: Option<i64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,21 +42,18 @@ struct Attachment {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Modification {
-    before: Specification,
-    started: Time,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Volume {
     pub(super) id: String,
     pub(super) specification: Specification,
     pub(super) encrypted: bool,
     zone: String,
     attachment: Option<Attachment>,
-    modification: Option<Modification>,
+    pub(super) modification: Option<Modification>,
     pub(super) tags: Tags,
     created: Time,
+    /// The client's token of the request that made it.
+    #[serde(default)]
+    token: Option<String>,
 }
 
 impl Specification {
@@ -68,7 +62,7 @@ impl Specification {
         Specification { size_gib: SMALLEST_GIB, kind: "gp3".into(), iops: Some(3000), throughput: Some(125) }
     }
 
-    fn with(mut self, form: &Form, prefix: &str, size: &str) -> Result<Specification, AwsError> {
+    pub(super) fn with(mut self, form: &Form, prefix: &str, size: &str) -> Result<Specification, AwsError> {
         let field = |name: &str| format!("{prefix}{name}");
         if let Some(gib) = form.number(&field(size))? {
             if !(1..=LARGEST_GIB).contains(&gib) {
@@ -184,6 +178,7 @@ impl Plan {
             modification: None,
             tags: tags.clone(),
             created: now,
+            token: None,
         }
     }
 }
@@ -230,13 +225,13 @@ pub(super) fn not_found(id: &str) -> AwsError {
     AwsError::new("InvalidVolume.NotFound", format!("The volume '{id}' does not exist."))
 }
 
-fn named<'a>(call: &'a mut Call<'_>) -> Result<&'a mut Volume, AwsError> {
+pub(super) fn named<'a>(call: &'a mut Call<'_>) -> Result<&'a mut Volume, AwsError> {
     let id = call.form.required("VolumeId")?;
     call.region.ec2.volumes.get_mut(id).ok_or_else(|| not_found(id))
 }
 
 /// The volumes that a request names by id, or all.
-fn selected<'a>(call: &'a Call<'_>, filters: &Filters) -> Result<Vec<&'a Volume>, AwsError> {
+pub(super) fn selected<'a>(call: &'a Call<'_>, filters: &Filters) -> Result<Vec<&'a Volume>, AwsError> {
     let ids = call.form.list("VolumeId");
     let volumes = &call.region.ec2.volumes;
     if let Some(unknown) = ids.iter().find(|id| !volumes.contains_key(*id)) {
@@ -268,20 +263,35 @@ fn selected<'a>(call: &'a Call<'_>, filters: &Filters) -> Result<Vec<&'a Volume>
 
 impl Volume {
     fn status(&self) -> &'static str {
-        if self.attachment.is_some() { "in-use" } else { "available" }
-    }
-}
-
-impl Modification {
-    fn state(&self) -> &'static str {
-        let passed = self.started.elapsed();
-        if passed < MODIFYING {
-            "modifying"
-        } else if passed < MODIFYING + OPTIMIZING {
-            "optimizing"
+        if self.attachment.is_some() {
+            "in-use"
+        } else if self.created.elapsed() < CREATING {
+            "creating"
         } else {
-            "completed"
+            "available"
         }
+    }
+
+    fn xml(&self, xml: &mut Xml) {
+        let specification = &self.specification;
+        xml.text("volumeId", &self.id)
+            .text("size", specification.size_gib)
+            .text("volumeType", &specification.kind)
+            .optional("iops", specification.iops)
+            .optional("throughput", specification.throughput)
+            .text("encrypted", self.encrypted)
+            .text("availabilityZone", &self.zone)
+            .text("status", self.status())
+            .text("createTime", self.created);
+        xml.list("attachmentSet", "item", &self.attachment, |xml, attachment| {
+            xml.text("volumeId", &self.id)
+                .text("instanceId", &attachment.instance)
+                .text("device", &attachment.device)
+                .text("status", "attached")
+                .text("attachTime", attachment.since)
+                .text("deleteOnTermination", attachment.delete_on_termination);
+        });
+        tag_set(xml, &self.tags);
     }
 }
 
@@ -303,98 +313,71 @@ fn describe_volumes(call: &mut Call<'_>) -> Answer {
     )?;
     let (page, next) = EC2_PAGES.page(call.form, selected(call, &filters)?)?;
     let mut xml = Xml::new();
-    xml.list("volumeSet", "item", page, |xml, volume: &Volume| {
-        let specification = &volume.specification;
-        xml.text("volumeId", &volume.id)
-            .text("size", specification.size_gib)
-            .text("volumeType", &specification.kind)
-            .optional("iops", specification.iops)
-            .optional("throughput", specification.throughput)
-            .text("encrypted", volume.encrypted)
-            .text("availabilityZone", &volume.zone)
-            .text("status", volume.status())
-            .text("createTime", volume.created);
-        xml.list("attachmentSet", "item", &volume.attachment, |xml, attachment| {
-            xml.text("volumeId", &volume.id)
-                .text("instanceId", &attachment.instance)
-                .text("device", &attachment.device)
-                .text("status", "attached")
-                .text("attachTime", attachment.since)
-                .text("deleteOnTermination", attachment.delete_on_termination);
-        });
-        tag_set(xml, &volume.tags);
-    });
+    xml.list("volumeSet", "item", page, |xml, volume: &Volume| volume.xml(xml));
     xml.optional("nextToken", next);
     Ok(xml)
 }
 
-fn modify_volume(call: &mut Call<'_>) -> Answer {
+/// A volume of its own, empty or as large as a snapshot. A second request with the same token gets the first one's volume.
+fn create_volume(call: &mut Call<'_>) -> Answer {
     let form = call.form;
-    let volume = named(call)?;
-    let wanted = volume.specification.clone().with(form, "", "Size")?;
-    if wanted.size_gib < volume.specification.size_gib {
-        return Err(AwsError::new("InvalidParameterValue", "New size cannot be smaller than existing size"));
+    let token = form.get("ClientToken").filter(|token| !token.is_empty()).map(str::to_string);
+    let zone = form.required("AvailabilityZone")?.to_string();
+    if !super::subnets(call.region_name).iter().any(|subnet| subnet.zone == zone) {
+        return Err(AwsError::new("InvalidZone.NotFound", format!("The zone '{zone}' does not exist.")));
     }
-    if wanted == volume.specification {
-        return Err(AwsError::new(
-            "InvalidParameterValue",
-            "The volume has the size, type, iops and throughput that are asked for",
-        ));
-    }
-    let earlier = volume.modification.as_ref();
-    if earlier.is_some_and(|earlier| !earlier.started.after(BETWEEN_MODIFICATIONS).is_past()) {
-        return Err(AwsError::new(
-            "VolumeModificationRateExceeded",
-            format!(
-                "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between modifications per EBS volume: {}",
-                volume.id
-            ),
-        ));
-    }
-    super::refuse_dry_run(form)?;
-    let modification = Modification { before: volume.specification.clone(), started: Time::now() };
-    volume.specification = wanted;
-    let mut xml = Xml::new();
-    xml.nest("volumeModification", |xml| modification_xml(xml, volume, &modification));
-    volume.modification = Some(modification);
-    Ok(xml)
-}
-
-fn modification_xml(xml: &mut Xml, volume: &Volume, modification: &Modification) {
-    let (before, after) = (&modification.before, &volume.specification);
-    let state = modification.state();
-    xml.text("volumeId", &volume.id)
-        .text("modificationState", state)
-        .text("originalSize", before.size_gib)
-        .text("targetSize", after.size_gib)
-        .text("originalVolumeType", &before.kind)
-        .text("targetVolumeType", &after.kind)
-        .optional("originalIops", before.iops)
-        .optional("targetIops", after.iops)
-        .optional("originalThroughput", before.throughput)
-        .optional("targetThroughput", after.throughput)
-        .text("progress", if state == "completed" { 100 } else { 0 })
-        .text("startTime", modification.started);
-    if state == "completed" {
-        xml.text("endTime", modification.started.after(MODIFYING + OPTIMIZING));
-    }
-}
-
-fn describe_volumes_modifications(call: &mut Call<'_>) -> Answer {
-    let filters = Filters::ec2(call.form, &["volume-id", "modification-state"])?;
-    let modified: Vec<(&Volume, &Modification)> = selected(call, &filters)?
-        .into_iter()
-        .filter_map(|volume| Some((volume, volume.modification.as_ref()?)))
-        .collect();
-    if modified.is_empty() && !call.form.list("VolumeId").is_empty() {
-        return Err(AwsError::new("InvalidVolumeModification.NotFound", "The volume has not been modified"));
-    }
-    let (page, next) = EC2_PAGES.page(call.form, modified)?;
-    let mut xml = Xml::new();
-    xml.list("volumeModificationSet", "item", page, |xml, (volume, modification)| {
-        modification_xml(xml, volume, modification);
+    let snapshot = form.get("SnapshotId").map(|id| {
+        let found = call.region.ec2.snapshots.get(id);
+        found.map(super::snapshot::Snapshot::size).ok_or_else(|| super::snapshot::not_found(id))
     });
-    xml.optional("nextToken", next);
+    let snapshot = snapshot.transpose()?;
+    let size_gib = snapshot.map_or(0, |(size_gib, _)| size_gib);
+    let base = Specification { size_gib, kind: "gp2".into(), iops: None, throughput: None };
+    let specification = base.with(form, "", "Size")?;
+    if specification.size_gib == 0 {
+        return Err(AwsError::new(
+            "MissingParameter",
+            "The request must contain the parameter size or snapshotId",
+        ));
+    }
+    if specification.size_gib < size_gib {
+        return Err(invalid(
+            "size",
+            &specification.size_gib.to_string(),
+            &format!("at least the snapshot's {size_gib} GiB"),
+        ));
+    }
+    let encrypted =
+        form.flag("Encrypted")?.unwrap_or(false) || snapshot.is_some_and(|(_, encrypted)| encrypted);
+    form.ignore(&["KmsKeyId"]);
+    let tags = super::tag_specification(form, "volume", &[])?;
+    super::refuse_dry_run(form)?;
+    let known = call.region.ec2.volumes.values().find(|volume| token.is_some() && volume.token == token);
+    if let Some(known) = known {
+        if (&known.specification, &known.zone) != (&specification, &zone) {
+            return Err(AwsError::new(
+                "IdempotentParameterMismatch",
+                "The client token was used with other parameters",
+            ));
+        }
+        let mut xml = Xml::new();
+        known.xml(&mut xml);
+        return Ok(xml);
+    }
+    let volume = Volume {
+        id: fresh_id("vol"),
+        specification,
+        encrypted,
+        zone,
+        attachment: None,
+        modification: None,
+        tags,
+        created: Time::now(),
+        token,
+    };
+    let mut xml = Xml::new();
+    volume.xml(&mut xml);
+    call.region.ec2.volumes.insert(volume.id.clone(), volume);
     Ok(xml)
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use postgres_protocol::password::scram_sha_256;
 
 use super::instance::{Database, Status, one, unsupported};
+use super::master_secret::{self, Wanted};
 use super::settings::Settings;
 use super::snapshot::{self, SnapshotStatus};
 use super::{check_groups, identifier, parameter_group, subnet_group, tags_of_request};
@@ -13,7 +14,6 @@ use crate::ec2::subnets;
 use crate::postgres;
 use crate::query::{Access, Answer, AwsError, Call, Operation, invalid};
 use crate::time::Time;
-use crate::xml::Xml;
 
 pub(super) const OPERATIONS: &[Operation] = &[
     ("CreateDBInstance", Access::Change, create_db_instance),
@@ -59,7 +59,10 @@ fn create_db_instance(call: &mut Call<'_>) -> Answer {
     unsupported(call)?;
     let master_username = form.required("MasterUsername")?;
     check_name("MasterUsername", master_username, &["admin", "rdsadmin", "rds_superuser", "public", "user"])?;
-    let verifier = check_password(form.required("MasterUserPassword")?)?;
+    let master = master_secret::of_request(call, false)?;
+    if matches!(master, Wanted::Unnamed) {
+        form.required("MasterUserPassword")?;
+    }
     let name = form.get("DBName").map(str::to_string);
     if let Some(name) = &name {
         check_name("DBName", name, &["rdsadmin", "template0", "template1", "db"])?;
@@ -85,7 +88,8 @@ fn create_db_instance(call: &mut Call<'_>) -> Answer {
             problem: None,
             port: free_port(call)?,
             master_username: master_username.to_string(),
-            pending_verifier: Some(verifier),
+            pending_verifier: None,
+            master_secret: None,
             name,
             groups: Vec::new(),
             source_snapshot: None,
@@ -98,7 +102,7 @@ fn create_db_instance(call: &mut Call<'_>) -> Answer {
             zone: String::new(),
         },
     )?;
-    Ok(add(call, database))
+    add(call, database, master)
 }
 
 /// Puts a new database into the network that the request names.
@@ -128,10 +132,11 @@ fn place(call: &Call<'_>, mut database: Database) -> Result<Database, AwsError> 
     Ok(database)
 }
 
-fn add(call: &mut Call<'_>, database: Database) -> Xml {
+fn add(call: &mut Call<'_>, mut database: Database, master: Wanted) -> Answer {
+    call.region.set_master_password(call.region_name, &mut database, master)?;
     let xml = one(call, &database);
     call.region.rds.instances.insert(database.id.clone(), database);
-    xml
+    Ok(xml)
 }
 
 fn restore_db_instance_from_db_snapshot(call: &mut Call<'_>) -> Answer {
@@ -155,6 +160,7 @@ fn restore_db_instance_from_db_snapshot(call: &mut Call<'_>) -> Answer {
     let source = snapshot.database.clone();
     let source_snapshot = Some(snapshot.resource_id.clone());
     unsupported(call)?;
+    let master = master_secret::of_request(call, false)?;
     let mut settings = Settings { deletion_protection: false, ..source.settings.clone() }.with(call)?;
     settings.encrypted = source.settings.encrypted;
     if let Some(group) = &settings.parameter_group {
@@ -170,6 +176,8 @@ fn restore_db_instance_from_db_snapshot(call: &mut Call<'_>) -> Answer {
             problem: None,
             port: free_port(call)?,
             pending_verifier: None,
+            // The source's secret stays the source's.
+            master_secret: None,
             source_snapshot,
             settings,
             pending: None,
@@ -178,7 +186,7 @@ fn restore_db_instance_from_db_snapshot(call: &mut Call<'_>) -> Answer {
             ..source
         },
     )?;
-    Ok(add(call, database))
+    add(call, database, master)
 }
 
 pub(super) fn check_password(password: &str) -> Result<String, AwsError> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::create::check_password;
+use super::master_secret;
 use super::settings::Settings;
 use super::show::database_xml;
 use super::snapshot::{self, Snapshot};
@@ -15,6 +15,7 @@ use crate::xml::Xml;
 pub(super) const OPERATIONS: &[Operation] = &[
     ("DescribeDBInstances", Access::Read, describe_db_instances),
     ("ModifyDBInstance", Access::Change, modify_db_instance),
+    ("RebootDBInstance", Access::Change, reboot_db_instance),
     ("DeleteDBInstance", Access::Change, delete_db_instance),
 ];
 
@@ -24,6 +25,7 @@ pub(crate) enum Status {
     Creating,
     Available,
     Modifying,
+    Rebooting,
     BackingUp,
     Deleting,
     Starting,
@@ -41,6 +43,7 @@ impl Status {
             Status::Creating => "creating",
             Status::Available => "available",
             Status::Modifying => "modifying",
+            Status::Rebooting => "rebooting",
             Status::BackingUp => "backing-up",
             Status::Deleting => "deleting",
             Status::Starting => "starting",
@@ -60,6 +63,9 @@ pub(crate) struct Database {
     pub(crate) master_username: String,
     /// The SCRAM verifier that the master user is to get; a password is never stored.
     pub(crate) pending_verifier: Option<String>,
+    /// The ARN of the secret that RDS keeps the master user's password in.
+    #[serde(default)]
+    pub(super) master_secret: Option<String>,
     /// The first database, `DBName`.
     pub(crate) name: Option<String>,
     pub(crate) groups: Vec<String>,
@@ -79,8 +85,7 @@ pub(super) fn not_found(id: &str) -> AwsError {
 }
 
 pub(super) fn unsupported(call: &Call<'_>) -> Result<(), AwsError> {
-    let refused =
-        ["ManageMasterUserPassword", "DBClusterIdentifier", "OptionGroupName", "Domain", "DBSecurityGroups"];
+    let refused = ["DBClusterIdentifier", "OptionGroupName", "Domain", "DBSecurityGroups"];
     match refused.into_iter().find(|name| call.form.has(name) && call.form.get(name) != Some("false")) {
         None => Ok(()),
         Some(name) => Err(AwsError::new(
@@ -155,9 +160,16 @@ fn modify_db_instance(call: &mut Call<'_>) -> Answer {
             ),
         ));
     }
-    let verifier = form.get("MasterUserPassword").map(check_password).transpose()?;
     let now = form.flag("ApplyImmediately")?.unwrap_or(false);
+    let rotate = form.flag("RotateMasterUserPassword")?.unwrap_or(false);
     let current = changeable(call)?.clone();
+    let master = master_secret::of_request(call, current.master_secret.is_some())?;
+    if rotate && !(now && current.master_secret.is_some()) {
+        return Err(AwsError::new(
+            "InvalidParameterCombination",
+            "RotateMasterUserPassword needs ApplyImmediately and an instance that manages its master user password.",
+        ));
+    }
     let base = current.pending.clone().unwrap_or_else(|| current.settings.clone());
     let wanted = base.with(call)?;
     if let Some(group) = &wanted.parameter_group {
@@ -179,26 +191,53 @@ fn modify_db_instance(call: &mut Call<'_>) -> Answer {
     if wanted.storage_gib < current.settings.storage_gib {
         return Err(AwsError::new("InvalidParameterCombination", "Allocated storage cannot be reduced"));
     }
-    let database = changeable(call)?;
+    let mut database = current;
     // Only these wait for the maintenance window on AWS; the rest is applied at once in any case.
     let mut applied = wanted.clone();
     if !now {
-        applied.class.clone_from(&current.settings.class);
-        applied.storage_gib = current.settings.storage_gib;
-        applied.storage_type.clone_from(&current.settings.storage_type);
-        applied.multi_az = current.settings.multi_az;
-        applied.iops = current.settings.iops;
+        applied.class.clone_from(&database.settings.class);
+        applied.storage_gib = database.settings.storage_gib;
+        applied.storage_type.clone_from(&database.settings.storage_type);
+        applied.multi_az = database.settings.multi_az;
+        applied.iops = database.settings.iops;
     }
     database.pending = (applied != wanted).then_some(wanted);
     database.settings = applied;
     if !groups.is_empty() {
         database.groups = groups;
     }
-    if let Some(verifier) = verifier {
-        database.pending_verifier = Some(verifier);
-    }
+    call.region.set_master_password(call.region_name, &mut database, master)?;
     database.status = Status::Modifying;
     let answer = Database { status: Status::Available, ..database.clone() };
+    let secret = database.master_secret.clone().filter(|_| rotate);
+    call.region.rds.instances.insert(database.id.clone(), database);
+    if let Some(secret) = secret {
+        call.region.rotate_master_password(&secret, None)?;
+    }
+    Ok(one(call, &answer))
+}
+
+fn reboot_db_instance(call: &mut Call<'_>) -> Answer {
+    let failover = call.form.flag("ForceFailover")?.unwrap_or(false);
+    let database = changeable(call)?;
+    if database.status != Status::Available {
+        return Err(AwsError::new(
+            "InvalidDBInstanceState",
+            format!(
+                "Instance {} is not currently in available state: it is {}",
+                database.id,
+                database.status.name()
+            ),
+        ));
+    }
+    if failover && !database.settings.multi_az {
+        return Err(AwsError::new(
+            "InvalidParameterCombination",
+            "The DB instance does not have a standby that it could fail over to: it is not Multi-AZ",
+        ));
+    }
+    database.status = Status::Rebooting;
+    let answer = database.clone();
     Ok(one(call, &answer))
 }
 
@@ -255,5 +294,9 @@ fn delete_db_instance(call: &mut Call<'_>) -> Answer {
     let database = call.region.rds.instances.get_mut(&id).ok_or_else(|| not_found(&id))?;
     database.status = Status::Deleting;
     let answer = database.clone();
-    Ok(one(call, &answer))
+    let xml = one(call, &answer);
+    if let Some(secret) = &answer.master_secret {
+        call.region.secretsmanager.remove(secret);
+    }
+    Ok(xml)
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::instance::{Database, Status};
-use super::{arn, subnet_group, tag_list};
+use super::{arn, master_secret, subnet_group, tag_list};
 use crate::ec2::vpc_id;
 use crate::query::Call;
 use crate::xml::Xml;
@@ -97,5 +97,6 @@ pub(super) fn database_xml(xml: &mut Xml, call: &Call<'_>, database: &Database) 
     xml.list("StatusInfos", "DBInstanceStatusInfo", &database.problem, |xml, problem| {
         xml.text("StatusType", "local cloud").text("Normal", false).text("Message", problem);
     });
+    master_secret::xml(xml, call.region, database);
     tag_list(xml, &database.tags);
 }

@@ -11,8 +11,8 @@ def client(service, region="us-east-1"):
                         aws_secret_access_key="local", config=Config(retries={"total_max_attempts": 1}))
 
 
-ec2, elbv2, iam, rds, sns, sqs, ssm, sts = (
-    client(name) for name in ("ec2", "elbv2", "iam", "rds", "sns", "sqs", "ssm", "sts"))
+ec2, elbv2, iam, rds, secretsmanager, sns, sqs, ssm, sts = (
+    client(name) for name in ("ec2", "elbv2", "iam", "rds", "secretsmanager", "sns", "sqs", "ssm", "sts"))
 
 
 def refused(code, call, **arguments):

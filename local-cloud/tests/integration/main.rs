@@ -8,6 +8,7 @@ mod messaging;
 mod parameters;
 mod protocol;
 mod rds;
+mod secrets;
 mod service;
 mod supervisor;
 mod volume;

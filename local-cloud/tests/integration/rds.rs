@@ -290,3 +290,22 @@ assert database()["DBInstanceStatus"] == "available"
 "#,
     );
 }
+
+#[test]
+fn a_reboot_ends_sessions_and_keeps_rows() {
+    let cloud = Cloud::start();
+    let port = cloud.python(CREATE);
+    sql(&port, "create table t (a int); insert into t values (7)").expect("the row is written");
+    let started = sql(&port, "select pg_postmaster_start_time()").expect("a time");
+    cloud.python(
+        r#"
+refused("DBInstanceNotFound", rds.reboot_db_instance, DBInstanceIdentifier="none")
+refused("InvalidParameterCombination", rds.reboot_db_instance, DBInstanceIdentifier="db", ForceFailover=True)
+assert rds.reboot_db_instance(DBInstanceIdentifier="db")["DBInstance"]["DBInstanceStatus"] == "rebooting"
+refused("InvalidDBInstanceState", rds.reboot_db_instance, DBInstanceIdentifier="db")
+available()
+"#,
+    );
+    assert_ne!(sql(&port, "select pg_postmaster_start_time()"), Ok(started));
+    assert_eq!(sql(&port, "select a from t").as_deref(), Ok("7"));
+}

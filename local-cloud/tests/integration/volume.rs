@@ -114,3 +114,30 @@ assert key() == first
 "#,
     );
 }
+
+#[test]
+fn a_volume_is_made_empty_or_of_a_snapshot_once_for_each_token() {
+    Cloud::start().python(
+        r#"
+def make(**arguments):
+    return ec2.create_volume(**dict(AvailabilityZone="us-east-1a", ClientToken="one", Size=5, VolumeType="gp3") | arguments)
+made = make(TagSpecifications=[dict(ResourceType="volume", Tags=[dict(Key="a", Value="1")])])
+id = made["VolumeId"]
+assert made["State"] == "creating" and made["Size"] == 5 and made["Tags"] == [dict(Key="a", Value="1")], made
+ec2.get_waiter("volume_available").wait(VolumeIds=[id], WaiterConfig=dict(Delay=1))
+assert make()["VolumeId"] == id
+refused("IdempotentParameterMismatch", make, Size=6)
+refused("InvalidZone.NotFound", make, AvailabilityZone="eu-west-1a")
+refused("InvalidParameterCombination", make, VolumeType="gp2", Iops=3000)
+refused("MissingParameter", ec2.create_volume, AvailabilityZone="us-east-1a")
+refused("InvalidSnapshot.NotFound", make, SnapshotId="snap-00000000000000000")
+snapshot = ec2.create_snapshot(VolumeId=id)["SnapshotId"]
+copy = ec2.create_volume(AvailabilityZone="us-east-1b", SnapshotId=snapshot)
+assert (copy["Size"], copy["VolumeType"]) == (5, "gp2"), copy
+refused("InvalidParameterValue", ec2.create_volume, AvailabilityZone="us-east-1b", SnapshotId=snapshot, Size=4)
+for one in (id, copy["VolumeId"]):
+    ec2.delete_volume(VolumeId=one)
+refused("InvalidVolume.NotFound", ec2.describe_volumes, VolumeIds=[id])
+"#,
+    );
+}
