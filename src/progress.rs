@@ -146,9 +146,8 @@ impl Progress {
         Progress { json, ..self }
     }
 
-    /// A part of the result, as soon as it is there: a text, or with `--json` one line of JSON.
-    pub fn part(&self, values: &serde_json::Value, text: &str) {
-        if self.json { result(&values.to_string()) } else { result(text) }
+    pub fn is_json(&self) -> bool {
+        self.json
     }
 
     /// Whether a line can be rewritten in place.

@@ -17,7 +17,7 @@ use super::owned::{Inventory, Owned};
 use crate::clients::http;
 use crate::error::{Error, Kind};
 use crate::host::{Host, World};
-use crate::progress::Line;
+use crate::progress::{self, Line};
 
 /// The values of a playbook's parameters, read before it runs.
 pub type Parameters = BTreeMap<String, Dynamic>;
@@ -305,7 +305,12 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         })
         .function1(&OUTPUT, output)
         .function2(&EMIT, |call, values: Map, text: String| {
-            call.progress.part(&printable(values)?, &text);
+            // What nobody reads is not converted: a live view has many parts.
+            if call.progress.is_json() {
+                progress::result(&printable(values)?.to_string());
+            } else {
+                progress::result(&text);
+            }
             Ok(())
         })
         .function0(&MY_IP, my_ip)

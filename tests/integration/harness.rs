@@ -138,6 +138,21 @@ impl Project {
         serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"))
     }
 
+    /// Makes the local cloud's next answer to an operation the error `code`.
+    pub(crate) fn fault(&self, service: &str, operation: &str, code: &str) {
+        let address = self.endpoint().replace("http://", "");
+        let body = format!(r#"{{"service":"{service}","operation":"{operation}","code":"{code}"}}"#);
+        let mut stream = TcpStream::connect(&address).expect("the local cloud answers");
+        let request = format!(
+            "POST /_local/faults HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("the fault is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the fault is answered");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
     /// How many changing calls the local cloud has seen since it was started: counted on the wire.
     pub(crate) fn changes_on_the_wire(&self) -> u64 {
         self.local("/_local/calls")["mutating"].as_u64().expect("a number")

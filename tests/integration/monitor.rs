@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harness::{Project, Ran, signal, until};
 
 /// A topic with a queue behind it; a message that was received is hidden for so many seconds.
-fn project(visibility_timeout_s: u32) -> Project {
+pub(crate) fn project(visibility_timeout_s: u32) -> Project {
     let project = Project::new();
     project.write(
         "alerts.rhai",
@@ -25,14 +25,14 @@ sqs::ensure_queue("log", #{{ subscribe_to: topic, visibility_timeout_s: {visibil
 }
 
 /// What another AWS client sees of the same queue.
-struct Outside {
+pub(crate) struct Outside {
     runtime: tokio::runtime::Runtime,
     aws: Clients,
     url: String,
 }
 
 impl Outside {
-    fn of(project: &Project) -> Self {
+    pub(crate) fn of(project: &Project) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let target = Target::Local { endpoint: project.endpoint() };
         let aws = runtime.block_on(Clients::connect(&target, None)).expect("the local cloud answers");
@@ -41,7 +41,7 @@ impl Outside {
         Self { runtime, aws, url }
     }
 
-    fn publish(&self, subject: Option<&str>, message: &str) {
+    pub(crate) fn publish(&self, subject: Option<&str>, message: &str) {
         let arn = "arn:aws:sns:us-east-1:000000000000:music-app-alerts";
         let request = self.aws.sns.publish().topic_arn(arn).set_subject(subject.map(str::to_owned));
         self.runtime.block_on(request.message(message).send()).expect("it is published");
@@ -118,8 +118,14 @@ impl Running {
     }
 
     /// Sends it a signal, and gives how it ended.
-    fn end(mut self, name: &str) -> Ran {
+    fn end(self, name: &str) -> Ran {
         signal(name, i32::try_from(self.child.id()).expect("a process id"));
+        self.ended()
+    }
+
+    /// How it ended by itself.
+    fn ended(mut self) -> Ran {
+        until("it ends", || self.child.try_wait().expect("a child").is_some());
         let status = self.child.wait().expect("it ends");
         // The readers let go of the texts when they have read them to their ends.
         until("its output is read", || {
@@ -274,6 +280,52 @@ fn five_thousand_messages_survive_a_monitor_that_is_killed() {
     shown.dedup();
     assert!(shown.iter().copied().eq(0..COUNT), "{} of {COUNT} were shown", shown.len());
     assert!(total - COUNT <= kills * 10, "{} were shown twice", total - COUNT);
+}
+
+#[test]
+fn times_follow_the_rules_of_the_zone_on_the_day_of_the_message() {
+    let project = project(60);
+    let outside = Outside::of(&project);
+    // Winter, summer, and the two sides of both changes in Europe (29 March and 25 October 2026, 01:00 UTC).
+    let moments = [
+        ("2026-01-15T12:00:00.000Z", "2026-01-15 13:00:00 Rome", "2026-01-15 07:00:00 New York"),
+        ("2026-07-15T12:00:00.000Z", "2026-07-15 14:00:00 Rome", "2026-07-15 08:00:00 New York"),
+        ("2026-03-29T00:59:59.999Z", "2026-03-29 01:59:59 Rome", "2026-03-28 20:59:59 New York"),
+        ("2026-03-29T01:00:00.000Z", "2026-03-29 03:00:00 Rome", "2026-03-28 21:00:00 New York"),
+        ("2026-10-25T00:59:59.000Z", "2026-10-25 02:59:59 Rome", "2026-10-24 20:59:59 New York"),
+        ("2026-10-25T01:00:00.000Z", "2026-10-25 02:00:00 Rome", "2026-10-24 21:00:00 New York"),
+    ];
+    let topic = "arn:aws:sns:us-east-1:000000000000:music-app-alerts";
+    let envelope = |timestamp: &str| serde_json::json!({ "Type": "Notification", "TopicArn": topic, "Message": "m", "Timestamp": timestamp });
+    for (moment, _, _) in moments {
+        outside.send(&envelope(moment).to_string());
+    }
+    // One that is no moment is shown as it is.
+    outside.send(&envelope("last tuesday").to_string());
+    let rome = drain(&project, &["--tz", "Europe/Rome", "--keep"]);
+    let new_york = drain(&project, &["--tz", "America/New_York"]);
+    for (moment, in_rome, in_new_york) in moments {
+        assert!(rome.stdout.contains(&format!("NEW  {in_rome}\n")), "{moment}:\n{}", rome.stdout);
+        assert!(new_york.stdout.contains(&format!("NEW  {in_new_york}\n")), "{moment}:\n{}", new_york.stdout);
+    }
+    assert!(rome.stdout.contains("NEW  last tuesday\n"), "{}", rome.stdout);
+}
+
+#[test]
+fn expired_credentials_end_it_with_the_next_step_and_nothing_is_lost() {
+    let project = project(60);
+    let outside = Outside::of(&project);
+    let running = Running::start(&project, &[]);
+    outside.publish(Some("Before"), "before the end");
+    running.shows("before the end");
+    project.fault("sqs", "ReceiveMessage", "ExpiredToken");
+    outside.publish(None, "a message ends the receive that waits");
+    running.shows("a message ends the receive");
+    let ran = running.ended().ended_with(1).says("log in again, then run the same command again");
+    assert!(!ran.stderr.contains("trying again"), "it does not come back by waiting:\n{}", ran.stderr);
+    // What was shown last may come once more; what was not shown is there.
+    outside.publish(None, "after the login");
+    assert!(drain(&project, &[]).stdout.contains("after the login"));
 }
 
 #[test]

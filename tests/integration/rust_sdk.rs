@@ -13,8 +13,6 @@ mod second_client;
 mod security_group;
 mod topic;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
@@ -53,17 +51,7 @@ impl Cloud {
 
     /// Makes the next request for an operation fail with `code`.
     fn fault(&self, service: &str, operation: &str, code: &str) {
-        let address = self.project.endpoint().replace("http://", "");
-        let body = format!(r#"{{"service":"{service}","operation":"{operation}","code":"{code}"}}"#);
-        let mut stream = TcpStream::connect(&address).expect("the local cloud answers");
-        let request = format!(
-            "POST /_local/faults HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).expect("the fault is sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the fault is answered");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        self.project.fault(service, operation, code);
     }
 
     /// How often an operation has been asked for: counted on the wire.

@@ -14,8 +14,8 @@ use super::ec2::{self, SecurityGroup};
 use crate::clients::aws::{Clients, failure};
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, STACK_TAG};
-use crate::primitives::declaration::{Function, Holds, Options, optional, required};
-use crate::primitives::local::secrets::StoredSecret;
+use crate::primitives::declaration::{Function, Holds, Options, optional};
+use crate::primitives::local::secrets::{secret_value, spent};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::progress::Verb;
 use crate::secret::Secret;
@@ -31,7 +31,8 @@ struct Inner {
     name: String,
     identifier: String,
     master_username: String,
-    master_password: Secret,
+    /// `None` where RDS keeps it itself.
+    master_password: Option<Secret>,
     db_name: String,
     /// Where it is waited for: the region or role that it was made in.
     scope: Option<Arc<Clients>>,
@@ -64,6 +65,9 @@ const ENSURE: Function = Function {
         "rds:ListTagsForResource",
         "ec2:DescribeVpcs",
         "ec2:DescribeSubnets",
+        "secretsmanager:CreateSecret",
+        "secretsmanager:TagResource",
+        "kms:DescribeKey",
     ],
     example: r#"
         let db = rds::ensure_instance("db", #{
@@ -74,12 +78,17 @@ const ENSURE: Function = Function {
         });
         print(db.endpoint);    // waits until it is there"#,
     keys: &[
-        required(
+        optional(
             "master_password",
             Holds::A("a secret, such as secrets::ensure(\"database/master\")", |value| {
-                value.is::<StoredSecret>()
+                spent(value).is_some()
             }),
             "The password of the master user",
+        ),
+        optional(
+            "manage_master_user_password",
+            Holds::Bool,
+            "RDS makes the password, keeps it in Secrets Manager and changes it every week; one that RDS keeps stays there if not given",
         ),
         optional("master_username", Holds::String, "The master user; `dbadmin` if not given"),
         optional("engine", Holds::String, "The engine; `postgres` if not given"),
@@ -130,9 +139,28 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
 }
 
 impl Instance {
-    /// The master user's name and password.
-    pub fn master(&self) -> (&str, &Secret) {
-        (&self.0.master_username, &self.0.master_password)
+    /// The master user's name and password. One that RDS keeps may have changed since it was last read.
+    pub fn master(&self, host: &Host) -> Result<(&str, Secret), Error> {
+        let username = self.0.master_username.as_str();
+        if let Some(password) = &self.0.master_password {
+            return Ok((username, password.clone()));
+        }
+        let identifier = &self.0.identifier;
+        let password = host.within(self.0.scope.clone(), || {
+            host.block(async {
+                let found = describe(host, identifier).await?;
+                let secret =
+                    found.and_then(|found| found.master_user_secret?.secret_arn).ok_or_else(|| {
+                        Error::new(
+                            Kind::NotFound,
+                            format!("RDS keeps no password of the database {identifier}"),
+                        )
+                        .help("give its `master_password`")
+                    })?;
+                secret_value(host, &secret, Some("password")).await
+            })
+        })?;
+        Ok((username, password))
     }
 
     pub fn identifier(&self) -> &str {
@@ -209,9 +237,8 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
             _ => Ok(found),
         })
     })?;
-    let secret = options.get("master_password").and_then(|value| value.clone().try_cast::<StoredSecret>());
-    let master_password =
-        secret.map(|secret| secret.value).ok_or_else(|| Error::internal("a required key is missing"))?;
+    let kept_by_rds = found.as_ref().is_some_and(|found| found.master_user_secret().is_some());
+    let master_password = master_password(options, kept_by_rds)?;
     let mut instance = Inner {
         name,
         identifier,
@@ -247,6 +274,28 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
     let pending = instance.clone();
     call.expect(move |host| pending.wait(host, "").map(drop));
     Ok(instance)
+}
+
+/// The password that is asked for; `None` where RDS keeps it, or is to.
+fn master_password(options: &Options, kept_by_rds: bool) -> Result<Option<Secret>, Error> {
+    let managed = options.bool("manage_master_user_password");
+    let given = options.get("master_password").and_then(spent);
+    match (given, managed) {
+        (Some(_), Some(true)) => Err(Error::invalid("RDS makes the password that it keeps itself")
+            .key("master_password")
+            .help("leave out `master_password` or `manage_master_user_password`")),
+        (_, Some(false)) if kept_by_rds => Err(Error::new(
+            Kind::Conflict,
+            "RDS keeps the master password of this database, and ops does not take it from there",
+        )
+        .key("manage_master_user_password")
+        .help("set a password yourself with `aws rds modify-db-instance --no-manage-master-user-password --master-user-password ..`")),
+        (None, None | Some(false)) if !kept_by_rds => {
+            Err(Error::invalid("a database needs `master_password`, or `manage_master_user_password: true`")
+                .help("`master_password: secrets::ensure(\"database/master\")` keeps one in the stack's secrets"))
+        }
+        (given, _) => Ok(given.filter(|_| !kept_by_rds)),
+    }
 }
 
 /// What is named and cannot be changed in place is refused, never silently ignored.
@@ -307,7 +356,10 @@ fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error>
         .backup_retention_period(options.int_in("backup_retention_days", 0..=35)?.unwrap_or(7))
         .db_name(&instance.db_name)
         .master_username(&instance.master_username)
-        .master_user_password(instance.master_password.expose())
+        .set_master_user_password(
+            instance.master_password.as_ref().map(|password| password.expose().to_owned()),
+        )
+        .set_manage_master_user_password(instance.master_password.is_none().then_some(true))
         .set_db_subnet_group_name(subnet_group)
         .set_vpc_security_group_ids(
             Some(groups.into_iter().filter_map(|group| group.id).collect())

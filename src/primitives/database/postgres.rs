@@ -24,7 +24,7 @@ use crate::error::{Error, Kind};
 use crate::host::Host;
 use crate::primitives::aws::rds;
 use crate::primitives::declaration::{Function, Holds, Options, optional};
-use crate::primitives::local::secrets::StoredSecret;
+use crate::primitives::local::secrets::{StoredSecret, spent};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::progress::Line;
 use crate::secret::Secret;
@@ -51,7 +51,7 @@ const CONNECT: Function = Function {
           Throws `denied` (code 28P01) for a wrong password, `unavailable` where nothing answers.",
     parameters: &["instance: Instance"],
     returns: "Connection",
-    permissions: &["rds:DescribeDBInstances", "ssm:GetParametersByPath"],
+    permissions: &["rds:DescribeDBInstances", "ssm:GetParametersByPath", "secretsmanager:GetSecretValue"],
     example: r#"
         let db = rds::ensure_instance("db", #{ master_password: secrets::ensure("database/master") });
         let music = postgres::connect(db);
@@ -59,7 +59,7 @@ const CONNECT: Function = Function {
     keys: &[
         optional("database", Holds::String, "The database; the instance's own if not given"),
         optional("user", Holds::String, "The role to log in as"),
-        optional("password", Holds::A("a secret", |value| value.is::<StoredSecret>()), "Its password"),
+        optional("password", Holds::A("a secret", |value| spent(value).is_some()), "Its password"),
         optional(
             "ca",
             Holds::String,
@@ -179,16 +179,22 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
     let endpoint = instance.endpoint_for(call, "endpoint")?;
     let authority = authority::file(call, options)?;
     let way = way::find(call, options.get("via"), &endpoint)?;
-    let (user, password) = instance.master();
+    let (user, password) = match options.string("user").zip(given_password(options)) {
+        Some(login) => login,
+        None => {
+            let (user, password) = instance.master(call)?;
+            (
+                options.string("user").unwrap_or_else(|| user.to_owned()),
+                given_password(options).unwrap_or(password),
+            )
+        }
+    };
     let login = Login {
         host: endpoint.host,
         port: endpoint.port,
         database: options.string("database").unwrap_or_else(|| instance.db_name().to_owned()),
-        user: options.string("user").unwrap_or_else(|| user.to_owned()),
-        password: match options.get("password").and_then(|value| value.clone().try_cast::<StoredSecret>()) {
-            Some(secret) => secret.value,
-            None => password.clone(),
-        },
+        user,
+        password,
         through: way.through(),
     };
     let started = Instant::now();
@@ -209,6 +215,10 @@ fn connect(call: &Call, instance: rds::Instance, options: &Options) -> Result<Co
         _way: Arc::new(way),
         title: format!("{} on {}", login.database, login.host),
     })
+}
+
+fn given_password(options: &Options) -> Option<Secret> {
+    spent(options.get("password")?)
 }
 
 /// Connects on a thread of its own: a server that accepts and says nothing would hold up Ctrl-C and the script.

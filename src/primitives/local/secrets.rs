@@ -23,7 +23,7 @@ use crate::progress::Verb;
 use crate::secret::Secret;
 use crate::state::write_atomically;
 
-pub use source::spent;
+pub use source::{secret_value, spent};
 
 /// A secret that is kept under a name.
 #[derive(Clone)]

@@ -46,6 +46,11 @@ pub(super) fn converge(
     if let Some(days) = backups {
         details.push(format!("backups for {days} days"));
     }
+    let managed =
+        options.bool("manage_master_user_password").unwrap_or(false) && found.master_user_secret().is_none();
+    if managed {
+        details.push("master password kept by RDS".to_owned());
+    }
     let groups = groups(found, options)?;
     if groups.is_some() {
         details.push("security groups".to_owned());
@@ -66,6 +71,7 @@ pub(super) fn converge(
             .set_allocated_storage(storage)
             .set_backup_retention_period(backups)
             .set_vpc_security_group_ids(groups.clone())
+            .set_manage_master_user_password(managed.then_some(true))
             .apply_immediately(true);
         request.send().await.map(drop).map_err(|error| failure("rds", "ModifyDBInstance", error))
     })?;

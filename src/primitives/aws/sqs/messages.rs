@@ -36,7 +36,7 @@ pub(super) struct Messages {
 
 impl Messages {
     pub(super) fn start(self) -> Result<Loop, Error> {
-        let transfer = Transfer::new(&self.host, &self.queue, self.wait_s)?;
+        let transfer = Transfer::new(&self.host, &self.queue, self.wait_s)?.at_once();
         let hidden = self.host.block(transfer.visibility_timeout())?;
         // A loop over what is there has an end of its own, and Ctrl-C before it is an interruption.
         let endless = (!self.until_empty).then(|| self.host.endless());

@@ -43,6 +43,12 @@ impl Transfer {
         })
     }
 
+    /// One attempt for each call: [`Transfer::persist`] repeats it, and says so. For a loop: the client has connections of its own.
+    pub(super) fn at_once(self) -> Self {
+        let config = self.sqs.config().to_builder().retry_config(RetryConfig::disabled()).build();
+        Transfer { sqs: aws_sdk_sqs::Client::from_conf(config), ..self }
+    }
+
     pub(super) async fn visibility_timeout(&self) -> Result<Duration, Error> {
         let request = self.sqs.get_queue_attributes().queue_url(&self.url);
         let answer = request.attribute_names(QueueAttributeName::VisibilityTimeout).send().await;
@@ -64,8 +70,6 @@ impl Transfer {
                 .wait_time_seconds(self.wait_s)
                 .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
                 .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-                .customize()
-                .config_override(at_once())
                 .send()
                 .await
                 .map_err(|error| failure("sqs", "ReceiveMessage", error))?;
@@ -100,8 +104,6 @@ impl Transfer {
             .delete_message_batch()
             .queue_url(&self.url)
             .set_entries(Some(entries.map_err(|error| Error::internal(error.to_string()))?))
-            .customize()
-            .config_override(at_once())
             .send()
             .await
             .map_err(|error| failure("sqs", "DeleteMessageBatch", error))?;
@@ -172,9 +174,4 @@ impl Transfer {
             }
         }
     }
-}
-
-/// One attempt for each call: [`Transfer::persist`] repeats it, and says so.
-fn at_once() -> aws_sdk_sqs::config::Builder {
-    aws_sdk_sqs::Config::builder().retry_config(RetryConfig::disabled())
 }

@@ -1,14 +1,16 @@
-//! Secrets that come from elsewhere: a variable, a file, a person, an SSM parameter.
+//! Secrets that come from elsewhere: a variable, a file, a person, a parameter of SSM, a secret of Secrets Manager.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use rhai::Dynamic;
+use serde_json::{Value, json};
 
 use super::StoredSecret;
-use crate::clients::aws::failure;
+use crate::clients::aws::{failure, request};
 use crate::error::{Error, Kind};
-use crate::primitives::declaration::Function;
+use crate::host::Host;
+use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::local::env;
 use crate::primitives::local::file::{full_path, read_text, write_text};
 use crate::primitives::namespace::{Call, Namespace};
@@ -70,6 +72,21 @@ const PARAMETER: Function = Function {
     keys: &[],
 };
 
+const GET_SECRET_VALUE: Function = Function {
+    name: "get_secret_value",
+    doc: "A secret of Secrets Manager by its name or its ARN, as it is now. Throws `not_found`, and `invalid` for a field that it does not \
+          hold. Secrets Manager `GetSecretValue`.",
+    parameters: &["id: string"],
+    returns: "Password",
+    permissions: &["secretsmanager:GetSecretValue"],
+    example: r#"let password = attempt(|| secrets::get_secret_value("music/mail", #{ field: "password" }));"#,
+    keys: &[optional(
+        "field",
+        Holds::String,
+        "Which value of a secret that is a JSON object, such as `password`; the whole secret if not given",
+    )],
+};
+
 pub(super) fn register(namespace: &mut Namespace) {
     namespace
         .function1(&ENV, |_, name: String| {
@@ -78,7 +95,10 @@ pub(super) fn register(namespace: &mut Namespace) {
         .function1(&FILE, file)
         .function2(&WRITE_FILE, write_file)
         .function1(&PROMPT, prompt)
-        .function1(&PARAMETER, parameter);
+        .function1(&PARAMETER, parameter)
+        .with_options(&GET_SECRET_VALUE, |call, id: String, options: &Options| {
+            call.block(secret_value(call, &id, options.string("field").as_deref()))
+        });
 }
 
 /// The secret that a value of a script is, where it is spent.
@@ -172,4 +192,28 @@ fn parameter(call: &Call, path: String) -> Result<Secret, Error> {
     })?;
     let value = found.parameter.and_then(|parameter| parameter.value);
     value.map(Secret::new).ok_or_else(|| Error::internal(format!("SSM gave no value of {path}")))
+}
+
+/// The current value of a secret of Secrets Manager, or of one field of it.
+pub async fn secret_value(host: &Host, id: &str, field: Option<&str>) -> Result<Secret, Error> {
+    let answer =
+        request(&*host.aws()?, "secretsmanager", "GetSecretValue", &json!({ "SecretId": id })).await?;
+    let Some(text) = answer.get("SecretString").and_then(Value::as_str) else {
+        return Err(Error::invalid(format!("the secret {id} holds bytes, and no text")));
+    };
+    // In custody before anything can go wrong with it.
+    let whole = Secret::new(text);
+    let Some(field) = field else { return Ok(whole) };
+    let object: Value = serde_json::from_str(text).unwrap_or_default();
+    match object.get(field) {
+        Some(Value::String(text)) => Ok(Secret::new(text.as_str())),
+        Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Secret::new(value.to_string())),
+        Some(_) => Err(Error::invalid(format!("`{field}` of the secret {id} is no text")).key("field")),
+        None if object.is_object() => {
+            Err(Error::invalid(format!("the secret {id} has no field `{field}`")).key("field"))
+        }
+        None => Err(Error::invalid(format!("the secret {id} is no JSON object, and has no fields"))
+            .key("field")
+            .help("leave `field` out to get the whole text")),
+    }
 }
