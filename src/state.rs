@@ -7,6 +7,7 @@ use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -96,18 +97,51 @@ impl State {
         let mut text =
             serde_json::to_vec_pretty(&self.values).map_err(|error| Error::internal(error.to_string()))?;
         text.push(b'\n');
-        write_atomically(&self.path, &text)
-            .map_err(|source| Error::io(format_args!("write {}", self.path.display()), &source))
+        self.sweep().and_then(|()| write_atomically(&self.path, &text)).map_err(|source| {
+            Error::io(format_args!("write {}", self.path.display()), &source)
+                .help("it is as it was: free some disk space and run the same command again")
+        })
+    }
+
+    /// Removes what a run left that was killed before it renamed its file. One that is younger may be somebody's who is writing now.
+    fn sweep(&self) -> std::io::Result<()> {
+        let (folder, beginning) = unfinished(&self.path);
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let old = || {
+                Ok::<_, std::io::Error>(
+                    entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age > ABANDONED),
+                )
+            };
+            if name.starts_with(&beginning) && name.ends_with(UNFINISHED) && old()? {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Replaces `path` by `text`, mode 0600: temporary file, fsync, rename, fsync of the folder.
-pub fn write_atomically(path: &Path, text: &[u8]) -> std::io::Result<()> {
+/// A file that is unfinished for so long is nobody's any more: writing one takes milliseconds.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+/// How the name of a file ends that is not whole yet.
+const UNFINISHED: &str = ".new";
+
+/// Where the unfinished file for `path` lies, and how its name begins.
+fn unfinished(path: &Path) -> (&Path, String) {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    (folder, format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Replaces `path` by `text`, mode 0600: temporary file, fsync, rename, fsync of the folder.
+pub fn write_atomically(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let (folder, beginning) = unfinished(path);
+    let mut file = tempfile::Builder::new().prefix(&beginning).suffix(UNFINISHED).tempfile_in(folder)?;
     file.as_file().set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(text)?;
     file.as_file().sync_all()?;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::canaries;
+
 /// How long anything in a test may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -163,6 +165,7 @@ impl Drop for Project {
     fn drop(&mut self) {
         // Its data may lie outside the folder, and its processes outlive the test.
         if self.path(".ops/local").exists() {
+            let leaked = canaries::search(self.folder.path());
             let reset = self.ops(&["local", "reset", "--yes"]);
             if reset.code != 0 {
                 eprintln!(
@@ -171,6 +174,8 @@ impl Drop for Project {
                     reset.stderr
                 );
             }
+            // Said last, so that nothing is left running, and only where it hides no other failure.
+            assert!(leaked.is_empty() || std::thread::panicking(), "secrets leaked:\n{}", leaked.join("\n"));
         }
     }
 }
@@ -200,13 +205,13 @@ pub(crate) fn wait(mut child: std::process::Child) -> Ran {
         if started.elapsed() > PATIENCE {
             child.kill().expect("the program can be killed");
         }
+        canaries::command_lines();
         std::thread::sleep(Duration::from_millis(5));
     };
-    Ran {
-        code: status.code().unwrap_or(-1),
-        stdout: stdout.join().expect("stdout was read"),
-        stderr: stderr.join().expect("stderr was read"),
-    }
+    let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().expect("output was read"));
+    canaries::printed(&stdout);
+    canaries::printed(&stderr);
+    Ran { code: status.code().unwrap_or(-1), stdout, stderr }
 }
 
 /// Polls until `done`, or fails with `what`.

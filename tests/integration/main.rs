@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bad_input;
+mod canaries;
 mod check;
 mod configuration;
 mod deploy;
@@ -30,5 +31,6 @@ mod ssh;
 mod ssh_database;
 mod ssh_files;
 mod sshd;
+mod state_faults;
 mod tree;
 mod user_data;

@@ -1,0 +1,155 @@
+//! The secrets of a project, searched wherever none may be: on screens, in process arguments, and in every file but those that
+//! are there to hold one. Each test that has a local cloud ends with this search.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::harness::Project;
+
+/// What the programs printed, and the command lines of the machine's processes while they ran.
+static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Processes are looked at this often, so that looking does not slow them down.
+const PAUSE: Duration = Duration::from_millis(100);
+
+static LOOKED: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// A line of a key or certificate that is shorter may stand elsewhere, too.
+const SHORTEST: usize = 16;
+
+/// Remembers what a program printed.
+pub(crate) fn printed(text: &str) {
+    SEEN.lock().expect("what was seen").insert(text.to_owned());
+}
+
+/// Remembers the command lines of all processes, as everybody on the machine may read them. Called again and again while a program runs.
+pub(crate) fn command_lines() {
+    {
+        let mut last = LOOKED.lock().expect("when it was looked last");
+        if last.is_some_and(|last| last.elapsed() < PAUSE) {
+            return;
+        }
+        *last = Some(Instant::now());
+    }
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    let mut seen = SEEN.lock().expect("what was seen");
+    for process in processes.flatten() {
+        if let Ok(line) = std::fs::read(process.path().join("cmdline")) {
+            seen.insert(String::from_utf8_lossy(&line).into_owned());
+        }
+    }
+}
+
+/// Where a secret that the project's local cloud keeps was seen and may not be: printed, an argument, user data, or a file.
+pub(crate) fn search(folder: &Path) -> Vec<String> {
+    let (secrets, user_data) = kept(folder);
+
+    let seen = SEEN.lock().expect("what was seen");
+    let mut leaks = Vec::new();
+    let mut note = |text: &str, place: &str| {
+        if let Some(secret) = secrets.iter().find(|secret| text.contains(*secret)) {
+            let start: String = secret.chars().take(4).collect();
+            leaks.push(format!("{start}.. is in {place}"));
+        }
+    };
+    for text in seen.iter() {
+        note(text, "what a program printed or was started with");
+    }
+    for text in &user_data {
+        note(text, "user data");
+    }
+    for file in files(folder) {
+        let inside = file.strip_prefix(folder).expect("a file of the folder");
+        let may_keep = KEEPERS.iter().any(|keeper| inside.to_string_lossy().contains(keeper));
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        let private = mode(&file) & 0o077 == 0;
+        if !(may_keep && private) {
+            note(&String::from_utf8_lossy(&bytes), &inside.display().to_string());
+        }
+    }
+    leaks
+}
+
+/// The secrets that the local cloud of the project in `folder` keeps, and the user data of its instances.
+fn kept(folder: &Path) -> (BTreeSet<String>, Vec<String>) {
+    let (mut secrets, mut user_data) = (BTreeSet::new(), Vec::new());
+    let state = files(&folder.join(".ops/local")).into_iter().find(|file| file.ends_with("state.json"));
+    // It is replaced as a whole, so that it can be read while the local cloud runs.
+    if let Some(Ok(state)) = state.map(std::fs::read) {
+        let state = serde_json::from_slice(&state).expect("the local cloud's state is JSON");
+        collect(&state, &mut secrets, &mut user_data);
+    }
+    (secrets, user_data)
+}
+
+/// The files that hold secrets by design: then nobody else may read them.
+const KEEPERS: &[&str] = &["/state.json"];
+
+fn mode(file: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().map_or(0, |metadata| metadata.permissions().mode())
+}
+
+/// Secure strings, line by line where they are keys, and what instances were given to run.
+fn collect(value: &Value, secrets: &mut BTreeSet<String>, user_data: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            if fields.get("kind").is_some_and(|kind| kind == "SecureString")
+                && let Some(text) = fields.get("value").and_then(Value::as_str)
+                && !text.contains("-----BEGIN CERTIFICATE")
+            {
+                let lines = text.lines().filter(|line| line.len() >= SHORTEST && !line.starts_with("-----"));
+                secrets.extend(lines.map(str::to_owned));
+            }
+            for (name, field) in fields {
+                if name == "user_data"
+                    && let Some(text) = field.as_str()
+                {
+                    let decoded = STANDARD.decode(text).unwrap_or_default();
+                    user_data.push(format!("{text}{}", String::from_utf8_lossy(&decoded)));
+                }
+                collect(field, secrets, user_data);
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| collect(element, secrets, user_data)),
+        _ => {}
+    }
+}
+
+/// All files below a folder; links are not followed.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files(&entry.path())),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn a_secret_that_gets_out_is_found() {
+    let project = Project::empty();
+    project.write(
+        "token.rhai",
+        "stack(\"music-app\");\nlet token = secrets::ensure(\"token\");\nprint(token);\n",
+    );
+    let ran = project.run_local("token.rhai", &["--yes"]).ended_with(0);
+    assert_eq!(ran.stdout, "[redacted]\n");
+    assert_eq!(search(&project.path("")), Vec::<String>::new());
+
+    let (mut secrets, _) = kept(&project.path(""));
+    let token = secrets.pop_last().expect("the token is kept in the local cloud");
+    project.write("notes/today.txt", &format!("the token is {token}\n"));
+    let leaks = search(&project.path(""));
+    assert!(leaks.len() == 1 && leaks[0].ends_with("is in notes/today.txt"), "{leaks:?}");
+    std::fs::remove_file(project.path("notes/today.txt")).expect("the file is removed");
+}
