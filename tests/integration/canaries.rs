@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::harness::Project;
+use crate::proxy::Call;
 
 /// What the programs printed, and the command lines of the machine's processes while they ran.
 static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -49,7 +50,48 @@ pub(crate) fn command_lines() {
 /// Where a secret that the project's local cloud keeps was seen and may not be: printed, an argument, user data, or a file.
 pub(crate) fn search(folder: &Path) -> Vec<String> {
     let (secrets, user_data) = kept(folder);
+    search_for(folder, &secrets, &user_data)
+}
 
+/// Where a secret is that the calls to an account carry: the field that sets it is the only place for it.
+pub(crate) fn search_calls<'a>(folder: &Path, calls: impl Iterator<Item = &'a Call> + Clone) -> Vec<String> {
+    let mut secrets = BTreeSet::new();
+    let mut bodies = Vec::new();
+    for call in calls {
+        // Of a request that sets a secret all is looked at but that field.
+        let mut rest = call.body.clone();
+        match call.operation.as_str() {
+            "PutParameter" => {
+                let mut body: Value = serde_json::from_str(&call.body).expect("a request in JSON");
+                if body["Type"] == "SecureString" {
+                    let text = body["Value"].take().as_str().expect("a value").to_owned();
+                    secrets.extend(lines(&text));
+                }
+                rest = body.to_string();
+            }
+            "CreateDBInstance" | "ModifyDBInstance" => {
+                let (passwords, others): (Vec<&str>, Vec<&str>) =
+                    call.body.split('&').partition(|field| field.starts_with("MasterUserPassword="));
+                secrets
+                    .extend(passwords.iter().filter_map(|field| Some(field.split_once('=')?.1.to_owned())));
+                rest = others.join("&");
+            }
+            "RunInstances" => {
+                let data = call.body.split('&').find_map(|field| field.strip_prefix("UserData="));
+                let data =
+                    data.unwrap_or_default().replace("%3D", "=").replace("%2B", "+").replace("%2F", "/");
+                let data = STANDARD.decode(data).expect("user data in base64");
+                rest.push_str(&String::from_utf8_lossy(&data));
+            }
+            _ => {}
+        }
+        bodies.push(rest);
+    }
+    assert!(!secrets.is_empty(), "no call carried a secret: does this search still know them?");
+    search_for(folder, &secrets, &bodies)
+}
+
+fn search_for(folder: &Path, secrets: &BTreeSet<String>, sent: &[String]) -> Vec<String> {
     let seen = SEEN.lock().expect("what was seen");
     let mut leaks = Vec::new();
     let mut note = |text: &str, place: &str| {
@@ -61,8 +103,8 @@ pub(crate) fn search(folder: &Path) -> Vec<String> {
     for text in seen.iter() {
         note(text, "what a program printed or was started with");
     }
-    for text in &user_data {
-        note(text, "user data");
+    for text in sent {
+        note(text, "user data or a request");
     }
     for file in files(folder) {
         let inside = file.strip_prefix(folder).expect("a file of the folder");
@@ -89,11 +131,20 @@ fn kept(folder: &Path) -> (BTreeSet<String>, Vec<String>) {
 }
 
 /// The files that hold secrets by design: then nobody else may read them.
-const KEEPERS: &[&str] = &["/state.json"];
+const KEEPERS: &[&str] = &["/state.json", ".ops/pgpass-"];
 
 fn mode(file: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     file.metadata().map_or(0, |metadata| metadata.permissions().mode())
+}
+
+/// The lines of a secret that give it away.
+fn lines(secret: &str) -> Vec<String> {
+    if secret.contains("-----BEGIN CERTIFICATE") {
+        return Vec::new();
+    }
+    let lines = secret.lines().filter(|line| line.len() >= SHORTEST && !line.starts_with("-----"));
+    lines.map(str::to_owned).collect()
 }
 
 /// Secure strings, line by line where they are keys, and what instances were given to run.
@@ -102,10 +153,8 @@ fn collect(value: &Value, secrets: &mut BTreeSet<String>, user_data: &mut Vec<St
         Value::Object(fields) => {
             if fields.get("kind").is_some_and(|kind| kind == "SecureString")
                 && let Some(text) = fields.get("value").and_then(Value::as_str)
-                && !text.contains("-----BEGIN CERTIFICATE")
             {
-                let lines = text.lines().filter(|line| line.len() >= SHORTEST && !line.starts_with("-----"));
-                secrets.extend(lines.map(str::to_owned));
+                secrets.extend(lines(text));
             }
             for (name, field) in fields {
                 if name == "user_data"

@@ -4,6 +4,7 @@
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::canaries;
 use crate::harness::{Project, Ran, wait};
 use crate::interop::Moto;
 use crate::proxy::{Call, Fate, Proxy};
@@ -49,6 +50,9 @@ fn deploys(moto: &Moto, decide: impl Fn(&Call) -> Fate + Send + Sync + 'static, 
     let open = open(moto);
     through(&open, &project, &DEPLOY).ended_with(0).says("==> 0 changes");
     assert_whole(&open, &project, what);
+    let calls = proxy.calls();
+    let leaked = canaries::search_calls(&project.path(""), calls.iter().map(|(call, _)| call));
+    assert_eq!(leaked, Vec::<String>::new(), "{what}");
     proxy
 }
 
