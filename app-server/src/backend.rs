@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use postgres_protocol::authentication::sasl::SCRAM_SHA_256;
 use postgres_protocol::message::{backend::Message, frontend};
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -146,15 +146,9 @@ impl Database {
         settings: &[(&str, &str)],
     ) -> Result<Backend, BackendError> {
         let connecting = async {
-            let (reader, writer) = tokio::io::split(self.open().await?);
-            let mut backend = Backend {
-                login,
-                reader,
-                writer,
-                received: BytesMut::new(),
-                parameters: Vec::new(),
-                key: None,
-            };
+            let stream = self.open().await?;
+            let mut backend =
+                Backend { login, stream, received: BytesMut::new(), parameters: Vec::new(), key: None };
             backend.log_in(self, settings).await?;
             Ok(backend)
         };
@@ -184,8 +178,7 @@ impl Database {
 
 pub(crate) struct Backend {
     login: Login,
-    pub(crate) reader: ReadHalf<Stream>,
-    pub(crate) writer: WriteHalf<Stream>,
+    pub(crate) stream: Stream,
     /// What was read and not yet looked at.
     pub(crate) received: BytesMut,
     /// What the session reported of itself since the last time somebody took it.
@@ -302,7 +295,7 @@ impl Backend {
         let mut buffer = ReadBuf::new(&mut unexpected);
         // Nobody waits: whoever reads next registers again.
         let mut context = Context::from_waker(Waker::noop());
-        Pin::new(&mut self.reader).poll_read(&mut context, &mut buffer).is_pending()
+        Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
             && self.received.is_empty()
     }
 
@@ -312,7 +305,7 @@ impl Backend {
         frontend::terminate(&mut goodbye);
         let closing = async {
             self.send(&goodbye).await?;
-            self.writer.shutdown().await
+            self.stream.shutdown().await
         };
         let _ = timeout(GOODBYE_TIMEOUT, closing).await;
     }
@@ -363,8 +356,8 @@ impl Backend {
     }
 
     async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).await?;
-        self.writer.flush().await
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     async fn next(&mut self) -> io::Result<Message> {
@@ -372,7 +365,7 @@ impl Backend {
             if let Some(message) = Message::parse(&mut self.received)? {
                 return Ok(message);
             }
-            if self.reader.read_buf(&mut self.received).await? == 0 {
+            if self.stream.read_buf(&mut self.received).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }

@@ -57,8 +57,6 @@ pub(crate) struct Ledger {
     pub(crate) forwarding: bool,
     /// The client waits for a database session.
     pub(crate) queued: bool,
-    /// The client asked faster than it may, and is not read from before this.
-    pub(crate) not_before: Option<Instant>,
     portals: HashMap<Vec<u8>, Arc<str>>,
     /// The transaction status of the last ReadyForQuery.
     transaction_status: u8,
@@ -106,7 +104,6 @@ impl Ledger {
             tied: None,
             forwarding: false,
             queued: false,
-            not_before: None,
             portals: HashMap::new(),
             transaction_status: b'I',
             copying_in: false,

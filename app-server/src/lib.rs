@@ -47,6 +47,7 @@ mod stream;
 mod tier;
 mod tls;
 mod wire;
+mod workers;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

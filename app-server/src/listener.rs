@@ -14,19 +14,25 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::session::{self, Services};
 use crate::stream::Stream;
+use crate::workers::Workers;
 use crate::{log, proxy_protocol};
 
 /// The first byte of a TLS record that carries a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Serves until `alive` has no sender left. Each connection holds one, so that it is seen to end.
-pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, alive: mpsc::WeakSender<()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    mut workers: Workers,
+    services: Arc<Services>,
+    alive: mpsc::WeakSender<()>,
+) {
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
                 let Some(alive) = alive.upgrade() else { return };
                 let services = Arc::clone(&services);
-                tokio::spawn(async move {
+                workers.spawn(socket, async move |socket| {
                     connection(socket, peer, services).await;
                     drop(alive);
                 });
@@ -40,8 +46,9 @@ pub(crate) async fn serve(listener: TcpListener, services: Arc<Services>, alive:
     }
 }
 
-async fn connection(mut socket: TcpStream, mut peer: SocketAddr, services: Arc<Services>) {
+async fn connection(socket: io::Result<TcpStream>, mut peer: SocketAddr, services: Arc<Services>) {
     let served = async {
+        let mut socket = socket?;
         socket.set_nodelay(true)?;
         // One for all that comes before the accepted password: slowness in each step adds up to no more.
         let deadline = Instant::now() + services.strangers.login_timeout;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use serde_json::json;
@@ -50,6 +51,8 @@ pub(crate) struct DatabaseSession {
     pub(crate) closed_statements: u64,
     pub(crate) facts: Facts,
     pub(crate) reported_at_login: Vec<(String, String)>,
+    /// The thread that hears of its answers; a client of another one is woken across.
+    home: ThreadId,
     /// Held while it is somebody's turn.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -78,32 +81,40 @@ struct Pool {
     /// Some sessions are tied to their database session by state of their own; they must not take all places.
     ties: Arc<Semaphore>,
     /// The longest idle one first.
-    idle: Mutex<Vec<DatabaseSession>>,
+    idle: Mutex<Vec<Box<DatabaseSession>>>,
 }
 
 impl Pool {
-    fn idle(&self) -> MutexGuard<'_, Vec<DatabaseSession>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<DatabaseSession>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a session where the next owner finds it, and then frees its place.
-    fn put_back(&self, mut session: DatabaseSession) {
+    fn put_back(&self, mut session: Box<DatabaseSession>) {
         let place = session.place.take();
         self.idle().push(session);
         drop(place);
     }
 
-    /// One of `owner`'s own, else a clean one, else, when there is no place for a new one, the longest idle.
-    fn take_idle(&self, owner: u64, size: usize) -> Option<DatabaseSession> {
+    /// One of `owner`'s own, else a clean one, else, when there is no place for a new one, the longest idle. Of several rather one
+    /// of this thread's.
+    fn take_idle(&self, owner: u64, size: usize) -> Option<Box<DatabaseSession>> {
         let mut idle = self.idle();
         let own = idle.iter().rposition(|session| session.owner == Owner::Session(owner));
-        let position = own.or_else(|| idle.iter().rposition(|session| session.owner == Owner::Clean));
+        let here = thread::current().id();
+        let is_clean = |session: &Box<DatabaseSession>| session.owner == Owner::Clean;
+        let position = own
+            .or_else(|| idle.iter().rposition(|session| is_clean(session) && session.home == here))
+            .or_else(|| idle.iter().rposition(is_clean));
         // The asker's own place is among the used ones.
         let used = size.saturating_sub(self.places.available_permits());
         match position {
             Some(position) => Some(idle.remove(position)),
             None if idle.is_empty() || idle.len() + used <= size => None,
-            None => Some(idle.remove(0)),
+            None => {
+                let longest = idle.iter().position(|session| session.home == here).unwrap_or(0);
+                Some(idle.remove(longest))
+            }
         }
     }
 }
@@ -151,7 +162,7 @@ impl Pools {
     }
 
     /// A database session that is there at once and that its next owner can take as it is, if there is one: nearly always.
-    pub(crate) fn try_acquire(&self, tier: Tier, owner: u64) -> Option<DatabaseSession> {
+    pub(crate) fn try_acquire(&self, tier: Tier, owner: u64) -> Option<Box<DatabaseSession>> {
         let pool = self.pool(tier);
         let place = Arc::clone(&pool.places).try_acquire_owned().ok()?;
         let mut session = {
@@ -174,7 +185,7 @@ impl Pools {
     /// Waits for a place and answers a database session: `owner`'s own, a clean one, or one that must be reset before use. An
     /// admin's is reset here already: admins may run code that makes the reset itself fail, and what was sent behind it would
     /// run under somebody else's identity. What the other tiers may say cannot do that (`allow_list`).
-    pub(crate) async fn acquire(&self, tier: Tier, owner: u64) -> Result<DatabaseSession, BackendError> {
+    pub(crate) async fn acquire(&self, tier: Tier, owner: u64) -> Result<Box<DatabaseSession>, BackendError> {
         let pool = self.pool(tier);
         let place =
             Arc::clone(&pool.places).acquire_owned().await.expect("the places of a pool are never closed");
@@ -201,12 +212,12 @@ impl Pools {
     }
 
     /// A session whose owner may come back to it.
-    pub(crate) fn give_back(&self, tier: Tier, session: DatabaseSession) {
+    pub(crate) fn give_back(&self, tier: Tier, session: Box<DatabaseSession>) {
         self.pool(tier).put_back(session);
     }
 
     /// Resets a session, in the background, for whoever comes next.
-    pub(crate) fn reset(&self, tier: Tier, mut session: DatabaseSession) {
+    pub(crate) fn reset(&self, tier: Tier, mut session: Box<DatabaseSession>) {
         let pool = Arc::clone(self.pool(tier));
         tokio::spawn(async move {
             match session.reset().await {
@@ -225,7 +236,7 @@ impl Pools {
         let pool = self.pool(tier);
         let left: Vec<_> = {
             let mut idle = pool.idle();
-            let is_left = |session: &mut DatabaseSession| session.owner == Owner::Session(owner);
+            let is_left = |session: &mut Box<DatabaseSession>| session.owner == Owner::Session(owner);
             idle.extract_if(.., is_left).collect()
         };
         for mut session in left {
@@ -240,7 +251,7 @@ impl Pools {
         }
     }
 
-    async fn open(&self, tier: Tier) -> Result<DatabaseSession, BackendError> {
+    async fn open(&self, tier: Tier) -> Result<Box<DatabaseSession>, BackendError> {
         let limit = self.limits.of(tier);
         let pinned = tier.pinned_settings(limit.map(|limit| limit.duration));
         let settings: Vec<_> = pinned.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -258,15 +269,16 @@ impl Pools {
             });
         };
         let reported_at_login = std::mem::take(&mut backend.parameters);
-        Ok(DatabaseSession {
+        Ok(Box::new(DatabaseSession {
             backend,
             owner: Owner::Clean,
             prepared: HashMap::new(),
             closed_statements: 0,
             facts: Facts { process_id: process_id.clone(), started_us: started_us.clone() },
             reported_at_login,
+            home: thread::current().id(),
             place: None,
-        })
+        }))
     }
 
     async fn log_in(&self, tier: Tier, settings: &[(&str, &str)]) -> Result<Backend, BackendError> {

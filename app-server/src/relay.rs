@@ -2,25 +2,32 @@
 //! written; only the short messages that the ledger needs are looked into, and no row is.
 //!
 //! Both directions run in one task, each with its own buffer, so that a client that sends a long pipeline and a database that
-//! answers it never wait for each other.
+//! answers it never wait for each other. They are polled by hand: a statement is two turns of a task, and what is made anew, locked
+//! or registered in each of them is soon as much as what PgBouncer costs beside the kernel.
 
 mod answers;
+mod aside;
+mod bulk;
 mod requests;
 mod splice;
 
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use serde_json::json;
-use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Notify;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 
-use self::answers::from_database;
-use self::requests::{Incoming, first_message, from_client};
+use self::answers::Answers;
+use self::aside::Aside;
+use self::requests::Requests;
 use crate::audit_record::{Actor, Lines};
-use crate::backend::{Backend, DISCARD_ALL};
+use crate::backend::DISCARD_ALL;
 use crate::cancel::Target;
 use crate::config::PoolMode;
 use crate::guard::Pace;
@@ -73,21 +80,6 @@ impl Shared<'_> {
         self.relay.services.pools.pooling.mode == PoolMode::Transaction
     }
 
-    /// Waits while the client's account is ahead of its tier's rate. What was asked already goes on meanwhile.
-    async fn keep_pace(&self) {
-        // Kept: whoever waits may be stopped by an answer, and must wait again.
-        let not_before = self.ledger().not_before;
-        if let Some(not_before) = not_before {
-            sleep_until(not_before.into()).await;
-        }
-    }
-
-    /// No transaction is open, and nothing is on its way in either direction.
-    fn is_idle(&self) -> bool {
-        let ledger = self.ledger();
-        ledger.is_idle() && !ledger.forwarding
-    }
-
     fn is_draining(&self) -> bool {
         self.relay.services.draining.borrow().is_some()
     }
@@ -100,21 +92,25 @@ impl Shared<'_> {
     }
 }
 
-pub(crate) async fn run(relay: Relay<'_>, client: Stream, session: DatabaseSession) {
+pub(crate) async fn run(relay: Relay<'_>, mut client: Stream, session: Box<DatabaseSession>) {
     let (services, tier) = (relay.services, relay.tier);
     let (person, target) = (relay.person.session, relay.target);
     let shared = Shared { relay, ledger: Mutex::new(Ledger::new()), attention: Notify::new() };
-    let (mut client_reader, mut client_writer) = tokio::io::split(client);
     target.set(session.backend.key()).await;
     let mut session = Some(session);
-    let mut lines = Lines::new(shared.relay.actor);
     if shared.shares_sessions() {
         detach(&shared, &mut session).await;
     }
-    let end = tokio::select! {
-        biased;
-        end = converse(&shared, &mut client_reader, &mut client_writer, &mut session, &mut lines) => end,
-        answer = clock::watch(services, tier, &shared.ledger, &shared.attention, target) => End::Closed(answer),
+    let mut answers = Answers::new(Lines::new(shared.relay.actor));
+    let end = {
+        let mut conversation = pin!(converse(&shared, &mut client, &mut session, &mut answers));
+        let watching = pin!(clock::watch(services, tier, &shared.ledger, &shared.attention, target));
+        let mut watching = Aside::new(watching);
+        poll_fn(|context| match conversation.as_mut().poll(context) {
+            Poll::Pending => watching.poll(context).map(End::Closed),
+            ended => ended,
+        })
+        .await
     };
     let (was_busy, is_idle) = {
         let ledger = shared.ledger();
@@ -129,9 +125,9 @@ pub(crate) async fn run(relay: Relay<'_>, client: Stream, session: DatabaseSessi
     };
     if let Some(answer) = answer {
         // The client may be gone already; there is nobody else to tell.
-        let _ = client_writer.write_all(&answer.encoded()).await;
+        let _ = client.write_all(&answer.encoded()).await;
     }
-    let _ = client_writer.shutdown().await;
+    let _ = client.shutdown().await;
     if let Some(session) = session {
         // PostgreSQL does not look at the connection while it works: what nobody waits for any more is stopped.
         if was_busy && !database_left {
@@ -145,29 +141,29 @@ pub(crate) async fn run(relay: Relay<'_>, client: Stream, session: DatabaseSessi
         }
     }
     services.pools.forget(tier, person);
-    shared.ledger().abandon(&mut |statement| services.audit.note(&mut lines, statement));
+    let lines = &mut answers.lines;
+    shared.ledger().abandon(&mut |statement| services.audit.note(lines, statement));
     // Logged inside; the session is over.
-    let _ = shared.record(&mut lines);
+    let _ = shared.record(lines);
 }
 
 /// Passes messages both ways: on one database session or, transaction by transaction, on any of the tier's.
 async fn converse(
     shared: &Shared<'_>,
-    reader: &mut ReadHalf<Stream>,
-    writer: &mut WriteHalf<Stream>,
-    held: &mut Option<DatabaseSession>,
-    lines: &mut Lines,
+    client: &mut Stream,
+    held: &mut Option<Box<DatabaseSession>>,
+    answers: &mut Answers,
 ) -> End {
-    let mut incoming = Incoming::default();
+    let mut requests = Requests::default();
     loop {
         let mut ahead = BytesMut::new();
         let session = match held {
             Some(session) => session,
             None => {
-                if let Some(end) = first_message(shared, reader, &mut incoming).await {
+                if let Some(end) = poll_fn(|context| requests.poll_first(shared, client, context)).await {
                     return end;
                 }
-                match attach(shared, writer).await {
+                match attach(shared, client).await {
                     Ok((session, messages)) => {
                         ahead = messages;
                         held.insert(session)
@@ -176,13 +172,15 @@ async fn converse(
                 }
             }
         };
-        let Backend { reader: from, writer: to, received, .. } = &mut session.backend;
-        let end = tokio::select! {
-            biased;
-            end = from_client(shared, reader, to, &mut incoming, ahead, &session.facts) => end,
-            end = from_database(shared, from, writer, received, lines) => end,
-        };
-        match end {
+        requests.begin(ahead);
+        answers.begin();
+        // Answers first: most are the last, and then the client need not be looked at.
+        let turn =
+            |context: &mut Context<'_>| match answers.poll(shared, &mut session.backend, client, context) {
+                Poll::Pending => requests.poll(shared, client, session, context),
+                ended => ended,
+            };
+        match poll_fn(turn).await {
             End::Released => detach(shared, held).await,
             end => return end,
         }
@@ -192,13 +190,13 @@ async fn converse(
 /// Gets a database session, and what has to be sent ahead of the client's messages to make it the client's.
 async fn attach(
     shared: &Shared<'_>,
-    writer: &mut WriteHalf<Stream>,
-) -> Result<(DatabaseSession, BytesMut), ErrorResponse> {
+    client: &mut Stream,
+) -> Result<(Box<DatabaseSession>, BytesMut), ErrorResponse> {
     let Relay { services, tier, person, target, .. } = &shared.relay;
     let mut session = match services.pools.try_acquire(*tier, person.session) {
         Some(session) => session,
         // Boxed: thousands of sessions wait for their clients and need no room for this.
-        None => Box::pin(wait_for_session(shared, writer)).await?,
+        None => Box::pin(wait_for_session(shared, client)).await?,
     };
     target.set(session.backend.key()).await;
     let mut ahead = BytesMut::new();
@@ -215,8 +213,8 @@ async fn attach(
 /// Waits in the tier's line, and tells the client so when it takes long.
 async fn wait_for_session(
     shared: &Shared<'_>,
-    writer: &mut WriteHalf<Stream>,
-) -> Result<DatabaseSession, ErrorResponse> {
+    client: &mut Stream,
+) -> Result<Box<DatabaseSession>, ErrorResponse> {
     let Relay { services, actor, tier, person, .. } = &shared.relay;
     let pools = &services.pools;
     let acquiring = timeout(pools.pooling.queue_timeout, pools.acquire(*tier, person.session));
@@ -224,7 +222,10 @@ async fn wait_for_session(
     let acquired = match timeout(NOTICE_AFTER, &mut acquiring).await {
         Ok(acquired) => acquired,
         Err(_) => {
-            say(writer, "all database sessions of your tier are in use: waiting for one").await;
+            let notice = "all database sessions of your tier are in use: waiting for one";
+            // A client that is gone is noticed when it is answered.
+            let _ = client.write_all(&ErrorResponse::notice(notice).encoded()).await;
+            let _ = client.flush().await;
             acquiring.await
         }
     };
@@ -239,18 +240,11 @@ async fn wait_for_session(
     }
 }
 
-async fn detach(shared: &Shared<'_>, held: &mut Option<DatabaseSession>) {
+async fn detach(shared: &Shared<'_>, held: &mut Option<Box<DatabaseSession>>) {
     // Waits for a cancel that is on its way: it must not reach the next owner.
     shared.relay.target.set(None).await;
     if let Some(mut session) = held.take() {
         shared.ledger().detach(&mut session);
         shared.relay.services.pools.give_back(shared.relay.tier, session);
     }
-}
-
-/// Tells the client something in between.
-async fn say(writer: &mut WriteHalf<Stream>, message: &str) {
-    // A client that is gone is noticed by whoever reads from it or answers it.
-    let _ = writer.write_all(&ErrorResponse::notice(message).encoded()).await;
-    let _ = writer.flush().await;
 }

@@ -24,6 +24,7 @@ use crate::pool::Pools;
 use crate::readiness::Readiness;
 use crate::session::Services;
 use crate::tls::{DatabaseTls, ServerTls, TlsError};
+use crate::workers::Workers;
 use crate::{listener, log};
 
 /// On top of the drain's own limit: for the last goodbyes.
@@ -46,8 +47,9 @@ pub(crate) enum ServerError {
 }
 
 pub(crate) fn run(config: Config, sources: Sources) -> Result<(), ServerError> {
+    // For what is not a connection: `workers` serve those.
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(ServerError::Runtime)?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServerError::Runtime)?;
     let result = runtime.block_on(serve(config, sources));
     // A session that outlived the drain must not hold up the exit.
     runtime.shutdown_background();
@@ -68,6 +70,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), ServerError> {
     let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
     raise_descriptor_limit();
+    let workers = Workers::start().map_err(ServerError::Runtime)?;
     let (drain, draining) = watch::channel(None);
     let database = Arc::new(Database::new(&config.database, database_tls, config.passwords));
     let accounts = Arc::new(Accounts::new());
@@ -103,7 +106,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), ServerError> {
     tokio::spawn(announce_readiness(Arc::clone(&services)));
     let (alive, mut all_gone) = mpsc::channel(1);
     // Goes on during the drain: a balancer has to hear the 503.
-    tokio::spawn(listener::serve(listener, services, alive.downgrade()));
+    tokio::spawn(listener::serve(listener, workers, services, alive.downgrade()));
 
     tokio::select! {
         _ = terminate.recv() => {}

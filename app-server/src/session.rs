@@ -170,7 +170,7 @@ async fn open(
     services: &Services,
     tier: Tier,
     person: &Person,
-) -> Result<(DatabaseSession, Vec<(String, String)>), OpenError> {
+) -> Result<(Box<DatabaseSession>, Vec<(String, String)>), OpenError> {
     let mut session = services.pools.acquire(tier, person.session).await?;
     if session.owner != Owner::Clean {
         session.reset().await?;

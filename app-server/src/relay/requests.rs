@@ -1,176 +1,208 @@
 //! From the client to its database session.
 
+use std::future::Future as _;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncReadExt as _, ReadHalf, WriteHalf};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
-use super::splice::{Outgoing, Scanned, header, pass_on};
+use super::splice::{Outgoing, header, pass_on};
 use super::{End, Shared};
-use crate::pool::Facts;
+use crate::pool::{DatabaseSession, Facts};
 use crate::stream::Stream;
 use crate::tier::Tier;
 use crate::wire::ErrorResponse;
 use crate::{record_play, refusal};
 
-/// One read. Most statements fit, and thousands of clients that say nothing hold no more than this.
-const SHORT_READ: usize = 1024;
-/// One read of a client that has filled the last one.
-const LONG_READ: usize = 32 * 1024;
+/// One read.
+const READ: usize = 16 * 1024;
+/// A buffer that long messages have grown beyond this is not kept: thousands of clients say nothing most of the time.
+const KEPT: usize = 1024;
+
+/// What comes next.
+#[derive(Clone, Copy, Default)]
+enum Stage {
+    #[default]
+    Read,
+    Scan,
+    Write,
+}
 
 /// What was read from the client and not yet passed on.
 #[derive(Default)]
-pub(super) struct Incoming {
-    pub(super) buffer: BytesMut,
+pub(super) struct Requests {
+    buffer: BytesMut,
     /// What is still to come of a message that is passed on unseen.
     passing: usize,
-    /// The last read took all the room it had.
-    was_filled: bool,
+    stage: Stage,
+    outgoing: Outgoing,
+    /// What ends the relay once `outgoing` is written.
+    end: Option<End>,
+    /// The client asked faster than it may, and is not listened to before this is over.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl Incoming {
-    async fn read(&mut self, reader: &mut ReadHalf<Stream>) -> io::Result<usize> {
-        self.buffer.reserve(if self.was_filled { LONG_READ } else { SHORT_READ });
-        let length = reader.read_buf(&mut self.buffer).await?;
-        self.was_filled = self.buffer.len() == self.buffer.capacity();
-        Ok(length)
-    }
-
-    /// Gives back what a long message took.
-    fn shrink(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > 2 * SHORT_READ {
-            self.buffer = BytesMut::new();
+impl Requests {
+    /// Waits until there is something to do for a database session: a slow client must not hold one while it sends.
+    pub(super) fn poll_first(
+        &mut self,
+        shared: &Shared<'_>,
+        client: &mut Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<End>> {
+        loop {
+            if let Some((kind, length)) = header(&self.buffer, 0) {
+                if !(5..=shared.relay.services.message_bytes).contains(&length) {
+                    return Poll::Ready(Some(End::Closed(too_long(shared, length))));
+                }
+                if kind == b'X' {
+                    return Poll::Ready(Some(End::ClientLeft));
+                }
+                if self.buffer.len() >= length || kind == b'd' {
+                    shared.ledger().queued = true;
+                    ready!(self.poll_pause(context));
+                    return Poll::Ready(None);
+                }
+            }
+            if !matches!(ready!(self.poll_read(client, context)), Ok(1..)) {
+                return Poll::Ready(Some(End::ClientLeft));
+            }
         }
     }
-}
 
-/// Waits until there is something to do for a database session: a slow client must not hold one while it sends.
-pub(super) async fn first_message(
-    shared: &Shared<'_>,
-    reader: &mut ReadHalf<Stream>,
-    incoming: &mut Incoming,
-) -> Option<End> {
-    loop {
-        if let Some((kind, length)) = header(&incoming.buffer, 0) {
+    /// Begins with a database session. `ahead` goes before all that is passed on to it.
+    pub(super) fn begin(&mut self, ahead: BytesMut) {
+        self.outgoing.changed = ahead;
+        self.stage = Stage::Scan;
+    }
+
+    /// Passes on what comes, until there is a reason not to.
+    pub(super) fn poll(
+        &mut self,
+        shared: &Shared<'_>,
+        client: &mut Stream,
+        session: &mut DatabaseSession,
+        context: &mut Context<'_>,
+    ) -> Poll<End> {
+        loop {
+            match self.stage {
+                Stage::Scan => {
+                    self.scan(shared, &session.facts);
+                    self.stage = Stage::Write;
+                }
+                Stage::Write => {
+                    let writer = &mut session.backend.stream;
+                    if ready!(self.outgoing.poll_write(&mut self.buffer, writer, context)).is_err() {
+                        return Poll::Ready(End::DatabaseLeft);
+                    }
+                    self.stage = Stage::Read;
+                    if self.buffer.is_empty() && self.buffer.capacity() > KEPT {
+                        self.buffer = BytesMut::new();
+                    }
+                    let mut ledger = shared.ledger();
+                    ledger.forwarding = self.passing > 0;
+                    if let Some(end) = self.end.take() {
+                        return Poll::Ready(end);
+                    }
+                    // Mostly the answers are still to come, and then the other direction sees that the session may be released.
+                    if shared.shares_sessions() && ledger.may_release() {
+                        return Poll::Ready(End::Released);
+                    }
+                }
+                Stage::Read => {
+                    ready!(self.poll_pause(context));
+                    if !matches!(ready!(self.poll_read(client, context)), Ok(1..)) {
+                        return Poll::Ready(End::ClientLeft);
+                    }
+                    self.stage = Stage::Scan;
+                }
+            }
+        }
+    }
+
+    /// Waits while the client's account is ahead of its tier's rate. What was asked already goes on meanwhile.
+    fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads by way of the stack: thousands of clients that say nothing hold no buffer.
+    fn poll_read(&mut self, client: &mut Stream, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut room = [MaybeUninit::uninit(); READ];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(client).poll_read(context, &mut read))?;
+        self.buffer.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// `facts` are those of the database session, for when the client resets it.
+    fn scan(&mut self, shared: &Shared<'_>, facts: &Facts) {
+        let Self { buffer, passing, outgoing, end, pause, .. } = self;
+        let buffer = &buffer[..];
+        let now = Instant::now();
+        let mut ledger = shared.ledger();
+        ledger.forwarding = true;
+        let mut statements = 0;
+        loop {
+            let at = pass_on(buffer, &mut outgoing.end_at, passing);
+            let Some((kind, length)) = header(buffer, at) else { break };
             if !(5..=shared.relay.services.message_bytes).contains(&length) {
-                return Some(End::Closed(too_long(shared, length)));
+                *end = Some(End::Closed(too_long(shared, length)));
+                break;
             }
+            if kind == b'd' {
+                *passing = length;
+                continue;
+            }
+            let Some(message) = buffer.get(at..at + length) else { break };
             if kind == b'X' {
-                return Some(End::ClientLeft);
+                *end = Some(End::ClientLeft);
+                break;
             }
-            if incoming.buffer.len() >= length || kind == b'd' {
-                shared.ledger().queued = true;
-                shared.keep_pace().await;
-                return None;
+            if ledger.take_identity_lost() {
+                ledger.own_messages(b'Z');
+                let batch = shared.relay.person.batch(&shared.relay.services.identity_key, facts);
+                outgoing.replace(buffer, at, at, &batch);
             }
-        }
-        incoming.shrink();
-        match incoming.read(reader).await {
-            Ok(0) | Err(_) => return Some(End::ClientLeft),
-            Ok(_) => {}
-        }
-    }
-}
-
-/// `ahead` goes before all; `facts` are those of the database session, for when the client resets it.
-pub(super) async fn from_client(
-    shared: &Shared<'_>,
-    reader: &mut ReadHalf<Stream>,
-    writer: &mut WriteHalf<Stream>,
-    incoming: &mut Incoming,
-    mut ahead: BytesMut,
-    facts: &Facts,
-) -> End {
-    loop {
-        let scanned = scan_client(shared, incoming, std::mem::take(&mut ahead), facts);
-        if scanned.end_at > 0 || !scanned.outgoing.changed.is_empty() {
-            if scanned.outgoing.write(&incoming.buffer, scanned.end_at, writer).await.is_err() {
-                return End::DatabaseLeft;
+            let body = &message[5..];
+            let is_free = shared.relay.tier == Tier::Free;
+            if let Some(refusal) = refusal::of_message(shared.relay.tier, kind, body) {
+                ledger.refused(kind, body, refusal);
+                outgoing.replace(buffer, at, at + length, &refusal::substitute(kind, body));
+            } else if is_free
+                && kind == b'Q'
+                && let Some(sql) = ledger.is_record_play_query(body)
+            {
+                outgoing.replace(buffer, at, at + length, &record_play::read_write_query(&sql));
+                ledger.extended_query(sql);
+            } else {
+                if is_free && ledger.begins_record_play(kind, body) {
+                    ledger.own_messages(b'3');
+                    outgoing.replace(buffer, at, at, &record_play::read_write_step());
+                }
+                if let Some(parse) = ledger.replay(kind, body) {
+                    outgoing.replace(buffer, at, at, &parse);
+                }
+                ledger.client_message(kind, body, now);
             }
-            incoming.buffer.advance(scanned.end_at);
+            statements += u64::from(matches!(kind, b'Q' | b'E'));
+            outgoing.end_at += length;
         }
-        // Mostly the answers are still to come, and then the other direction sees that the session may be released.
-        let may_release = {
-            let mut ledger = shared.ledger();
-            ledger.forwarding = incoming.passing > 0;
-            shared.shares_sessions() && ledger.may_release()
-        };
-        if let Some(end) = scanned.end {
-            return end;
-        }
-        if may_release {
-            return End::Released;
-        }
-        shared.keep_pace().await;
-        match incoming.read(reader).await {
-            Ok(0) | Err(_) => return End::ClientLeft,
-            Ok(_) => {}
-        }
-    }
-}
-
-fn scan_client(shared: &Shared<'_>, incoming: &mut Incoming, ahead: BytesMut, facts: &Facts) -> Scanned {
-    let Incoming { buffer, passing, .. } = incoming;
-    let buffer = &buffer[..];
-    let now = Instant::now();
-    let outgoing = Outgoing { changed: ahead, taken: 0 };
-    let mut scanned = Scanned { outgoing, end_at: 0, end: None };
-    let mut ledger = shared.ledger();
-    ledger.forwarding = true;
-    let mut statements = 0;
-    loop {
-        let at = pass_on(buffer, &mut scanned.end_at, passing);
-        let Some((kind, length)) = header(buffer, at) else { break };
-        if !(5..=shared.relay.services.message_bytes).contains(&length) {
-            scanned.end = Some(End::Closed(too_long(shared, length)));
-            break;
-        }
-        if kind == b'd' {
-            *passing = length;
-            continue;
-        }
-        let Some(message) = buffer.get(at..at + length) else { break };
-        if kind == b'X' {
-            scanned.end = Some(End::ClientLeft);
-            break;
-        }
-        if ledger.take_identity_lost() {
-            ledger.own_messages(b'Z');
-            let batch = shared.relay.person.batch(&shared.relay.services.identity_key, facts);
-            scanned.outgoing.replace(buffer, at, at, &batch);
-        }
-        let body = &message[5..];
-        let is_free = shared.relay.tier == Tier::Free;
-        if let Some(refusal) = refusal::of_message(shared.relay.tier, kind, body) {
-            ledger.refused(kind, body, refusal);
-            scanned.outgoing.replace(buffer, at, at + length, &refusal::substitute(kind, body));
-        } else if is_free
-            && kind == b'Q'
-            && let Some(sql) = ledger.is_record_play_query(body)
+        if statements > 0
+            && let Some(limit) = shared.relay.services.limits.of(shared.relay.tier)
         {
-            scanned.outgoing.replace(buffer, at, at + length, &record_play::read_write_query(&sql));
-            ledger.extended_query(sql);
-        } else {
-            if is_free && ledger.begins_record_play(kind, body) {
-                ledger.own_messages(b'3');
-                scanned.outgoing.replace(buffer, at, at, &record_play::read_write_step());
-            }
-            if let Some(parse) = ledger.replay(kind, body) {
-                scanned.outgoing.replace(buffer, at, at, &parse);
-            }
-            ledger.client_message(kind, body, now);
+            let wait = shared.relay.pace.note(statements, limit.statements_per_s);
+            *pause = (wait > Duration::ZERO).then(|| Box::pin(sleep(wait)));
         }
-        statements += u64::from(matches!(kind, b'Q' | b'E'));
-        scanned.end_at += length;
     }
-    if statements > 0
-        && let Some(limit) = shared.relay.services.limits.of(shared.relay.tier)
-    {
-        let wait = shared.relay.pace.note(statements, limit.statements_per_s);
-        ledger.not_before = (wait > Duration::ZERO).then(|| Instant::now() + wait);
-    }
-    scanned
 }
 
 fn too_long(shared: &Shared<'_>, length: usize) -> ErrorResponse {

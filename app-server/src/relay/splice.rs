@@ -1,11 +1,13 @@
 //! Where messages begin and end in a read buffer, and what of the buffer is written: mostly all of it as it is.
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use bytes::{Buf as _, BytesMut};
+use tokio::io::AsyncWrite as _;
 
-use super::End;
+use crate::stream::Stream;
 
 /// Kind and whole length of the message that starts at `at`, once its header is there.
 pub(super) fn header(buffer: &[u8], at: usize) -> Option<(u8, usize)> {
@@ -14,42 +16,62 @@ pub(super) fn header(buffer: &[u8], at: usize) -> Option<(u8, usize)> {
     Some((header[0], length + 1))
 }
 
-/// What is to be written of a read buffer: mostly all of it as it is, sometimes with messages left out or put in.
+/// What is to be written of a read buffer: mostly all of it as it is, sometimes with messages left out or put in. It stays as it
+/// is while the writing waits.
 #[derive(Default)]
 pub(super) struct Outgoing {
+    /// What is written instead of the buffer's first `taken` bytes.
     pub(super) changed: BytesMut,
-    /// Up to here the buffer is in `changed`, or is left out.
-    pub(super) taken: usize,
+    taken: usize,
+    /// How far the buffer may be written.
+    pub(super) end_at: usize,
+    written: usize,
 }
 
 impl Outgoing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.end_at == 0 && self.changed.is_empty()
+    }
+
     pub(super) fn replace(&mut self, buffer: &[u8], from: usize, to: usize, replacement: &[u8]) {
         self.changed.extend_from_slice(&buffer[self.taken..from]);
         self.changed.extend_from_slice(replacement);
         self.taken = to;
     }
 
-    pub(super) async fn write(
-        mut self,
-        buffer: &[u8],
-        end: usize,
-        writer: &mut (impl AsyncWrite + Unpin),
-    ) -> io::Result<()> {
-        if self.taken == 0 && self.changed.is_empty() {
-            writer.write_all(&buffer[..end]).await?;
-        } else {
-            self.changed.extend_from_slice(&buffer[self.taken..end]);
-            writer.write_all(&self.changed).await?;
+    /// Writes everything, and takes what was written out of the buffer.
+    pub(super) fn poll_write(
+        &mut self,
+        buffer: &mut BytesMut,
+        writer: &mut Stream,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.taken > 0 || !self.changed.is_empty() {
+            self.changed.extend_from_slice(&buffer[self.taken..self.end_at]);
+            self.taken = self.end_at;
         }
-        writer.flush().await
+        loop {
+            let whole =
+                if self.changed.is_empty() { &buffer[self.taken..self.end_at] } else { &self.changed };
+            let rest = &whole[self.written..];
+            if rest.is_empty() {
+                break;
+            }
+            let length = ready!(Pin::new(&mut *writer).poll_write(context, rest))?;
+            if length == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += length;
+        }
+        ready!(Pin::new(writer).poll_flush(context))?;
+        if self.end_at == buffer.len() {
+            buffer.clear();
+        } else {
+            buffer.advance(self.end_at);
+        }
+        *self = Self::default();
+        Poll::Ready(Ok(()))
     }
-}
-
-/// How far a read buffer may be written, and what else was found in it.
-pub(super) struct Scanned {
-    pub(super) outgoing: Outgoing,
-    pub(super) end_at: usize,
-    pub(super) end: Option<End>,
 }
 
 /// Skips what is left of a message that is passed on unseen, and answers where the next one starts.
