@@ -78,10 +78,13 @@ async fn connection(socket: io::Result<TcpStream>, mut peer: SocketAddr, service
         };
         let tls = services.tls();
         let mut stream = match (first[0], &tls) {
-            (TLS_HANDSHAKE, Some(tls)) => match timeout_at(deadline, tls.acceptor.accept(socket)).await {
-                Ok(accepted) => Stream::Tls(Box::new(accepted?.into())),
-                Err(_) => return Ok(()),
-            },
+            // Boxed, so that a session has no room for it in all its time.
+            (TLS_HANDSHAKE, Some(tls)) => {
+                match timeout_at(deadline, Box::pin(tls.acceptor.accept(socket))).await {
+                    Ok(accepted) => Stream::Tls(Box::new(accepted?.into())),
+                    Err(_) => return Ok(()),
+                }
+            }
             _ => Stream::Clear(socket),
         };
         let Ok(first) = timeout_at(deadline, stream.read_u8()).await else {
@@ -89,7 +92,7 @@ async fn connection(socket: io::Result<TcpStream>, mut peer: SocketAddr, service
         };
         match first? {
             letter if letter.is_ascii_alphabetic() => {
-                crate::http::serve(stream, letter, peer, &services).await
+                Box::pin(crate::http::serve(stream, letter, peer, &services)).await
             }
             0 => session::serve(stream, peer, services, tls, deadline).await,
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "neither PostgreSQL, TLS nor HTTP")),

@@ -75,17 +75,20 @@ pub(crate) fn queue_too_long() -> ErrorResponse {
     .with_hint("try again, and keep transactions short")
 }
 
+/// Boxed: they go in and out for every transaction, and the others close up.
+type Idle = Vec<Box<DatabaseSession>>;
+
 struct Pool {
     tier: Tier,
     places: Arc<Semaphore>,
     /// Some sessions are tied to their database session by state of their own; they must not take all places.
     ties: Arc<Semaphore>,
     /// The longest idle one first.
-    idle: Mutex<Vec<Box<DatabaseSession>>>,
+    idle: Mutex<Idle>,
 }
 
 impl Pool {
-    fn idle(&self) -> MutexGuard<'_, Vec<Box<DatabaseSession>>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,10 +105,10 @@ impl Pool {
         let mut idle = self.idle();
         let own = idle.iter().rposition(|session| session.owner == Owner::Session(owner));
         let here = thread::current().id();
-        let is_clean = |session: &Box<DatabaseSession>| session.owner == Owner::Clean;
+        let clean = |session: &DatabaseSession| session.owner == Owner::Clean;
         let position = own
-            .or_else(|| idle.iter().rposition(|session| is_clean(session) && session.home == here))
-            .or_else(|| idle.iter().rposition(is_clean));
+            .or_else(|| idle.iter().rposition(|session| clean(session) && session.home == here))
+            .or_else(|| idle.iter().rposition(|session| clean(session)));
         // The asker's own place is among the used ones.
         let used = size.saturating_sub(self.places.available_permits());
         match position {

@@ -173,7 +173,7 @@ async fn converse(
             }
         };
         requests.begin(ahead);
-        answers.begin();
+        answers.begin(&session.backend.received);
         // Answers first: most are the last, and then the client need not be looked at.
         let turn =
             |context: &mut Context<'_>| match answers.poll(shared, &mut session.backend, client, context) {
@@ -195,7 +195,7 @@ async fn attach(
     let Relay { services, tier, person, target, .. } = &shared.relay;
     let mut session = match services.pools.try_acquire(*tier, person.session) {
         Some(session) => session,
-        // Boxed: thousands of sessions wait for their clients and need no room for this.
+        // Boxed: a session that waits for its client has no room for this.
         None => Box::pin(wait_for_session(shared, client)).await?,
     };
     target.set(session.backend.key()).await;

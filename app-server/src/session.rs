@@ -17,9 +17,9 @@ use crate::accounts::{Account, Accounts};
 use crate::audit::Audit;
 use crate::audit_record::Actor;
 use crate::backend::{BackendError, Database};
-use crate::cancel::Registry;
+use crate::cancel::{Registration, Registry};
 use crate::config::{Limits, Strangers};
-use crate::guard::Guard;
+use crate::guard::{Guard, Place};
 use crate::handover::Person;
 use crate::identity::IdentityKey;
 use crate::log;
@@ -81,33 +81,69 @@ pub(crate) async fn serve(
     tls: Option<Arc<ServerTls>>,
     deadline: Instant,
 ) -> io::Result<()> {
-    let Ok(logged_in) = timeout_at(deadline, log_in(stream, peer, &services, tls.as_deref())).await else {
+    // Boxed, as all that comes before the relay: thousands of sessions that only wait need no room for it.
+    let beginning = Box::pin(begin(stream, peer, &services, tls, deadline));
+    let Some(begun) = beginning.await? else {
         return Ok(());
+    };
+    let relay = Relay {
+        services: &services,
+        actor: &begun.actor,
+        tier: begun.tier,
+        person: &begun.person,
+        target: &begun.registration.target,
+        pace: &begun.place.pace,
+    };
+    relay::run(relay, begun.stream, begun.database_session).await;
+    Ok(())
+}
+
+/// A session that has begun: the client may ask.
+struct Begun {
+    stream: Stream,
+    tier: Tier,
+    actor: Actor,
+    person: Person,
+    database_session: Box<DatabaseSession>,
+    registration: Registration,
+    place: Place,
+}
+
+/// `None`: it did not come to a session, and the client was told why.
+async fn begin(
+    stream: Stream,
+    peer: SocketAddr,
+    services: &Services,
+    tls: Option<Arc<ServerTls>>,
+    deadline: Instant,
+) -> io::Result<Option<Begun>> {
+    let Ok(logged_in) = timeout_at(deadline, log_in(stream, peer, services, tls.as_deref())).await else {
+        return Ok(None);
     };
     let Some((mut stream, mut startup, account, actor)) = logged_in? else {
-        return Ok(());
+        return Ok(None);
     };
-    // Held until the session ends.
+    let tier = account.tier;
     let place = match services.guard.open_session(account.account_id) {
         Ok(place) => place,
         Err(answer) => {
-            record_login(&services, &actor, &answer.code, &answer.message)?;
-            return send_error(&mut stream, &answer).await;
+            record_login(services, &actor, &answer.code, &answer.message)?;
+            return send_error(&mut stream, &answer).await.map(|()| None);
         }
     };
     let session = services.next_session.fetch_add(1, Ordering::Relaxed);
     let person = Person::new(session, account.account_id, std::mem::take(&mut startup.settings));
-    let opened = timeout(services.pools.pooling.queue_timeout, open(&services, account.tier, &person)).await;
+    let opened = timeout(services.pools.pooling.queue_timeout, open(services, tier, &person)).await;
     let (database_session, reported) = match opened.unwrap_or_else(|_| Err(OpenError::Queue)) {
         Ok(opened) => opened,
         Err(error) => {
             log::warning("session_refused", json!({ "user": actor.user, "error": error.to_string() }));
             let answer = error.answer();
-            record_login(&services, &actor, &answer.code, &error.to_string())?;
-            return send_error(&mut stream, &answer).await;
+            record_login(services, &actor, &answer.code, &error.to_string())?;
+            return send_error(&mut stream, &answer).await.map(|()| None);
         }
     };
-    record_login(&services, &actor, "00000", "")?;
+    record_login(services, &actor, "00000", "")?;
     let registration = services.cancels.register(startup.key_length);
     let mut greeting = BytesMut::new();
     put_message(&mut greeting, b'R', |body| body.put_u32(0));
@@ -125,18 +161,7 @@ pub(crate) async fn serve(
     put_message(&mut greeting, b'Z', |body| body.put_u8(b'I'));
     stream.write_all(&greeting).await?;
     stream.flush().await?;
-
-    let target = &registration.target;
-    let relay = Relay {
-        services: &services,
-        actor: &actor,
-        tier: account.tier,
-        person: &person,
-        target,
-        pace: &place.pace,
-    };
-    relay::run(relay, stream, database_session).await;
-    Ok(())
+    Ok(Some(Begun { stream, tier, actor, person, database_session, registration, place }))
 }
 
 /// Why a database session could not be opened for a login.

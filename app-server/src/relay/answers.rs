@@ -55,8 +55,8 @@ impl Answers {
     }
 
     /// Begins with a database session, of which something may have been received already.
-    pub(super) fn begin(&mut self) {
-        self.stage = Stage::Scan;
+    pub(super) fn begin(&mut self, received: &BytesMut) {
+        self.stage = if received.is_empty() { Stage::Read } else { Stage::Scan };
     }
 
     /// Passes on what comes, until there is a reason not to.
