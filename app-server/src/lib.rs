@@ -1,6 +1,6 @@
 //! A query server: any PostgreSQL client logs in as an application user and works under the grants of that user's tier.
 //!
-//! The way of a connection: `listener` tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
+//! The way of a connection: `listener` gives it to one of the `workers` and tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
 //! (`scram`, `accounts`, `guard`), `pool` has database sessions logged in as the tier's role (`backend`, `database_scram`),
 //! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet
 //! answered, and `prepared_statements` what a client has prepared; `allow_list` reads what free and premium accounts say, `refusal` and

@@ -28,6 +28,9 @@ async fn psql_verifies_the_certificate_and_logs_in_with_the_right_password_only(
     let wrong = failure(FREE, "music-dem0");
     assert!(wrong.contains("password authentication failed"), "{wrong}");
     assert_eq!(wrong, failure("nobody@example.com", PASSWORD), "an unknown user is not told apart");
+    eventually("the logins are in the audit", || {
+        server.lines().iter().filter(|line| line["audit"] == "login").count() >= 3
+    });
     let logins: Vec<_> = server.lines().into_iter().filter(|line| line["audit"] == "login").collect();
     let told: Vec<_> = logins
         .iter()
