@@ -46,6 +46,8 @@ mod session_state;
 mod stream;
 mod tier;
 mod tls;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod untrusted;
 mod wire;
 mod workers;
 

@@ -9,7 +9,7 @@ mod answers;
 mod aside;
 mod bulk;
 mod requests;
-mod splice;
+pub(crate) mod splice;
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;

@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite as _;
 use crate::stream::Stream;
 
 /// Kind and whole length of the message that starts at `at`, once its header is there.
-pub(super) fn header(buffer: &[u8], at: usize) -> Option<(u8, usize)> {
+pub(crate) fn header(buffer: &[u8], at: usize) -> Option<(u8, usize)> {
     let header = buffer.get(at..at + 5)?;
     let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
     Some((header[0], length + 1))
@@ -75,7 +75,7 @@ impl Outgoing {
 }
 
 /// Skips what is left of a message that is passed on unseen, and answers where the next one starts.
-pub(super) fn pass_on(buffer: &[u8], end_at: &mut usize, passing: &mut usize) -> usize {
+pub(crate) fn pass_on(buffer: &[u8], end_at: &mut usize, passing: &mut usize) -> usize {
     let step = (*passing).min(buffer.len() - *end_at);
     *end_at += step;
     *passing -= step;

@@ -1,6 +1,6 @@
 //! Who may do what: the tiers' matrix, private rows, and what a denied person is told.
 
-use crate::harness::{ADMIN, FREE, OTHER_PREMIUM, PREMIUM, ask, value, world};
+use crate::harness::{ADMIN, FREE, OTHER_PREMIUM, PREMIUM, Postgres, ask, value, world};
 
 const DENIED: &str = "42501";
 
@@ -140,4 +140,52 @@ async fn a_denial_names_the_tier_and_what_it_may_do() {
         let hint = error.hint().unwrap();
         assert!(hint.contains(tier) && hint.contains("SELECT"), "{hint}");
     }
+}
+
+#[tokio::test]
+async fn functions_are_for_whom_they_are_granted_to_and_look_nothing_up_in_foreign_schemas() {
+    let (postgres, _server) = world().await;
+    let superuser = postgres.superuser().await;
+    let ours = "from pg_proc p where pronamespace in ('public'::regnamespace, 'private'::regnamespace)";
+    assert_ne!(value(&superuser, &format!("select count(*) {ours}")).await, "0");
+    let everybodys = format!(
+        "select string_agg(p.oid::regprocedure::text, ', ') {ours} and exists (
+            select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) where grantee = 0)"
+    );
+    assert_eq!(value(&superuser, &everybodys).await, "");
+    let unpinned = format!(
+        "select string_agg(p.oid::regprocedure::text, ', ') {ours} and prosecdef
+            and not coalesce(array_to_string(proconfig, ',') like '%search_path=pg_catalog, pg_temp%', false)"
+    );
+    assert_eq!(value(&superuser, &unpinned).await, "");
+}
+
+/// Where the migrations may, they take these from everybody; elsewhere it is the allow-list that refuses them.
+#[tokio::test]
+async fn a_superusers_migrations_close_what_people_of_a_tier_share() {
+    let postgres = Postgres::start().await;
+    let mut superuser = postgres.superuser().await;
+    postgres.migrate_as(&mut superuser).await;
+    for function in [
+        "pg_cancel_backend(int)",
+        "pg_terminate_backend(int, bigint)",
+        "lo_creat(int)",
+        "lo_create(oid)",
+        "lo_from_bytea(oid, bytea)",
+        "lo_put(oid, bigint, bytea)",
+        "lowrite(int, bytea)",
+        "lo_unlink(oid)",
+        "lo_open(oid, int)",
+    ] {
+        let may =
+            format!("select has_function_privilege('tier_premium', 'pg_catalog.{function}', 'execute')");
+        assert_eq!(value(&superuser, &may).await, "f", "{function}");
+    }
+    let settings = "select string_agg(setting, ' ' order by rolname, setting) from pg_db_role_setting s
+        join pg_roles r on r.oid = s.setrole, unnest(setconfig) setting";
+    assert_eq!(
+        value(&superuser, settings).await,
+        "track_activities=off default_transaction_read_only=on temp_file_limit=256MB track_activities=off \
+         temp_file_limit=1GB track_activities=off"
+    );
 }

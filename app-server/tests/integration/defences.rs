@@ -84,6 +84,26 @@ const DEFENCES: &[Defence] = &[
         PREMIUM,
         "fruitless/forged_identities",
     ),
+    defence(
+        "an identity is one session's",
+        "create or replace function private.current_account() returns bigint language plpgsql stable security definer as $$
+         declare
+             identity text := coalesce(current_setting('app.identity', true), '');
+             account text := split_part(identity, ':', 1);
+             signed bigint;
+         begin
+             if identity !~ '^[0-9]{1,18}:[0-9a-f]{64}$' then
+                 return null;
+             end if;
+             select account into signed from private.identity_key k, pg_stat_get_activity(null) a
+             where private.hmac_sha256(k.key, convert_to(format('identity:%s:%s:%s', account, a.pid,
+                       (extract(epoch from a.backend_start) * 1000000)::bigint), 'UTF8'))
+                 = decode(split_part(identity, ':', 2), 'hex');
+             return signed;
+         end $$",
+        PREMIUM,
+        "fruitless/forged_identities",
+    ),
 ];
 
 /// Past the server: a session of the tier's role itself, which nothing keeps read-only.

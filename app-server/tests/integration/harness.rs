@@ -179,7 +179,10 @@ impl Postgres {
     }
 
     pub(crate) async fn migrate(&self) {
-        let mut owner = self.owner().await;
+        self.migrate_as(&mut self.owner().await).await;
+    }
+
+    pub(crate) async fn migrate_as(&self, owner: &mut Client) {
         let mut files: Vec<_> = fs::read_dir(repository().join("sql/migrations"))
             .unwrap()
             .map(|entry| entry.unwrap().path())

@@ -58,6 +58,64 @@ async fn readiness_follows_the_schema_the_key_and_the_roles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_do_more_than_its_tier_is_not_served() {
+    let (postgres, server) = world().await;
+    let superuser = postgres.superuser().await;
+    superuser.batch_execute("create table public.loot (line text)").await.unwrap();
+    for (more, less, why) in [
+        ("alter role tier_free superuser", "alter role tier_free nosuperuser", "`tier_free` is a superuser"),
+        (
+            "alter role tier_premium createrole",
+            "alter role tier_premium nocreaterole",
+            "`tier_premium` may create roles",
+        ),
+        (
+            "alter role tier_admin createdb",
+            "alter role tier_admin nocreatedb",
+            "`tier_admin` may create databases",
+        ),
+        (
+            "alter role tier_admin replication",
+            "alter role tier_admin noreplication",
+            "`tier_admin` may replicate",
+        ),
+        (
+            "alter role app_auth bypassrls",
+            "alter role app_auth nobypassrls",
+            "`app_auth` bypasses row security",
+        ),
+        (
+            "alter table loot owner to tier_free",
+            "alter table loot owner to postgres",
+            "`tier_free` owns tables",
+        ),
+    ] {
+        superuser.batch_execute(more).await.unwrap();
+        eventually(why, || server.get("/readyz").1.contains(why));
+        let refused = server.config(FREE, PASSWORD).connect(tokio_postgres::NoTls).await.err().unwrap();
+        assert_eq!(refused.code().unwrap().code(), "57P03", "{more}");
+        superuser.batch_execute(less).await.unwrap();
+        server.wait_until_ready();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn as_many_descriptors_as_the_system_allows_are_used() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let postgres = Postgres::start().await;
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(256);
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let server = Server::start(&postgres);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.process_id())).unwrap();
+    let files: Vec<_> =
+        limits.lines().find(|line| line.starts_with("Max open files")).unwrap().split_whitespace().collect();
+    assert_eq!(files[3], files[4], "{files:?}");
+    assert_ne!(files[3], "256");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_lets_a_query_finish_and_ends_idle_sessions() {
     let (postgres, mut server) = world().await;
     let (busy, idle, in_transaction) =

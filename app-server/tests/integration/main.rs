@@ -19,3 +19,4 @@ mod program;
 mod protocol;
 mod raw;
 mod rules;
+mod strangers;

@@ -96,15 +96,29 @@ async fn copy_goes_both_ways() {
 
 #[tokio::test]
 async fn a_running_query_is_cancelled_by_its_own_key_only() {
-    let (_postgres, server) = world().await;
+    let (postgres, server) = world().await;
     let client = server.connect(PREMIUM).await;
     let cancel = client.cancel_token();
     let running = tokio::spawn(async move { ask(&client, "select pg_sleep(20)").await });
     let began = Instant::now();
-    // A key that nobody has does nothing.
-    let mut guess = TcpStream::connect(server.address).unwrap();
-    guess.write_all(&[0, 0, 0, 16, 4, 210, 22, 46, 0, 0, 0, 1, 0, 0, 0, 2]).unwrap();
-    assert_eq!(guess.read(&mut [0]).unwrap(), 0);
+    let superuser = postgres.superuser().await;
+    let sleeping = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    while value(&superuser, sleeping).await != "1" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // A key that nobody has does nothing, the database's own included: this connection is closed when it is done with.
+    let process_id: u32 = value(&superuser, "select pid from pg_stat_activity where wait_event = 'PgSleep'")
+        .await
+        .parse()
+        .unwrap();
+    for process_id in [1, process_id] {
+        let mut guess = TcpStream::connect(server.address).unwrap();
+        let key = [&process_id.to_be_bytes()[..], &[0, 0, 0, 2]].concat();
+        guess.write_all(&[&[0, 0, 0, 16, 4, 210, 22, 46][..], &key].concat()).unwrap();
+        assert_eq!(guess.read(&mut [0]).unwrap(), 0);
+    }
+    assert_eq!(value(&superuser, sleeping).await, "1");
+    assert!(!running.is_finished());
     while !running.is_finished() {
         cancel.cancel_query(NoTls).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -299,6 +313,43 @@ async fn the_default_encoding_is_the_servers_whatever_the_database_says() {
     assert!(one.query("set client_encoding to 'LATIN1'").0.contains('C'));
     drop(one);
     assert!(encoding(&mut other).contains("UTF8"));
+}
+
+#[tokio::test]
+async fn what_a_session_begins_with_is_the_servers_whatever_the_database_says() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let superuser = postgres.superuser().await;
+    for setting in [
+        "search_path = pg_catalog",
+        "row_security = off",
+        "standard_conforming_strings = off",
+        "default_transaction_isolation = serializable",
+        "default_transaction_read_only = on",
+        "idle_in_transaction_session_timeout = 1",
+        "statement_timeout = 1",
+    ] {
+        superuser.batch_execute(&format!("alter database music set {setting}")).await.unwrap();
+    }
+    superuser.batch_execute("alter role tier_free reset default_transaction_read_only").await.unwrap();
+    superuser.batch_execute("alter role tier_free set default_transaction_read_only = off").await.unwrap();
+    let server = Server::start(&postgres);
+    server.wait_until_ready();
+    let settings = "select concat_ws(' ', current_setting('search_path'), current_setting('row_security'),
+        current_setting('standard_conforming_strings'), current_setting('default_transaction_isolation'),
+        current_setting('default_transaction_read_only'),
+        current_setting('idle_in_transaction_session_timeout'), current_setting('statement_timeout'))";
+    for (user, expected) in [
+        (FREE, "public on on read committed on 5min 15s"),
+        (PREMIUM, "public on on read committed off 5min 30s"),
+        (ADMIN, "workspace, public on on read committed off 5min 0"),
+    ] {
+        let client = server.connect(user).await;
+        assert_eq!(value(&client, settings).await, expected, "{user}");
+        ask(&client, "discard all").await.unwrap();
+        assert_eq!(value(&client, settings).await, expected, "{user}");
+    }
 }
 
 #[tokio::test]
