@@ -17,8 +17,8 @@ use crate::raw::Raw;
 /// Sockets that say nothing, or little, in front of an honest client.
 const SLOW_SOCKETS: usize = 2_000;
 const KILLS: usize = 1_000;
-const RESTARTS: usize = 20;
-const BUSY_CLIENTS: usize = 100;
+const RESTARTS: usize = 4;
+const BUSY_CLIENTS: usize = 40;
 
 async fn filled() -> Postgres {
     let postgres = Postgres::start().await;
