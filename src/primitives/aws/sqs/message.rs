@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aws_sdk_sqs::types::{Message as Received, MessageSystemAttributeName};
+use rhai::{Dynamic, ImmutableString, Map};
 use serde::Deserialize;
 
 use super::Queue;
@@ -69,6 +70,20 @@ impl Message {
     /// What was published; the whole body where there is no envelope.
     pub(super) fn text(&self) -> &str {
         self.envelope.as_ref().map_or(&self.body, |envelope| &envelope.message)
+    }
+
+    /// All of it as one map.
+    pub(super) fn fields(&self) -> Map {
+        let text = |text: &str| Dynamic::from(ImmutableString::from(text));
+        Map::from([
+            ("id".into(), text(&self.id)),
+            ("timestamp".into(), text(&self.timestamp)),
+            ("subject".into(), text(self.subject())),
+            ("message".into(), text(self.text())),
+            ("topic".into(), text(self.topic())),
+            ("notification".into(), self.is_notification().into()),
+            ("received".into(), self.received.into()),
+        ])
     }
 
     /// The topic's name: the last part of its ARN.

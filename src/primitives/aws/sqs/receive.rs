@@ -113,6 +113,11 @@ pub(super) fn register(namespace: &mut Namespace) {
             "Whether it came from a topic, in SNS's envelope.",
             |_, message: &Message| Ok(message.is_notification()),
         )
+        .property(
+            "fields",
+            "All of it, for programs: `id`, `timestamp`, `subject`, `message`, `topic`, `notification`, `received`.",
+            |_, message: &Message| Ok(message.fields()),
+        )
         .identified(|message: &Message| format!("message {}", message.id));
 }
 
