@@ -1,4 +1,5 @@
-//! Where a password comes from: `PGPASSWORD`, a password file, or a hidden prompt; never an argument.
+//! Where a password comes from: a service file, `PGPASSWORD`, the command that asks a keyring, a
+//! password file, or a hidden prompt; never an argument.
 //!
 //! The file has libpq's format: `host:port:database:user:password` a line, `*` matches anything,
 //! `\` escapes. A file that others may read is not used, as with libpq.
@@ -7,13 +8,18 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
 
 use thiserror::Error;
 
 use crate::connection::Address;
 use crate::target::Target;
 
+/// A command of the user's that prints the password, for instance out of the keyring.
+const COMMAND: &str = "APP_CLIENT_PASSWORD_COMMAND";
+
 /// A secret: it has no way to be printed.
+#[derive(Clone)]
 pub(crate) struct Password {
     pub(crate) text: String,
     /// For messages: which variable or file, never what it said.
@@ -30,6 +36,12 @@ impl fmt::Debug for Password {
 pub(crate) enum Error {
     #[error("a password is needed for `{user}` and none was found{}", looked(.files))]
     None { user: String, files: Vec<PathBuf> },
+    #[error("{COMMAND} cannot be run: {source}")]
+    Command { source: std::io::Error },
+    #[error("{COMMAND} ended with {status}")]
+    CommandFailed { status: ExitStatus },
+    #[error("{COMMAND} printed no password; expected it as the first line, in UTF-8")]
+    CommandOutput,
     #[error("cannot read the password from the terminal: {source}")]
     Prompt { source: std::io::Error },
 }
@@ -42,7 +54,10 @@ impl Error {
                  or run app-client on a terminal, where it asks"
                     .to_owned(),
             ),
-            Self::Prompt { .. } => None,
+            Self::CommandFailed { .. } | Self::CommandOutput => Some(
+                "run it by hand; it finds PGHOST, PGPORT, PGUSER and PGDATABASE in its environment".to_owned(),
+            ),
+            Self::Command { .. } | Self::Prompt { .. } => None,
         }
     }
 }
@@ -77,10 +92,16 @@ impl Passwords {
 }
 
 fn find(target: &Target) -> Result<Password, Error> {
+    if let Some(password) = &target.password {
+        return Ok(password.clone());
+    }
     if let Ok(text) = std::env::var("PGPASSWORD")
         && !text.is_empty()
     {
         return Ok(Password { text, origin: "PGPASSWORD".to_owned() });
+    }
+    if let Some(command) = std::env::var(COMMAND).ok().filter(|command| !command.is_empty()) {
+        return from_command(&command, target);
     }
     for file in &target.passfiles {
         for (number, entry) in entries(file) {
@@ -97,6 +118,32 @@ fn find(target: &Target) -> Result<Password, Error> {
     match rpassword::prompt_password(format!("Password for {}: ", target.user)) {
         Ok(text) => Ok(Password { text, origin: "the prompt".to_owned() }),
         Err(source) => Err(Error::Prompt { source }),
+    }
+}
+
+/// The first line that the shell command prints, as with git's askpass. It learns from libpq's
+/// variables whose password is wanted. It is a variable of the user's own, not a setting of a file
+/// that comes with a project: what comes with a project must not run programs.
+fn from_command(command: &str, target: &Target) -> Result<Password, Error> {
+    let host = match &target.address {
+        Address::Tcp { host, .. } => host.clone(),
+        Address::Unix(path) => path.parent().map(|folder| folder.display().to_string()).unwrap_or_default(),
+    };
+    let done = Command::new("sh")
+        .args(["-c", command])
+        .envs([("PGHOST", host), ("PGPORT", port(&target.address))])
+        .envs([("PGUSER", &target.user), ("PGDATABASE", &target.database)])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| Error::Command { source })?;
+    if !done.status.success() {
+        return Err(Error::CommandFailed { status: done.status });
+    }
+    let printed = String::from_utf8(done.stdout).map_err(|_| Error::CommandOutput)?;
+    match printed.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Password { text: line.to_owned(), origin: COMMAND.to_owned() }),
+        None => Err(Error::CommandOutput),
     }
 }
 

@@ -1,8 +1,12 @@
 //! Where to connect, as whom, and how far the server must prove itself.
 //!
-//! Flags win over `PG*` variables, which win over the state file. A host that is named by a flag or
-//! a variable leaves the state file out altogether: its authority speaks for another server.
+//! Flags win over the URL, then come a service of libpq's service file, `PG*` variables,
+//! `app-client.toml` and the state file. A host that is named by one of the first four leaves the two
+//! files of the project out altogether: the authority in them speaks for another server.
 
+mod configuration;
+mod service;
+mod settings;
 mod url;
 
 use std::env;
@@ -13,11 +17,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 use thiserror::Error;
 
 use crate::connection::{Address, Authorities, Verification};
-use crate::password;
+use crate::password::{self, Password};
 use crate::state::{self, State};
+use settings::{Authority, Settings, variable};
 use url::Url;
 
 #[derive(Debug, Clone, Args)]
@@ -55,7 +61,8 @@ pub(crate) struct Place {
     state: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum SslMode {
     /// Not encrypted
     Disable,
@@ -65,6 +72,11 @@ enum SslMode {
     VerifyCa,
     /// And issued for this host; the default towards other machines
     VerifyFull,
+}
+
+impl SslMode {
+    const EXPECTED: &str =
+        "disable, require, verify-ca or verify-full (app-client never goes unencrypted by itself)";
 }
 
 pub(crate) struct Target {
@@ -82,6 +94,8 @@ pub(crate) struct Target {
     pub(crate) database: String,
     /// For the connection, and for each answer during the login.
     pub(crate) timeout: Duration,
+    /// The one that a service file holds.
+    pub(crate) password: Option<Password>,
     pub(crate) passfiles: Vec<PathBuf>,
 }
 
@@ -97,6 +111,16 @@ pub(crate) enum Error {
     NoUser { known: Vec<String> },
     #[error("cannot read the authority's certificate {}: {source}", path.display())]
     Authority { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {source}", path.display())]
+    Configuration { path: PathBuf, source: io::Error },
+    #[error("{} cannot be used: {source}", path.display())]
+    DamagedConfiguration { path: PathBuf, source: Box<toml_edit::de::Error> },
+    #[error("no service `{name}` in {}", listed(files))]
+    NoService { name: String, files: Vec<PathBuf> },
+    #[error("cannot read the service file {}: {source}", path.display())]
+    ServiceFile { path: PathBuf, source: io::Error },
+    #[error("{place}: {reason}")]
+    Service { place: String, reason: String },
     #[error("the current folder cannot be found: {source}")]
     Folder { source: io::Error },
 }
@@ -111,8 +135,24 @@ impl Error {
                 known.join(", "),
                 known[0]
             )),
+            Self::NoService { name, .. } => {
+                Some(format!("add a section `[{name}]` with host, port, dbname and user, or unset PGSERVICE"))
+            }
+            Self::DamagedConfiguration { .. } => Some(
+                "`ops run update_config` writes host, port, database, ca and server_name; user and sslmode may be added"
+                    .to_owned(),
+            ),
             _ => None,
         }
+    }
+}
+
+fn listed(files: &[PathBuf]) -> String {
+    let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    if names.is_empty() {
+        "a service file, for there is no home folder".to_owned()
+    } else {
+        names.join(" or ")
     }
 }
 
@@ -139,77 +179,103 @@ impl Place {
     }
 
     pub(crate) fn resolve(&self) -> Result<Target, Error> {
-        let url = self.url.as_deref().map(Url::parse).transpose()?.unwrap_or_default();
-        let chosen = self.local || self.state.is_some();
-        let host = self.host.clone().or_else(|| url.host.clone());
-        let host = if chosen { host } else { host.or_else(|| variable("PGHOST")) };
-        let state = match host {
-            Some(_) => None,
-            None => Some(self.state()?),
-        };
-
-        let port = self.port.or(url.port);
-        let (host, port) = match (host, &state) {
-            (None, Some(state)) => (state.host.clone(), port.unwrap_or(state.port)),
-            (host, _) => (host.unwrap_or_default(), port.or(port_variable()?).unwrap_or(PORT)),
-        };
+        let settings = self.settings()?;
+        let host = settings.host.unwrap_or_default();
+        let port = settings.port.unwrap_or(PORT);
         let address = match host.starts_with('/') {
             true => Address::Unix(Path::new(&host).join(format!(".s.PGSQL.{port}"))),
             false => Address::Tcp { host: host.clone(), port },
         };
-        let server_name = self
-            .server_name
-            .clone()
-            .or_else(|| state.as_ref().and_then(|state| state.server_name.clone()))
-            .unwrap_or_else(|| host.clone());
-
-        let named_database = self.database.clone().or(url.database).or_else(|| variable("PGDATABASE"));
-        let database = named_database.or_else(|| state.as_ref().and_then(|state| state.database.clone()));
-        let passfiles = passfiles(state.as_ref());
-        let user = self.user.clone().or(url.user).or_else(|| variable("PGUSER"));
-        let user = user.ok_or_else(|| Error::NoUser {
+        let server_name = settings.server_name.unwrap_or_else(|| host.clone());
+        let passfiles = passfiles(settings.passfile);
+        let user = settings.user.ok_or_else(|| Error::NoUser {
             known: passfiles
                 .iter()
                 .flat_map(|file| {
-                    password::users(file, &address, &server_name, database.as_deref().unwrap_or_default())
+                    let database = settings.database.as_deref().unwrap_or_default();
+                    password::users(file, &address, &server_name, database)
                 })
                 .collect(),
         })?;
-
-        let authorities = authorities(self.ca.clone().or(url.ca), state.as_ref())?;
-        let mode = match self.sslmode.or(url.sslmode) {
-            Some(mode) => Some(mode),
-            None => mode_variable()?,
-        };
-        let (verification, tls_required) = encryption(mode, &host, &authorities);
-        let origin = match &state {
-            Some(state) => state.path.display().to_string(),
-            None if self.host.is_some() => "--host".to_owned(),
-            None if self.url.is_some() => "--url".to_owned(),
-            None => "PGHOST".to_owned(),
-        };
+        let authorities = authorities(settings.authority)?;
+        let (verification, tls_required) = encryption(settings.sslmode, &host, &authorities);
         Ok(Target {
-            origin,
+            origin: settings.origin,
             address,
             server_name,
             verification,
             tls_required,
             authorities,
-            database: database.unwrap_or_else(|| user.clone()),
+            database: settings.database.unwrap_or_else(|| user.clone()),
             user,
-            timeout: timeout()?,
+            timeout: settings.timeout.unwrap_or(TIMEOUT),
+            password: settings.password,
             passfiles,
         })
     }
 
-    fn state(&self) -> Result<State, Error> {
+    /// Every source, laid over each other. A host is in it.
+    fn settings(&self) -> Result<Settings, Error> {
+        let url = self.url.as_deref().map(Url::parse).transpose()?.unwrap_or_default();
+        let chosen = self.local || self.state.is_some();
+        let service = url.service.clone().or_else(|| variable("PGSERVICE")).filter(|_| !chosen);
+        let service = service.as_deref().map(service::find).transpose()?.unwrap_or_default();
+        let mut environment = Settings::from_environment()?;
+        if chosen {
+            environment.host = None;
+        }
+        let above = self.flags().or(url.into()).or(service);
+        if above.host.is_some() || environment.host.is_some() {
+            return Ok(above.or(environment));
+        }
+        // A port without its host speaks of another server.
+        let above = above.or(Settings { port: None, ..environment });
+        let folder = env::current_dir().map_err(|source| Error::Folder { source })?;
+        let above = if chosen { above } else { above.or(configuration::find(&folder)?) };
+        match above.host {
+            Some(_) => Ok(above),
+            None => Ok(above.or(self.state(&folder)?.into())),
+        }
+    }
+
+    fn flags(&self) -> Settings {
+        Settings {
+            origin: "--host".to_owned(),
+            host: self.host.clone(),
+            port: self.port,
+            user: self.user.clone(),
+            database: self.database.clone(),
+            sslmode: self.sslmode,
+            authority: self.ca.clone().map(Authority::File),
+            server_name: self.server_name.clone(),
+            ..Settings::default()
+        }
+    }
+
+    fn state(&self, folder: &Path) -> Result<State, Error> {
         let choice = match (&self.state, self.local) {
             (Some(path), _) => state::Choice::Exactly(path.clone()),
             (None, true) => state::Choice::Local,
             (None, false) => state::Choice::Any,
         };
-        let folder = env::current_dir().map_err(|source| Error::Folder { source })?;
-        Ok(State::find(&choice, &folder)?)
+        Ok(State::find(&choice, folder)?)
+    }
+}
+
+impl From<State> for Settings {
+    fn from(state: State) -> Self {
+        let origin = state.path.display().to_string();
+        let authority = |text| Authority::Pem { text, origin: format!("`server_ca` of {origin}") };
+        Self {
+            host: Some(state.host),
+            port: Some(state.port),
+            database: state.database,
+            authority: state.server_ca.map(authority),
+            server_name: state.server_name,
+            passfile: state.passfile,
+            origin,
+            ..Self::default()
+        }
     }
 }
 
@@ -233,71 +299,21 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.starts_with('/') || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-fn authorities(flag: Option<PathBuf>, state: Option<&State>) -> Result<Authorities, Error> {
-    let file = flag.or_else(|| variable("PGSSLROOTCERT").map(PathBuf::from));
-    match (file, state) {
+fn authorities(authority: Option<Authority>) -> Result<Authorities, Error> {
+    match authority {
+        None => Ok(Authorities::System),
         // libpq 16's word for the trust store of the system.
-        (Some(path), _) if path.as_os_str() == "system" => Ok(Authorities::System),
-        (Some(path), _) => match fs::read(&path) {
+        Some(Authority::File(path)) if path.as_os_str() == "system" => Ok(Authorities::System),
+        Some(Authority::File(path)) => match fs::read(&path) {
             Ok(text) => Ok(Authorities::Pem { text, origin: path.display().to_string() }),
             Err(source) => Err(Error::Authority { path, source }),
         },
-        (None, Some(State { server_ca: Some(pem), path, .. })) => Ok(Authorities::Pem {
-            text: pem.clone().into_bytes(),
-            origin: format!("`server_ca` of {}", path.display()),
-        }),
-        (None, _) => Ok(Authorities::System),
+        Some(Authority::Pem { text, origin }) => Ok(Authorities::Pem { text: text.into_bytes(), origin }),
     }
 }
 
 /// The password files to look into, the most particular first.
-fn passfiles(state: Option<&State>) -> Vec<PathBuf> {
+fn passfiles(named: Option<PathBuf>) -> Vec<PathBuf> {
     let own = env::home_dir().map(|home| home.join(".pgpass")).filter(|file| file.exists());
-    let named = variable("PGPASSFILE").map(PathBuf::from);
-    let of_state = state.and_then(|state| state.passfile.clone());
-    [named, of_state, own].into_iter().flatten().collect()
-}
-
-/// A variable that is set to nothing counts as not set, as with libpq.
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-fn port_variable() -> Result<Option<u16>, Error> {
-    variable("PGPORT")
-        .map(|value| {
-            value.parse().map_err(|_| Error::Variable {
-                variable: "PGPORT",
-                value,
-                expected: "a port number",
-            })
-        })
-        .transpose()
-}
-
-fn mode_variable() -> Result<Option<SslMode>, Error> {
-    let expected = "disable, require, verify-ca or verify-full (app-client never goes unencrypted by itself)";
-    variable("PGSSLMODE")
-        .map(|value| {
-            SslMode::from_str(&value, false).map_err(|_| Error::Variable {
-                variable: "PGSSLMODE",
-                value,
-                expected,
-            })
-        })
-        .transpose()
-}
-
-fn timeout() -> Result<Duration, Error> {
-    match variable("PGCONNECT_TIMEOUT") {
-        None => Ok(TIMEOUT),
-        Some(value) => match value.parse() {
-            // libpq: 0 waits for ever, and less than 2 is taken as 2.
-            Ok(0) => Ok(Duration::from_secs(24 * 60 * 60)),
-            Ok(seconds) => Ok(Duration::from_secs(std::cmp::max(seconds, 2))),
-            Err(_) => {
-                Err(Error::Variable { variable: "PGCONNECT_TIMEOUT", value, expected: "a number of seconds" })
-            }
-        },
-    }
+    named.into_iter().chain(own).collect()
 }

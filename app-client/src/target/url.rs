@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use percent_encoding::percent_decode_str;
 
+use super::settings::{Authority, Settings};
 use super::{Error, SslMode};
 
 #[derive(Debug, Default, PartialEq)]
@@ -15,6 +16,22 @@ pub(super) struct Url {
     pub(super) database: Option<String>,
     pub(super) sslmode: Option<SslMode>,
     pub(super) ca: Option<PathBuf>,
+    pub(super) service: Option<String>,
+}
+
+impl From<Url> for Settings {
+    fn from(url: Url) -> Self {
+        Self {
+            origin: "--url".to_owned(),
+            host: url.host,
+            port: url.port,
+            user: url.user,
+            database: url.database,
+            sslmode: url.sslmode,
+            authority: url.ca.map(Authority::File),
+            ..Self::default()
+        }
+    }
 }
 
 impl Url {
@@ -55,6 +72,7 @@ impl Url {
             database: decoded(path)?,
             sslmode: None,
             ca: None,
+            service: None,
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             url.parameter(pair)?;
@@ -78,6 +96,7 @@ impl Url {
             "host" => self.host = Some(value),
             "user" => self.user = Some(value),
             "dbname" => self.database = Some(value),
+            "service" => self.service = Some(value),
             "port" => {
                 let port = value.parse().map_err(|_| refused(&format!("`{value}` is not a port number")))?;
                 self.port = Some(port);
@@ -85,7 +104,7 @@ impl Url {
             "password" => return Err(refused("it holds a password; put it into PGPASSWORD or ~/.pgpass")),
             other => {
                 return Err(refused(&format!(
-                    "the parameter `{other}` is not known; known are host, port, user, dbname, sslmode and sslrootcert"
+                    "the parameter `{other}` is not known; known are host, port, user, dbname, sslmode, sslrootcert and service"
                 )));
             }
         }
@@ -108,8 +127,9 @@ mod tests {
 
     #[test]
     fn every_part_is_read_and_decoded() {
-        let url =
-            Url::parse("postgres://ann%40x.it@[::1]:5433/mu%20sic?sslmode=verify-ca&sslrootcert=/a.pem");
+        let url = Url::parse(
+            "postgres://ann%40x.it@[::1]:5433/mu%20sic?sslmode=verify-ca&sslrootcert=/a.pem&service=music",
+        );
         let expected = Url {
             user: Some("ann@x.it".into()),
             host: Some("::1".into()),
@@ -117,6 +137,7 @@ mod tests {
             database: Some("mu sic".into()),
             sslmode: Some(SslMode::VerifyCa),
             ca: Some("/a.pem".into()),
+            service: Some("music".into()),
         };
         assert_eq!(url.expect("a URL"), expected);
         assert_eq!(Url::parse("postgresql://").expect("a URL"), Url::default());

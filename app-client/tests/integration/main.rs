@@ -1,6 +1,7 @@
 //! The client through its own door: the binary, against a real PostgreSQL.
 
 mod check;
+mod configuration;
 mod doctor;
 mod formats;
 mod harness;
