@@ -86,15 +86,23 @@ impl Lines {
         } else {
             put_string(out, statement.sql);
         }
-        let _ = write!(out, r#","outcome":"{}","tag":"#, statement.outcome());
+        out.extend_from_slice(br#","outcome":"#);
+        put_string(out, statement.outcome());
+        out.extend_from_slice(br#","tag":"#);
         put_optional(out, statement.tag);
+        out.extend_from_slice(br#","rows":"#);
         match statement.rows {
-            Some(rows) => drop(write!(out, r#","rows":{rows}"#)),
-            None => out.extend_from_slice(br#","rows":null"#),
+            Some(rows) => put_number(out, rows, 1),
+            None => out.extend_from_slice(b"null"),
         }
-        let duration_us = statement.duration.as_micros();
-        let (ms, fraction) = (duration_us / 1000, duration_us % 1000);
-        let _ = write!(out, r#","bytes":{},"duration_ms":{ms}.{fraction:03},"sqlstate":"#, statement.bytes);
+        out.extend_from_slice(br#","bytes":"#);
+        put_number(out, statement.bytes, 1);
+        let duration_us = u64::try_from(statement.duration.as_micros()).unwrap_or(u64::MAX);
+        out.extend_from_slice(br#","duration_ms":"#);
+        put_number(out, duration_us / 1000, 1);
+        out.push(b'.');
+        put_number(out, duration_us % 1000, 3);
+        out.extend_from_slice(br#","sqlstate":"#);
         put_optional(out, statement.sqlstate);
         out.extend_from_slice(b"}\n");
     }
@@ -107,9 +115,15 @@ impl Lines {
             shown.pop();
             self.second = (now.as_second(), shown);
         }
-        let (shown, fraction) = (&self.second.1, now.subsec_millisecond());
+        let milliseconds = now.subsec_millisecond().unsigned_abs();
         let out = &mut self.waiting;
-        let _ = write!(out, r#"{{"time":"{shown}.{fraction:03}Z","audit":"{kind}","#);
+        out.extend_from_slice(br#"{"time":""#);
+        out.extend_from_slice(self.second.1.as_bytes());
+        out.push(b'.');
+        put_number(out, milliseconds.into(), 3);
+        out.extend_from_slice(br#"Z","audit":"#);
+        put_string(out, kind);
+        out.push(b',');
         out.extend_from_slice(&self.actor);
     }
 
@@ -118,6 +132,17 @@ impl Lines {
         self.waiting.clear();
         self.waiting.shrink_to(KEPT_BYTES);
     }
+}
+
+/// A number of at least so many digits.
+fn put_number(out: &mut Vec<u8>, number: u64, digits: usize) {
+    let (mut room, mut place, mut rest) = ([b'0'; 20], 20, number);
+    while rest > 0 {
+        place -= 1;
+        room[place] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&room[place.min(room.len() - digits)..]);
 }
 
 fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {

@@ -462,7 +462,7 @@ impl Ledger {
             *hidden -= 1;
             return Answer::Swallow;
         }
-        let tag = String::from_utf8_lossy(take_text(&mut { body }).unwrap_or_default());
+        let tag = text(take_text(&mut { body }).unwrap_or_default());
         let bytes = self.bytes;
         self.statement_ended(now);
         if tag == "DISCARD ALL" || tag == "RESET" {
@@ -538,6 +538,11 @@ fn statement_text(kind: u8, body: &[u8]) -> Arc<str> {
 
 fn sql_text(body: &mut &[u8]) -> Arc<str> {
     let sql = take_text(body).unwrap_or_default();
-    let shown = String::from_utf8_lossy(&sql[..sql.len().min(SQL_LIMIT)]);
+    let shown = text(&sql[..sql.len().min(SQL_LIMIT)]);
     if sql.len() > SQL_LIMIT { format!("{shown} .. ({} bytes)", sql.len()).into() } else { shown.into() }
+}
+
+/// Nearly always it is UTF-8, and that is found out several times faster than how to replace what is not.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
