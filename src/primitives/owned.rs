@@ -45,11 +45,28 @@ pub struct Inventory {
 impl Inventory {
     /// Everything that carries the stack's tag, in deletion order.
     pub fn take(host: &Host) -> Result<Self, Error> {
+        // The services are asked side by side: none needs another's answer.
+        let lists =
+            super::aws::OWNED.iter().copied().chain([super::local::secrets::owned as super::aws::List]);
+        let scope = host.scope();
+        let answers: Vec<Result<Vec<Owned>, Error>> = std::thread::scope(|threads| {
+            let asked: Vec<_> = lists
+                .map(|list| {
+                    threads.spawn({
+                        let scope = scope.clone();
+                        move || host.within(scope, || list(host))
+                    })
+                })
+                .collect();
+            asked
+                .into_iter()
+                .map(|list| list.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        });
         let mut things = Vec::new();
-        for list in super::aws::OWNED {
-            things.extend(list(host)?);
+        for list in answers {
+            things.extend(list?);
         }
-        things.extend(super::local::secrets::owned(host)?);
         things.sort_by(|a, b| a.order.cmp(&b.order).then_with(|| a.key.cmp(&b.key)));
         // A database cannot be read without its secrets.
         let secrets: Vec<String> = keys(&things, "secrets:").collect();

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::host::Host;
 
 /// Lists what a stack owns in one service.
-type List = fn(&Host) -> Result<Vec<Owned>, Error>;
+pub type List = fn(&Host) -> Result<Vec<Owned>, Error>;
 
 /// Every service that can own something, for the clean-up.
 pub const OWNED: &[List] = &[elbv2::owned, ec2::owned, iam::owned, rds::owned, sns::owned, sqs::owned];

@@ -192,22 +192,20 @@ impl Instance {
                     return Err(Error::new(Kind::NotFound, format!("the database {identifier} is gone"))
                         .of("rds", "DescribeDBInstances"));
                 };
+                if let Some(endpoint) = endpoint(&found) {
+                    return Ok(Ok(endpoint));
+                }
                 let status = found.db_instance_status().unwrap_or("unknown").to_owned();
-                match (status.as_str(), found.endpoint()) {
+                match status.as_str() {
                     // `failed`, `storage-full`, `incompatible-parameters` ..: it will not come up by waiting.
-                    ("failed" | "storage-full" | "restore-error", _) => {
+                    "failed" | "storage-full" | "restore-error" => {
                         Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
                             .of("rds", "DescribeDBInstances"))
                     }
-                    (status, _) if status.starts_with("incompatible-") => {
+                    status if status.starts_with("incompatible-") => {
                         Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
                             .of("rds", "DescribeDBInstances"))
                     }
-                    // Its endpoint is there before it can be used.
-                    ("available", Some(endpoint)) => Ok(Ok(Endpoint {
-                        host: endpoint.address().unwrap_or_default().to_owned(),
-                        port: endpoint.port().and_then(|port| u16::try_from(port).ok()).unwrap_or(5432),
-                    })),
                     _ => Ok(Err(status)),
                 }
             })
@@ -215,6 +213,15 @@ impl Instance {
         *self.0.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
         Ok(endpoint)
     }
+}
+
+/// Where an available database answers. Before, its endpoint is there and cannot be used.
+fn endpoint(found: &DbInstance) -> Option<Endpoint> {
+    let endpoint = found.endpoint().filter(|_| found.db_instance_status() == Some("available"))?;
+    Some(Endpoint {
+        host: endpoint.address().unwrap_or_default().to_owned(),
+        port: endpoint.port().and_then(|port| u16::try_from(port).ok()).unwrap_or(5432),
+    })
 }
 
 /// The instance of that identifier, if there is one.
@@ -262,7 +269,12 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
                 .help("name the stack otherwise, or tag the database with the stack's tags to adopt it"));
             }
             compare(&instance.identifier, &found, options)?;
+            let before = call.progress.changes();
             modify::converge(call, &instance.name, &instance.identifier, &found, options)?;
+            // One that is available and was not touched stays so: its endpoint need not be asked for.
+            if call.progress.changes() == before {
+                instance.endpoint = Mutex::new(endpoint(&found));
+            }
             found.master_username().unwrap_or_default().clone_into(&mut instance.master_username);
             if let Some(db_name) = found.db_name() {
                 db_name.clone_into(&mut instance.db_name);

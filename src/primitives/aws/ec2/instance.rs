@@ -183,11 +183,11 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
     let service =
         options.map("service").map(|map| Service::read(call, "ec2::ensure_instance", map)).transpose()?;
     let found = find(call, &name)?;
-    let id = match found {
+    let id = match &found {
         Some(found) => {
-            compare(&full_name, &found, options)?;
+            compare(&full_name, found, options)?;
             let id = found.instance_id().unwrap_or_default().to_owned();
-            repair(call, &name, &found, options)?;
+            repair(call, &name, found, options)?;
             let state = found.state().and_then(|state| state.name());
             if matches!(state, Some(InstanceStateName::Stopped | InstanceStateName::Stopping)) {
                 start(call, &name, &id)?;
@@ -206,6 +206,9 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
         scope: call.scope(),
         running: Mutex::new(None),
     }));
+    if let Some(found) = &found {
+        instance.seen(found);
+    }
     let pending = instance.clone();
     call.expect(move |host| pending.wait(host, "").map(drop));
     Ok(instance)
@@ -332,7 +335,9 @@ fn repair(call: &Call, name: &str, found: &Description, options: &Options) -> Re
             })?;
         }
     }
-    if let Some(asked) = options.string("instance_profile") {
+    let has =
+        found.iam_instance_profile().and_then(|profile| profile.arn()).and_then(|arn| arn.rsplit('/').next());
+    if let Some(asked) = options.string("instance_profile").filter(|asked| has != Some(asked)) {
         profile::associate(call, name, id, &asked)?;
     }
     super::repair_tags(call, name, id, found.tags())
@@ -402,7 +407,7 @@ impl Instance {
     }
 
     fn found(call: &Call, name: &str, found: &Description) -> Result<Self, Error> {
-        Ok(Instance(Arc::new(Inner {
+        let instance = Instance(Arc::new(Inner {
             name: name.to_owned(),
             full_name: call.full_name(name)?,
             id: found.instance_id().map(str::to_owned),
@@ -410,7 +415,9 @@ impl Instance {
             health: None,
             scope: call.scope(),
             running: Mutex::new(None),
-        })))
+        }));
+        instance.seen(found);
+        Ok(instance)
     }
 
     /// Its addresses; waits for them where they are not there yet. `reading` is the property that the script reads.
@@ -514,6 +521,13 @@ impl Instance {
         })?;
         *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(addresses.clone());
         Ok(addresses)
+    }
+
+    /// Where it is known to run, its addresses need not be asked for.
+    fn seen(&self, found: &Description) {
+        if state(Some(found)) == "running" {
+            *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.read(found));
+        }
     }
 
     fn read(&self, found: &Description) -> Addresses {

@@ -1,5 +1,6 @@
 //! Security groups and their rules. A rule is one call, so that one that exists already does not stop the others.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_sdk_ec2::types::{
@@ -196,7 +197,12 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<SecurityGroup,
         Some(_) => Some(options.handles::<Rule>("ingress", "rules, such as tcp(8080, my_ip())")?),
         None => None,
     };
-    let group = match find(call, &name)? {
+    let found = find(call, &name)?;
+    let in_order = match (&found, &rules) {
+        (Some(found), Some(rules)) => has_exactly(found, rules),
+        _ => false,
+    };
+    let group = match found {
         Some(found) => {
             super::repair_tags(call, &name, found.group_id().unwrap_or_default(), found.tags())?;
             SecurityGroup {
@@ -208,7 +214,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<SecurityGroup,
         }
         None => create(call, &name, full_name, options)?,
     };
-    if let Some(rules) = rules {
+    if let Some(rules) = rules.filter(|_| !in_order) {
         converge(call, &name, &group, &rules)?;
     }
     Ok(group)
@@ -252,6 +258,24 @@ fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Resu
         other => other?,
     };
     Ok(SecurityGroup { id, name: name.to_owned(), full_name, vpc })
+}
+
+/// Whether the group lets in what `rules` say, and nothing else. Then its rules need not be asked for one by one.
+fn has_exactly(found: &Description, rules: &[Rule]) -> bool {
+    type Let = (Option<String>, Option<i32>, Option<i32>, Option<String>);
+    let flat = |permission: &IpPermission| -> Vec<Let> {
+        let v4 = permission.ip_ranges().iter().map(|range| range.cidr_ip.clone());
+        let v6 = permission.ipv6_ranges().iter().map(|range| range.cidr_ipv6.clone());
+        let groups = permission.user_id_group_pairs().iter().map(|pair| pair.group_id.clone());
+        // A prefix list is nothing that a playbook can ask for: it counts as a rule that is not wanted.
+        let lists = permission.prefix_list_ids().iter().map(|list| list.prefix_list_id.clone());
+        let sources = v4.chain(v6).chain(groups).chain(lists);
+        let (protocol, from, to) = (&permission.ip_protocol, permission.from_port, permission.to_port);
+        sources.map(|source| (protocol.clone(), from, to, source)).collect()
+    };
+    let is: BTreeSet<Let> = found.ip_permissions().iter().flat_map(flat).collect();
+    let wanted: BTreeSet<Let> = rules.iter().flat_map(|rule| flat(&rule.permission())).collect();
+    is == wanted
 }
 
 fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> Result<(), Error> {

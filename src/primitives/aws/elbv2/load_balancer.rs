@@ -219,19 +219,26 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<LoadBalancer, 
     let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
     let found = find(call, &full)?;
     let fresh = found.is_none();
-    let arn = match found {
+    let arn = match &found {
         Some(found) => {
             let arn = found.load_balancer_arn().unwrap_or_default().to_owned();
             own(call, &format!("load balancer {full}"), &name, &arn)?;
-            refuse(&full, &found, options, &groups)?;
-            repair_zones(call, &name, &arn, &found)?;
-            repair_groups(call, &name, &arn, &found, &groups)?;
+            refuse(&full, found, options, &groups)?;
+            repair_zones(call, &name, &arn, found)?;
+            repair_groups(call, &name, &arn, found, &groups)?;
             Some(arn)
         }
         None => create(call, &name, &full, options, groups)?,
     };
     repair_attributes(call, &name, arn.as_deref().filter(|_| !fresh), arn.as_deref(), options)?;
     let balancer = LoadBalancer::of(call, name, full, arn);
+    let active = found.filter(|found| {
+        let state = found.state().and_then(|state| state.code());
+        matches!(state.map(|state| state.as_str()), Some("active" | "active_impaired"))
+    });
+    // Where it is known to be active, its name need not be asked for.
+    *balancer.0.dns_name.lock().unwrap_or_else(PoisonError::into_inner) =
+        active.and_then(|found| found.dns_name);
     let pending = balancer.clone();
     call.expect(move |host| pending.dns_name(host, "").map(drop));
     Ok(balancer)
