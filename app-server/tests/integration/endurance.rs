@@ -130,6 +130,45 @@ async fn database_sessions_die_under_load_and_no_answer_is_wrong() {
     println!("{killed} kills, {} answers, at most {longest:?} without any", answered.load(Ordering::Relaxed));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_restarts_under_load_and_clients_go_on() {
+    let mut postgres = filled().await;
+    let server = Server::start_with(&postgres, &[("PREMIUM_STATEMENTS_PER_S", "1000000")]);
+    server.wait_until_ready();
+    let over = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..8)
+        .map(|number| {
+            let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
+            let config = server.config([PREMIUM, OTHER_PREMIUM][number % 2], PASSWORD);
+            tokio::spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    let Ok((client, connection)) = config.connect(NoTls).await else { continue };
+                    tokio::spawn(connection);
+                    while !client.is_closed() && !over.load(Ordering::Relaxed) {
+                        if let Ok(rows) = ask(&client, "select count(*) from playlist").await {
+                            assert_eq!(rows, [[Some("4".to_owned())]]);
+                            answered.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        let before = answered.load(Ordering::Relaxed);
+        eventually("clients are at work", || answered.load(Ordering::Relaxed) > before + 100);
+        postgres.restart().await;
+        let (back, before) = (Instant::now(), answered.load(Ordering::Relaxed));
+        eventually("clients are at work again", || answered.load(Ordering::Relaxed) > before);
+        println!("answered {:?} after the database was back", back.elapsed());
+    }
+    over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
 /// Passes connections on to whatever server is the current one, as a balancer does that follows `/readyz`.
 async fn balancer(current: Arc<Mutex<std::net::SocketAddr>>) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -250,6 +289,7 @@ async fn large_results_pass_through_and_are_not_kept() {
         assert_eq!(reader.join().unwrap(), 1_000_000);
     }
     let more = kib("VmHWM:").saturating_sub(idle);
+    println!("{more} KiB above the {idle} KiB of an idle server");
     assert!(more <= 64 * 1024, "{more} KiB above the {idle} KiB of an idle server");
     eventually("nobody is served any more", || {
         server.get("/metrics").1.contains("app_server_open_sessions 0")

@@ -64,6 +64,31 @@ fn unprivileged() -> Option<(u32, u32)> {
     })
 }
 
+/// One of PostgreSQL's server programs.
+fn postgres_command(program: &str) -> Command {
+    let mut command = Command::new(postgres_programs().join(program));
+    if let Some((uid, gid)) = unprivileged() {
+        command.uid(uid).gid(gid);
+    }
+    command.current_dir("/").env("LC_ALL", "C").stdin(Stdio::null());
+    command
+}
+
+fn serve(folder: &Path, port: u16) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
+    let data = folder.join("data");
+    postgres_command("postgres")
+        .arg("-D")
+        .arg(&data)
+        .args(["-c", &format!("port={port}"), "-c", "listen_addresses=127.0.0.1"])
+        .args(["-c", "fsync=off", "-c", "ssl=on", "-c", "max_connections=60"])
+        .args(["-c", &format!("unix_socket_directories={}", data.display())])
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
 pub(crate) fn signal(process: u32, name: &str) {
     assert!(Command::new("kill").args([format!("-{name}"), process.to_string()]).status().unwrap().success());
 }
@@ -77,16 +102,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// A cluster with an empty database `music`, whose owner is not a superuser.
     pub(crate) async fn start() -> Self {
-        let programs = postgres_programs();
         let user = unprivileged();
-        let command = |program: &str| {
-            let mut command = Command::new(programs.join(program));
-            if let Some((uid, gid)) = user {
-                command.uid(uid).gid(gid);
-            }
-            command.current_dir("/").env("LC_ALL", "C").stdin(Stdio::null());
-            command
-        };
         let folder = tempfile::Builder::new().prefix("music").tempdir_in("/tmp").unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let data = folder.path().join("data");
@@ -95,7 +111,7 @@ impl Postgres {
             chown(&data, Some(uid), Some(gid)).unwrap();
         }
         fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
-        let made = command("initdb")
+        let made = postgres_command("initdb")
             .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "-D"])
             .arg(&data)
             .output()
@@ -111,37 +127,31 @@ impl Postgres {
         fs::write(data.join("pg_hba.conf"), "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
             .unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let process = command("postgres")
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-c",
-                &format!("port={port}"),
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "fsync=off",
-                "-c",
-                "ssl=on",
-            ])
-            .args(["-c", "max_connections=60", "-c", &format!("unix_socket_directories={}", data.display())])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let postgres = Self { process, folder, port };
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let superuser = loop {
-            match postgres.try_connect("postgres", "postgres").await {
-                Ok(client) => break client,
-                Err(error) => assert!(Instant::now() < deadline, "{error}: {}", postgres.log()),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
+        let postgres = Self { process: serve(folder.path(), port), folder, port };
+        let superuser = postgres.answering().await;
         superuser.batch_execute("create role music_owner login createrole createdb").await.unwrap();
         superuser.batch_execute("create database music owner music_owner").await.unwrap();
         postgres
+    }
+
+    /// The superuser's session, once there can be one.
+    async fn answering(&self) -> Client {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.try_connect("postgres", "postgres").await {
+                Ok(client) => break client,
+                Err(error) => assert!(Instant::now() < deadline, "{error}: {}", self.log()),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Stops, whatever its sessions do, and starts again.
+    pub(crate) async fn restart(&mut self) {
+        signal(self.process.id(), "INT");
+        assert!(self.process.wait().unwrap().success());
+        self.process = serve(self.folder.path(), self.port);
+        self.answering().await;
     }
 
     fn log(&self) -> String {

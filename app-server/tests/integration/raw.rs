@@ -8,7 +8,7 @@ use bytes::{BufMut as _, BytesMut};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use postgres_protocol::message::frontend;
 
-use crate::harness::{FREE, PASSWORD, PREMIUM, Server, eventually, value, world};
+use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, Server, eventually, value, world};
 
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
@@ -131,6 +131,27 @@ async fn a_function_call_is_refused_in_its_turn() {
     assert_eq!(kinds, "EZ");
     assert!(bodies.contains("0A000") && bodies.contains("FunctionCall"), "{bodies}");
     assert_eq!(raw.until(b'Z').0, "TDCZ");
+}
+
+#[tokio::test]
+async fn notices_and_changed_parameters_come_through_and_portals_stop_where_asked() {
+    let (_postgres, server) = world().await;
+    let mut raw = Raw::connect(&server, ADMIN);
+    let (kinds, bodies) = raw.query("do $$ begin raise notice 'heard'; end $$");
+    assert!(kinds == "NCZ" && bodies.contains("heard"), "{kinds}");
+    let (kinds, bodies) = raw.query("set timezone = 'Asia/Tokyo'");
+    assert!(kinds.contains('S') && kinds.ends_with('Z') && bodies.contains("Asia/Tokyo"), "{kinds}");
+    let mut out = BytesMut::new();
+    frontend::parse("", "select i from generate_series(1, 3) as i", [], &mut out).unwrap();
+    let nothing = [""; 0];
+    let bound = frontend::bind("p", "", [], nothing, |_, _| Ok(postgres_protocol::IsNull::No), [], &mut out);
+    assert!(bound.is_ok());
+    // Two rows, then what is left.
+    frontend::execute("p", 2, &mut out).unwrap();
+    frontend::execute("p", 0, &mut out).unwrap();
+    frontend::sync(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "12DDsDCZ");
 }
 
 #[tokio::test]
