@@ -40,7 +40,7 @@ DEFENCES = [
     ("only so many are pinned", "pool.rs", "pooling.size.div_ceil(2)", "pooling.size",
      ["state_that_a_client_asks_for_stays_with_it_until_it_is_discarded"]),
     ("identity given back after a reset", "relay/requests.rs", "if ledger.take_identity_lost() {",
-     "if ledger.take_identity_lost() && length == 0 {", ["an_identity_cannot_be_forged_carried_over_or_lost"]),
+     "if ledger.take_identity_lost() && length == 0 {", ["an_identity_comes_back_to_a_database_session_that_is_kept"]),
     ("pinned settings", "pool.rs", ".map(|(name, value)| (*name, value.as_str()))",
      ".filter(|_| false).map(|(name, value)| (*name, value.as_str()))",
      ["what_a_session_begins_with_is_the_servers_whatever_the_database_says"]),

@@ -1,6 +1,6 @@
 //! Who may do what: the tiers' matrix, private rows, and what a denied person is told.
 
-use crate::harness::{ADMIN, FREE, OTHER_PREMIUM, PREMIUM, Postgres, ask, value, world};
+use crate::harness::{ADMIN, FREE, OTHER_PREMIUM, PREMIUM, Postgres, Server, ask, value, world};
 
 const DENIED: &str = "42501";
 
@@ -127,6 +127,21 @@ async fn an_identity_cannot_be_forged_carried_over_or_lost() {
         assert_eq!(value(&premium, "select count(*) from playlist").await, "4", "{reset}");
         let rows = premium.query("select count(*) from playlist", &[]).await.unwrap();
         assert_eq!(rows[0].get::<_, i64>(0), 4, "{reset}");
+    }
+}
+
+/// A session that keeps its database session gets the identity back there.
+#[tokio::test]
+async fn an_identity_comes_back_to_a_database_session_that_is_kept() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("POOL_MODE", "session")]);
+    server.wait_until_ready();
+    let premium = server.connect(PREMIUM).await;
+    for reset in ["reset all", "discard all"] {
+        ask(&premium, reset).await.unwrap();
+        assert_eq!(value(&premium, "select count(*) from playlist").await, "4", "{reset}");
     }
 }
 
