@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::commands;
 use crate::commands::check::CheckArgs;
+use crate::commands::completions::CompletionsArgs;
 use crate::commands::doc::DocArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::local::LocalCommand;
@@ -38,6 +39,8 @@ enum Command {
     Doc(DocArgs),
     /// The cloud on this machine: up, down, status, reset, env
     Local(LocalArgs),
+    /// What the shell offers at the Tab key: playbooks, their parameters and values
+    Completions(CompletionsArgs),
     /// Be the query server, with the configuration of the environment
     #[command(name = "app-server", hide = true)]
     AppServer,
@@ -82,6 +85,7 @@ fn run(words: &[OsString], more: &[OsString]) -> ExitCode {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    commands::completions::answer(Cli::command);
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Run(RunArgs { playbook: Named::Playbook(words), .. }) => return run(&words, &[]),
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => commands::list::list(&arguments),
         Command::New(arguments) => commands::new::new(&arguments),
         Command::Doc(arguments) => commands::doc::doc(&arguments),
+        Command::Completions(arguments) => commands::completions::completions(&arguments),
         Command::Local(LocalArgs { command }) => commands::local::local(command),
         Command::AppServer => return app_server::main_from_environment(),
     };

@@ -1,6 +1,7 @@
 //! A file for each command.
 
 pub mod check;
+pub mod completions;
 pub mod doc;
 pub mod list;
 pub mod local;
