@@ -71,6 +71,7 @@ fn what_is_missing_or_no_configuration_is_told() {
         (r#"config::set("a.toml", #{ values: #{ port: [1] } });"#, "`port` is a list"),
         (r#"config::set("a.toml", #{ values: #{ "po rt": 1 }, create: true });"#, "is no key of a TOML file"),
         (r#"print(template::render("t.txt", #{ a: 1 }));"#, "t.txt:2"),
+        (r#"print(template::render("t.txt", #{ a: 1 }));"#, "was not given: b"),
         (r#"print(template::render("t.txt", #{ a: 1, b: secrets::env("HOME") }));"#, "`b` holds a secret"),
         (r#"env::get("NO_SUCH_VARIABLE");"#, "NO_SUCH_VARIABLE is not set in the environment"),
         (r#"env::load(".env").get("OTHER");"#, "is not set in the environment or .env"),

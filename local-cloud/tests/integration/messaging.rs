@@ -107,6 +107,10 @@ id = sns.publish(TopicArn=topic, Subject="Deploy", Message="done")["MessageId"]
 envelope = json.loads(receive()[0]["Body"])
 assert (envelope["Type"], envelope["MessageId"], envelope["TopicArn"]) == ("Notification", id, topic)
 assert (envelope["Subject"], envelope["Message"]) == ("Deploy", "done")
+# A filter that did not filter would be worse than none.
+message = refused("InvalidParameter", sns.set_subscription_attributes, SubscriptionArn=subscription, AttributeName="FilterPolicy", AttributeValue='{"k": ["v"]}')
+assert "FilterPolicy is not one that the local cloud has" in message, message
+refused("InvalidParameter", sns.subscribe, TopicArn=topic, Protocol="email", Endpoint="a@example.com", Attributes=dict(FilterPolicy='{"k": ["v"]}'))
 sns.set_subscription_attributes(SubscriptionArn=subscription, AttributeName="RawMessageDelivery", AttributeValue="true")
 sns.publish(TopicArn=topic, Message="raw", MessageAttributes=dict(k=dict(DataType="String", StringValue="v")))
 raw = sqs.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"][0]

@@ -47,14 +47,25 @@ fn render(call: &Call, path: String, values: Map) -> Result<String, Error> {
         Err(error) => return Err(Error::internal(error.to_string())),
     }
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    let rendered = environment
-        .add_template_owned(path.clone(), text)
-        .and_then(|()| environment.get_template(&path)?.render(minijinja::value::Serde(given)));
+    let mut missing = Vec::new();
+    let rendered = environment.add_template_owned(path.clone(), text).and_then(|()| {
+        let template = environment.get_template(&path)?;
+        let known = |name: &String| {
+            given.contains_key(name) || environment.globals().any(|(global, _)| global == name)
+        };
+        missing = template.undeclared_variables(false).into_iter().filter(|name| !known(name)).collect();
+        template.render(minijinja::value::Serde(&given))
+    });
     rendered.map_err(|error| {
         let place = error.line().map_or_else(|| path.clone(), |line| format!("{path}:{line}"));
         let detail = error
             .detail()
             .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
-        Error::invalid(detail).within(place)
+        let failed = Error::invalid(detail).within(&place);
+        if error.kind() != minijinja::ErrorKind::UndefinedError || missing.is_empty() {
+            return failed;
+        }
+        missing.sort();
+        failed.help(format!("what it names and was not given: {}", missing.join(", ")))
     })
 }
