@@ -131,7 +131,7 @@ fn kept(folder: &Path) -> (BTreeSet<String>, Vec<String>) {
 }
 
 /// The files that hold secrets by design: then nobody else may read them.
-const KEEPERS: &[&str] = &["/state.json", ".ops/pgpass-"];
+const KEEPERS: &[&str] = &["/state.json", ".ops/pgpass-", ".ops/local/pgpass"];
 
 fn mode(file: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
