@@ -100,8 +100,10 @@ impl Connection {
             canceller,
         };
         let password_from = connection.log_in(target, passwords).map_err(|error| {
-            // What was typed wrong once should be asked for again.
-            passwords.forget();
+            // What was typed wrong once should be asked for again; what a draining server refused, not.
+            if error.is_about_password() {
+                passwords.forget();
+            }
             error.before_login(&target.address.to_string())
         })?;
         observe(Leg::LoggedIn { password_from });

@@ -46,6 +46,7 @@ impl Error {
         match self {
             Self::Target(error) => error.hint(),
             Self::Connection(error) => error.hint(),
+            Self::CutResult { source, .. } => source.hint(),
             Self::NothingToRun => {
                 Some("give a statement with `-c`, a file with `-f`, or pipe statements in".to_owned())
             }

@@ -41,6 +41,7 @@ pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Resu
         connection: Connection::open(&target, &mut Passwords::default())?,
         output: Output::stdout(style).map_err(|source| Error::Output { source })?,
         interrupt: Interrupt::install().map_err(|source| Error::Interrupt { source })?,
+        tag: String::new(),
     };
     if single_transaction {
         runner.execute("begin")?;

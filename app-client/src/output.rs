@@ -62,7 +62,9 @@ pub(crate) trait RowWriter {
 }
 
 pub(crate) struct Output {
-    sink: File,
+    stdout: File,
+    /// Where results go instead of stdout.
+    file: Option<File>,
     buffer: Vec<u8>,
     pub(crate) style: Style,
     /// Whether somebody watches.
@@ -74,13 +76,27 @@ impl Output {
         let stdout = io::stdout();
         let screen = stdout.is_terminal();
         // The file itself: the standard library's handle would look for newlines in every write.
-        let sink = File::from(stdout.as_fd().try_clone_to_owned()?);
-        Ok(Self { sink, buffer: Vec::with_capacity(2 * BUFFER), style, screen })
+        let stdout = File::from(stdout.as_fd().try_clone_to_owned()?);
+        Ok(Self { stdout, file: None, buffer: Vec::with_capacity(2 * BUFFER), style, screen })
     }
 
     /// Whether the rows go to a screen.
     pub(crate) fn is_watched(&self) -> bool {
-        self.screen
+        self.screen && self.file.is_none()
+    }
+
+    /// Results go into `file` from here on; gives where they went before.
+    pub(crate) fn redirect(&mut self, file: File) -> Option<File> {
+        self.file.replace(file)
+    }
+
+    /// Undoes `redirect`; without a file, results go to stdout.
+    pub(crate) fn restore(&mut self, before: Option<File>) {
+        self.file = before;
+    }
+
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Starts a result with these columns.
@@ -88,7 +104,7 @@ impl Output {
         let Style { format, tuples_only } = self.style;
         match format {
             Format::Aligned => {
-                let (sample, patience) = match self.screen {
+                let (sample, patience) = match self.is_watched() {
                     // Asked for each result: windows change.
                     true => (screen_rows(), Duration::from_millis(50)),
                     // Nobody watches: the widths should not depend on how fast the server was.
@@ -151,12 +167,12 @@ impl Output {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if !self.buffer.is_empty() {
             // CSV, JSON and COPY carry what the data holds; a screen must not obey it.
-            let shown = if self.screen {
+            let shown = if self.is_watched() {
                 cell::harmless(&self.buffer)
             } else {
                 Cow::Borrowed(self.buffer.as_slice())
             };
-            let written = self.sink.write_all(&shown);
+            let written = self.file.as_mut().unwrap_or(&mut self.stdout).write_all(&shown);
             drop(shown);
             self.buffer.clear();
             // One huge cell should not hold its memory for the rest of the session.

@@ -15,6 +15,9 @@ use thiserror::Error;
 use crate::connection::Address;
 use crate::target::Target;
 
+/// The origin of a password that was typed.
+pub(crate) const PROMPT: &str = "the prompt";
+
 /// A command of the user's that prints the password, for instance out of the keyring.
 const COMMAND: &str = "APP_CLIENT_PASSWORD_COMMAND";
 
@@ -116,7 +119,7 @@ fn find(target: &Target) -> Result<Password, Error> {
         return Err(Error::None { user: target.user.clone(), files: target.passfiles.clone() });
     }
     match rpassword::prompt_password(format!("Password for {}: ", target.user)) {
-        Ok(text) => Ok(Password { text, origin: "the prompt".to_owned() }),
+        Ok(text) => Ok(Password { text, origin: PROMPT.to_owned() }),
         Err(source) => Err(Error::Prompt { source }),
     }
 }

@@ -1,20 +1,24 @@
 //! The interactive session: reads a line, runs it, survives a session that the server ended.
 //!
-//! A statement is never sent twice by itself. A session that ended while the prompt waited is
-//! replaced before the next statement is sent; one that ends under a statement is reported.
+//! A session that ended while the prompt waited is replaced before the next statement is sent; one
+//! that ends under a statement is reported: see `recovery`.
 
 mod caution;
 mod command;
+mod copy;
 mod describe;
+mod edit;
 mod editor;
 mod explain;
+mod home;
 mod names;
 mod operation;
+mod recovery;
 
 use std::io::{self, Write};
 use std::time::Instant;
 
-use reedline::Signal;
+use reedline::{EditCommand, Signal};
 
 use crate::connection::Connection;
 use crate::error::Error;
@@ -37,6 +41,8 @@ pub(crate) struct Session {
     /// Whether a write outside a transaction is shown and asked about before it is kept.
     safe: bool,
     last: Option<Statement>,
+    /// What was typed and not sent: the prompt comes back with it.
+    unsent: Option<String>,
 }
 
 /// Whether the prompt comes back.
@@ -54,7 +60,7 @@ pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(
     interrupt.stay();
     let output = Output::stdout(style).map_err(|source| Error::Output { source })?;
     let mut session = Session {
-        runner: Runner { connection, output, interrupt },
+        runner: Runner { connection, output, interrupt, tag: String::new() },
         target,
         passwords,
         variables,
@@ -63,10 +69,14 @@ pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(
         timing: false,
         safe: false,
         last: None,
+        unsent: None,
     };
     session.greet();
     let mut editor = editor::open(session.names.clone());
     loop {
+        if let Some(text) = session.unsent.take() {
+            editor.run_edit_commands(&[EditCommand::InsertString(text)]);
+        }
         match editor.read_line(&session.prompt()) {
             Ok(Signal::Success(text)) => {
                 if session.submit(&text)? == Next::Leave {
@@ -136,6 +146,8 @@ impl Session {
                         self.runner.output.style = style;
                         done?;
                     }
+                    // What stands before `\e` is what is to be edited.
+                    ("e" | "edit", Some(statement)) => self.edit(&statement.text),
                     _ => {
                         if self.command(&command)? == Next::Leave {
                             return Ok(Next::Leave);
@@ -146,6 +158,11 @@ impl Session {
                 if let Some(statement) = splitter.rest() {
                     self.statement(statement)?;
                 }
+                return Ok(Next::Stay);
+            }
+            // What follows a statement that was not sent must not overtake it.
+            if let Some(unsent) = &mut self.unsent {
+                unsent.push_str(splitter.unread());
                 return Ok(Next::Stay);
             }
         }
@@ -167,7 +184,7 @@ impl Session {
 
     /// In a transaction that is kept only if the user says so.
     fn guarded(&mut self, statement: &Statement) -> Result<(), Error> {
-        if self.execute("begin")? != Some(Outcome::Done) {
+        if !self.is_ready(&typed(statement)) || self.execute("begin")? != Some(Outcome::Done) {
             return Ok(());
         }
         let outcome = self.attempt(statement)?;
@@ -188,7 +205,7 @@ impl Session {
 
     /// Sends the statement over a session that is alive. `None` if there was none, or it ended.
     fn attempt(&mut self, statement: &Statement) -> Result<Option<Outcome>, Error> {
-        if !self.runner.connection.is_alive() && !self.reconnect() {
+        if !self.is_ready(&typed(statement)) {
             return Ok(None);
         }
         let started = Instant::now();
@@ -205,46 +222,18 @@ impl Session {
         Ok(outcome)
     }
 
-    /// A connection that was lost is an event at a prompt, not the end of it.
-    fn survived(&mut self, outcome: Result<Outcome, Error>) -> Result<Option<Outcome>, Error> {
-        match outcome {
-            Ok(outcome) => Ok(Some(outcome)),
-            Err(error @ (Error::Connection(_) | Error::CutResult { .. })) => {
-                eprintln!("error: {error}");
-                if !matches!(error, Error::Connection(crate::connection::Error::NulInStatement)) {
-                    eprintln!(
-                        "hint: whether the statement took effect is not known; it is not sent again by itself"
-                    );
-                    self.reconnect();
-                }
-                Ok(None)
-            }
-            Err(error @ Error::CopyInput { .. }) => {
-                eprintln!("error: {error}");
-                self.reconnect();
-                Ok(None)
-            }
-            Err(error) => Err(error),
+    /// The text in the user's editor, and then at the prompt.
+    fn edit(&mut self, text: &str) {
+        match edit::edited(text) {
+            Ok(edited) => self.unsent = Some(edited),
+            Err(error) => eprintln!("error: {error}"),
         }
     }
+}
 
-    fn reconnect(&mut self) -> bool {
-        match Connection::open(&self.target, &mut self.passwords) {
-            Ok(connection) => {
-                self.runner.connection = connection;
-                eprintln!(
-                    "connected again; settings, temporary tables and transactions of the old session are gone"
-                );
-                self.learn();
-                true
-            }
-            Err(error) => {
-                eprintln!("error: {error}");
-                eprintln!("hint: the next statement tries to connect again");
-                false
-            }
-        }
-    }
+/// The statement as it would be typed; the splitter has taken its semicolon away.
+fn typed(statement: &Statement) -> String {
+    format!("{};", statement.text)
 }
 
 /// COPY FROM STDIN at the prompt: lines are typed until `\.`.

@@ -14,6 +14,9 @@ use crate::server_message::ServerMessage;
 /// Looking at the clock for each row would cost more than printing it.
 const ROWS_BETWEEN_LOOKS: u64 = 4096;
 
+/// The query server says with it what the tier may do; another PostgreSQL says nothing.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
+
 /// How a statement, or a string of several, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -29,6 +32,8 @@ pub(crate) struct Runner {
     pub(crate) connection: Connection,
     pub(crate) output: Output,
     pub(crate) interrupt: Interrupt,
+    /// The command tag of the last statement, `COPY 3`.
+    pub(crate) tag: String,
 }
 
 /// The result that is being received.
@@ -96,7 +101,7 @@ impl Runner {
         name: Option<&str>,
         copy_input: &mut CopyInput<'_>,
     ) -> Result<bool, Error> {
-        let Self { connection, output, .. } = self;
+        let Self { connection, output, tag: last_tag, .. } = self;
         let written = |source| Error::Output { source };
         let mut buffer = RowBuffer::default();
         let mut receiving: Option<Receiving> = None;
@@ -142,6 +147,7 @@ impl Runner {
                 }
                 b'C' => {
                     let tag = frame.body.split(|byte| *byte == 0).next().unwrap_or_default();
+                    *last_tag = String::from_utf8_lossy(tag).into_owned();
                     let had_rows = receiving.is_some();
                     if let Some(mut result) = receiving.take() {
                         output.end(result.writer.as_mut(), result.rows).map_err(written)?;
@@ -209,7 +215,12 @@ fn cut(receiving: Option<Receiving>, output: &mut Output, source: connection::Er
 }
 
 fn report(message: &ServerMessage, statement: &Statement, name: Option<&str>) {
-    let report = message.render(&statement.text, statement.line);
+    let mut report = message.render(&statement.text, statement.line);
+    if message.sqlstate == INSUFFICIENT_PRIVILEGE && message.hint.is_none() {
+        report.push_str(
+            "\nHINT: this login lacks that right; its owner can GRANT it, or log in with another `--user`",
+        );
+    }
     match name {
         Some(name) => eprintln!("{name}:{}: {report}", statement.line),
         None => eprintln!("{report}"),

@@ -75,6 +75,16 @@ impl Error {
                     .to_owned()
             }
             Self::Login { message, password_from } => return login_hint(message, password_from.as_deref()),
+            Self::Certificate { reason, .. } if reason.contains("expired") => {
+                "the server needs a new certificate from who runs it; if the clock of this machine is wrong, set it"
+                    .to_owned()
+            }
+            Self::Lost { .. } | Self::Protocol { .. } => {
+                "whether the statement took effect is not known; it is not sent again by itself".to_owned()
+            }
+            Self::LoginTimeout { .. } => {
+                "the server is busy or hangs: `app-client doctor` tests each leg of the way".to_owned()
+            }
             Self::ClearPassword => "use an encrypted connection: `--sslmode verify-full`".to_owned(),
             Self::Password(error) => return error.hint(),
             _ => return None,
@@ -95,10 +105,34 @@ impl Error {
         }
     }
 
+    /// Whether the same login may be let in a moment later: the server starts, stops or is full.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { source, .. } => source.kind() == io::ErrorKind::ConnectionRefused,
+            Self::Handshake { .. } => true,
+            Self::Login { message, .. } => is_unavailable(&message.sqlstate),
+            _ => false,
+        }
+    }
+
+    /// Whether another password could help.
+    pub(super) fn is_about_password(&self) -> bool {
+        match self {
+            Self::Login { message, .. } => message.sqlstate.starts_with("28"),
+            Self::Proof => true,
+            _ => false,
+        }
+    }
+
     /// Whether there was a session before this happened.
     pub(crate) fn is_after_login(&self) -> bool {
         matches!(self, Self::Lost { .. } | Self::NulInStatement | Self::Protocol { .. })
     }
+}
+
+/// admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections.
+fn is_unavailable(sqlstate: &str) -> bool {
+    matches!(sqlstate, "57P01" | "57P02" | "57P03" | "53300")
 }
 
 fn login_hint(message: &ServerMessage, password_from: Option<&str>) -> Option<String> {
@@ -106,7 +140,13 @@ fn login_hint(message: &ServerMessage, password_from: Option<&str>) -> Option<St
         return Some(hint.clone());
     }
     match (message.sqlstate.as_str(), password_from) {
-        ("28P01", Some(origin)) => Some(format!("the password came from {origin}")),
+        ("28P01", Some(password::PROMPT)) => {
+            Some("check the user name, and type the password again".to_owned())
+        }
+        ("28P01", Some(origin)) => Some(format!("the password came from {origin}: correct it there")),
+        (sqlstate, _) if is_unavailable(sqlstate) => {
+            Some("the server is starting, draining or full: try again in a moment".to_owned())
+        }
         ("3D000", _) => Some("name another database with `--database`".to_owned()),
         _ => message.detail.clone(),
     }

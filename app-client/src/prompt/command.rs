@@ -26,6 +26,10 @@ const HELP: &str = "\
   \\safe [on|off]     ask before a write is kept
   \\set [NAME VALUE]  set a variable (:name, :'name', :\"name\"), or show them; \\unset NAME
   \\i FILE            run the statements of a file
+  \\o [FILE]          write results into a file; alone, show them here again
+  \\copy ...          COPY with a file of this machine: \\copy TABLE from|to FILE [OPTIONS], \\copy (QUERY) to FILE
+  \\e                 the statement, or the last one, in your editor; it comes back to the prompt
+  \\home              songs, podcasts and your playlists
   \\conninfo          where this session is
   \\q                 leave (also exit, quit, Ctrl-D)";
 
@@ -56,6 +60,10 @@ impl Session {
             }
             "conninfo" => self.show_connection(),
             "i" => self.include(rest)?,
+            "o" => self.redirect(rest),
+            "copy" => self.copy(rest)?,
+            "e" | "edit" => self.edit(""),
+            "home" => self.home()?,
             "op" => self.operation(rest)?,
             "watch" => self.watch(rest)?,
             "explain" => self.explain(rest)?,
@@ -125,6 +133,9 @@ impl Session {
             }
         };
         let mut script = Script::new(BufReader::new(file), path.to_owned(), self.variables.clone());
+        if !self.is_ready(&format!("\\i {path}")) {
+            return Ok(());
+        }
         loop {
             let statement = match script.next() {
                 Ok(Some(statement)) => statement,
@@ -141,6 +152,19 @@ impl Session {
         }
     }
 
+    fn redirect(&mut self, path: &str) {
+        if path.is_empty() {
+            self.runner.output.restore(None);
+            return;
+        }
+        match File::create(path) {
+            Ok(file) => {
+                self.runner.output.redirect(file);
+            }
+            Err(error) => eprintln!("error: cannot write {path}: {error}"),
+        }
+    }
+
     fn explain(&mut self, sql: &str) -> Result<(), Error> {
         let sql = match (sql, &self.last) {
             ("", None) => {
@@ -150,7 +174,7 @@ impl Session {
             ("", Some(last)) => last.text.clone(),
             (sql, _) => sql.to_owned(),
         };
-        if !self.runner.connection.is_alive() && !self.reconnect() {
+        if !self.is_ready(&format!("\\explain {sql}")) {
             return Ok(());
         }
         // ANALYZE runs the statement; a write must not happen because somebody asked how it would.
@@ -199,7 +223,7 @@ impl Session {
     fn operation(&mut self, line: &str) -> Result<(), Error> {
         match operation::find(line) {
             Ok(operation) => {
-                if !self.runner.connection.is_alive() && !self.reconnect() {
+                if !self.is_ready(&format!("\\op {line}")) {
                     return Ok(());
                 }
                 let outcome = self.runner.run_with(&operation.sql, &operation.arguments);

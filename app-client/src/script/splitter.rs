@@ -72,6 +72,11 @@ impl Splitter {
         None
     }
 
+    /// What was pushed and not looked at yet.
+    pub(crate) fn unread(&self) -> &str {
+        self.rest_of_input()
+    }
+
     /// The rest of the line after a backslash that scanning stopped at.
     pub(crate) fn backslash(&mut self) -> Option<String> {
         self.backslash.take()

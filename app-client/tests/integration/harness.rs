@@ -52,7 +52,7 @@ impl Server {
         let home = folder.path().join("postgres");
         fs::create_dir(&home).expect("the folder is ours");
         account.own(&home);
-        let (ca, certificate, key) = certificates();
+        let (ca, certificate, key) = certificates(false);
         for (name, text) in
             [("server.crt", certificate), ("server.key", key), ("password", PASSWORD.to_owned())]
         {
@@ -148,9 +148,20 @@ impl Server {
         let _ = self.process.0.wait();
     }
 
+    /// Gives the server a certificate that has expired; the authority that signed it, in PEM.
+    pub(crate) fn expire_certificate(&self) -> String {
+        let (ca, certificate, key) = certificates(true);
+        let home = self.folder.path().join("postgres");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            write_private(&home.join(name), &text);
+        }
+        self.psql(&["-c", "select pg_reload_conf()"]);
+        ca
+    }
+
     /// PEM of an authority that has signed nothing here.
     pub(crate) fn other_authority() -> String {
-        let (authority, ..) = certificates();
+        let (authority, ..) = certificates(false);
         authority
     }
 
@@ -352,14 +363,18 @@ fn write_private(path: &Path, text: &str) {
 }
 
 /// An authority, and a certificate and key that it signed for `SERVER_NAME`, all in PEM.
-fn certificates() -> (String, String, String) {
+fn certificates(expired: bool) -> (String, String, String) {
     let key = KeyPair::generate().expect("a key");
     let mut authority = CertificateParams::new(Vec::new()).expect("no names");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let certificate = authority.self_signed(&key).expect("it signs itself").pem();
     let issuer = Issuer::new(authority, key);
     let server_key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec![SERVER_NAME.to_owned()]).expect("a name");
+    let mut server = CertificateParams::new(vec![SERVER_NAME.to_owned()]).expect("a name");
+    if expired {
+        server.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        server.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    }
     let signed = server.signed_by(&server_key, &issuer).expect("the authority signs");
     (certificate, signed.pem(), server_key.serialize_pem())
 }

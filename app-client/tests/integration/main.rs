@@ -3,12 +3,15 @@
 mod check;
 mod configuration;
 mod doctor;
+mod errors;
 mod formats;
 mod harness;
 mod hostile;
 mod interrupt;
 mod login;
 mod prompt;
+mod prompt_files;
+mod recovery;
 mod results;
 mod scripts;
 mod state_file;

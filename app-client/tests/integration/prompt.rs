@@ -79,27 +79,6 @@ fn ctrl_c_cancels_the_statement_and_the_prompt_stays() {
 }
 
 #[test]
-fn a_server_that_was_restarted_under_the_prompt_is_found_again() {
-    let mut server = Server::start();
-    let mut terminal = begin(&server);
-    terminal.keys("\\set n 41\r");
-    terminal.shows(PROMPT);
-    server.restart();
-    terminal.keys("select :n + 1 as answer;\r");
-    terminal.shows("connected again");
-    terminal.shows("     42\r\n");
-    terminal.shows(PROMPT);
-    server.kill();
-    terminal.keys("select 2;\r");
-    terminal.shows("the next statement tries to connect again");
-    terminal.shows(PROMPT);
-    server.restart();
-    terminal.keys("select 'back ' || 'again' as x;\r");
-    terminal.shows("back again");
-    terminal.shows(PROMPT);
-}
-
-#[test]
 fn a_write_is_asked_about_before_it_does_harm() {
     let server = Server::start();
     server.psql(&["-c", "create table t (a int)", "-c", "insert into t values (1), (2)"]);
