@@ -6,6 +6,7 @@ mod csv;
 mod expanded;
 mod json;
 mod markdown;
+mod pager;
 mod row;
 
 use std::borrow::Cow;
@@ -21,6 +22,7 @@ use csv::Csv;
 use expanded::Expanded;
 use json::Json;
 use markdown::Markdown;
+use pager::Page;
 use row::Row;
 
 /// A write per 64 KiB costs next to nothing, and the first rows do not wait for it: see `flush`.
@@ -69,6 +71,9 @@ pub(crate) struct Output {
     pub(crate) style: Style,
     /// Whether somebody watches.
     screen: bool,
+    /// Whether a result that is larger than the screen goes to the pager.
+    pub(crate) paging: bool,
+    page: Page,
 }
 
 impl Output {
@@ -77,7 +82,15 @@ impl Output {
         let screen = stdout.is_terminal();
         // The file itself: the standard library's handle would look for newlines in every write.
         let stdout = File::from(stdout.as_fd().try_clone_to_owned()?);
-        Ok(Self { stdout, file: None, buffer: Vec::with_capacity(2 * BUFFER), style, screen })
+        Ok(Self {
+            stdout,
+            file: None,
+            buffer: Vec::with_capacity(2 * BUFFER),
+            style,
+            screen,
+            paging: false,
+            page: Page::default(),
+        })
     }
 
     /// Whether the rows go to a screen.
@@ -97,6 +110,17 @@ impl Output {
 
     pub(crate) fn is_redirected(&self) -> bool {
         self.file.is_some()
+    }
+
+    /// Whether the user has left the pager before the end of the result.
+    pub(crate) fn is_left(&self) -> bool {
+        self.page.is_left()
+    }
+
+    /// The answer is over: waits for the pager, if it was needed.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        let flushed = self.flush();
+        flushed.and(self.page.close())
     }
 
     /// Starts a result with these columns.
@@ -172,7 +196,14 @@ impl Output {
             } else {
                 Cow::Borrowed(self.buffer.as_slice())
             };
-            let written = self.file.as_mut().unwrap_or(&mut self.stdout).write_all(&shown);
+            if self.paging && self.screen && self.file.is_none() {
+                self.page.decide(&shown);
+            }
+            let written = match (&mut self.file, &mut self.page) {
+                (Some(file), _) => file.write_all(&shown),
+                (None, Page::Pager(pager)) => pager.write_all(&shown),
+                (None, _) => self.stdout.write_all(&shown),
+            };
             drop(shown);
             self.buffer.clear();
             // One huge cell should not hold its memory for the rest of the session.

@@ -14,6 +14,7 @@ mod home;
 mod names;
 mod operation;
 mod recovery;
+mod time_zone;
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -53,12 +54,14 @@ enum Next {
 }
 
 pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(), Error> {
-    let target = place.resolve()?;
+    let mut target = place.resolve()?;
+    target.time_zone = target.time_zone.or_else(time_zone::local);
     let mut passwords = Passwords::default();
     let connection = Connection::open(&target, &mut passwords)?;
     let interrupt = Interrupt::install().map_err(|source| Error::Interrupt { source })?;
     interrupt.stay();
-    let output = Output::stdout(style).map_err(|source| Error::Output { source })?;
+    let mut output = Output::stdout(style).map_err(|source| Error::Output { source })?;
+    output.paging = true;
     let mut session = Session {
         runner: Runner { connection, output, interrupt, tag: String::new() },
         target,

@@ -14,6 +14,7 @@ use crate::server_message::ServerMessage;
 /// Looking at the clock for each row would cost more than printing it.
 const ROWS_BETWEEN_LOOKS: u64 = 4096;
 
+const QUERY_CANCELED: &str = "57014";
 /// The query server says with it what the tier may do; another PostgreSQL says nothing.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
@@ -74,7 +75,7 @@ impl Runner {
         let answered = sent.map_err(Error::from).and_then(|()| self.receive(statement, name, copy_input));
         let interrupted = self.interrupt.finish();
         // What has come stays visible, whatever happened after it.
-        let flushed = self.output.flush().map_err(|source| Error::Output { source });
+        let flushed = self.output.finish().map_err(|source| Error::Output { source });
         let failed = answered?;
         flushed?;
         Ok(match (interrupted, failed) {
@@ -107,6 +108,7 @@ impl Runner {
         let mut receiving: Option<Receiving> = None;
         let mut failed = false;
         let mut copied_out = false;
+        let mut unwanted = false;
         let mut progress = Progress::start();
         loop {
             let frame = match connection.next() {
@@ -139,6 +141,10 @@ impl Runner {
                         progress.tick(result.rows);
                     }
                     output.row(result.writer.as_mut(), row).map_err(written)?;
+                    if !unwanted && output.is_left() {
+                        unwanted = true;
+                        give_up(connection);
+                    }
                 }
                 b'T' => {
                     let columns = columns(frame.body).ok_or_else(|| broken("columns that cannot be read"))?;
@@ -168,7 +174,12 @@ impl Runner {
                         abandon(receiving.take(), output).map_err(written)?;
                     }
                     output.flush().map_err(written)?;
-                    report(&message, statement, name);
+                    // Who left the pager has asked for the cancellation, and need not hear of it.
+                    if unwanted && message.sqlstate == QUERY_CANCELED {
+                        failed = false;
+                    } else {
+                        report(&message, statement, name);
+                    }
                 }
                 b'G' => copy_in(connection, copy_input)?,
                 b'd' => output.raw(frame.body).map_err(written)?,
@@ -187,6 +198,16 @@ impl Runner {
             }
         }
     }
+}
+
+/// Asks the server to stop; what has been sent already is read and dropped.
+fn give_up(connection: &Connection) {
+    let canceller = connection.canceller();
+    std::thread::spawn(move || {
+        if let Err(error) = canceller.cancel() {
+            eprintln!("warning: the statement could not be cancelled: {error}");
+        }
+    });
 }
 
 fn is_write(tag: &[u8]) -> bool {

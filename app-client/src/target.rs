@@ -92,6 +92,8 @@ pub(crate) struct Target {
     pub(crate) authorities: Authorities,
     pub(crate) user: String,
     pub(crate) database: String,
+    /// The one that the session begins with, if it is not the server's.
+    pub(crate) time_zone: Option<String>,
     /// For the connection, and for each answer during the login.
     pub(crate) timeout: Duration,
     /// The one that a service file holds.
@@ -208,6 +210,7 @@ impl Place {
             authorities,
             database: settings.database.unwrap_or_else(|| user.clone()),
             user,
+            time_zone: variable("PGTZ"),
             timeout: settings.timeout.unwrap_or(TIMEOUT),
             password: settings.password,
             passfiles,

@@ -29,7 +29,9 @@ impl Connection {
             ("client_encoding", "UTF8"),
             ("application_name", "app-client"),
         ];
-        frontend::startup_message(parameters, &mut self.out).map_err(|_| Error::NulInStatement)?;
+        let time_zone = target.time_zone.as_ref().map(|zone| ("timezone", zone.as_str()));
+        frontend::startup_message(parameters.into_iter().chain(time_zone), &mut self.out)
+            .map_err(|_| Error::NulInStatement)?;
         self.send()?;
 
         let mut password_from = None;

@@ -22,6 +22,7 @@ const HELP: &str = "\
   \\x                 a line for each column, on or off
   \\format NAME       aligned, expanded, csv, json, ndjson, markdown
   \\t                 rows only, on or off
+  \\pager [on|off]    results larger than the screen go to PSQL_PAGER, PAGER or less
   \\timing            show how long statements take, on or off
   \\safe [on|off]     ask before a write is kept
   \\set [NAME VALUE]  set a variable (:name, :'name', :\"name\"), or show them; \\unset NAME
@@ -51,6 +52,10 @@ impl Session {
             "t" => {
                 let style = &mut self.runner.output.style;
                 style.tuples_only = switched(style.tuples_only, rest, "rows only");
+            }
+            "pager" => {
+                let output = &mut self.runner.output;
+                output.paging = switched(output.paging, rest, "the pager");
             }
             "timing" => self.timing = switched(self.timing, rest, "timing"),
             "safe" => self.safe = switched(self.safe, rest, "safe writes"),
@@ -155,11 +160,13 @@ impl Session {
     fn redirect(&mut self, path: &str) {
         if path.is_empty() {
             self.runner.output.restore(None);
+            println!("results are shown here");
             return;
         }
         match File::create(path) {
             Ok(file) => {
                 self.runner.output.redirect(file);
+                println!("results go to {path}");
             }
             Err(error) => eprintln!("error: cannot write {path}: {error}"),
         }

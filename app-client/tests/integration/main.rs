@@ -13,6 +13,7 @@ mod prompt;
 mod prompt_files;
 mod recovery;
 mod results;
+mod screen;
 mod scripts;
 mod state_file;
 mod terminal;

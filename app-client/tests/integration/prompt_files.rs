@@ -44,10 +44,14 @@ fn results_go_into_a_file_until_told_otherwise() {
     let server = Server::start();
     let mut terminal = begin(&server);
     terminal.keys("\\o out.txt\r");
+    terminal.shows("results go to out.txt");
     terminal.shows(PROMPT);
     terminal.keys("select 6 * 7 as answer;\r");
-    assert!(!terminal.shows(PROMPT).contains("42"));
+    crate::harness::eventually("the result", || {
+        fs::read_to_string(server.folder().join("out.txt")).is_ok_and(|text| text.ends_with("\n\n"))
+    });
     terminal.keys("\\o\r");
+    assert!(!terminal.shows("results are shown here").contains("42"));
     terminal.shows(PROMPT);
     terminal.keys("select 6 * 8 as answer;\r");
     terminal.shows("     48\r\n");
@@ -57,6 +61,7 @@ fn results_go_into_a_file_until_told_otherwise() {
     terminal.shows("cannot write absent/out.txt");
     // A disk that is full ends neither the prompt nor the results.
     terminal.keys("\\o /dev/full\r");
+    terminal.shows("results go to /dev/full");
     terminal.shows(PROMPT);
     terminal.keys("select 1;\r");
     terminal.shows("results are shown here again");

@@ -7,7 +7,7 @@ const PROMPT: &str = "owner postgres=> ";
 const SESSIONS: &str = "select count(*) from pg_stat_activity where application_name = 'app-client'";
 
 fn begin(server: &Server) -> Terminal {
-    let mut terminal = server.terminal([]);
+    let mut terminal = server.terminal(["-v", "n=41"]);
     terminal.shows(PROMPT);
     terminal
 }
@@ -16,6 +16,9 @@ fn begin(server: &Server) -> Terminal {
 fn end_sessions(server: &Server) {
     let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'app-client'";
     server.psql(&["-c", end]);
+}
+
+fn sessions_are_gone(server: &Server) {
     eventually("the session to end", || server.psql(&["-Atc", SESSIONS]) == b"0\n");
 }
 
@@ -23,8 +26,6 @@ fn end_sessions(server: &Server) {
 fn a_server_that_was_restarted_under_the_prompt_is_found_again() {
     let mut server = Server::start();
     let mut terminal = begin(&server);
-    terminal.keys("\\set n 41\r");
-    terminal.shows(PROMPT);
     server.restart();
     terminal.keys("select :n + 1 as answer;\r");
     terminal.shows("connected again");
@@ -48,13 +49,11 @@ fn a_server_that_was_restarted_under_the_prompt_is_found_again() {
 fn a_session_that_expired_is_replaced_and_what_was_half_typed_stays() {
     let server = Server::start();
     let mut terminal = begin(&server);
-    terminal.keys("\\set n 41\r");
-    terminal.shows(PROMPT);
     terminal.keys("set idle_session_timeout = '1s';\r");
     terminal.shows("SET");
     terminal.shows(PROMPT);
     terminal.keys("select :n + 1");
-    eventually("the session to expire", || server.psql(&["-Atc", SESSIONS]) == b"0\n");
+    sessions_are_gone(&server);
     terminal.keys(" as answer;\r");
     terminal.shows("(57P05)");
     terminal.shows("connected again");
@@ -92,6 +91,7 @@ fn none_of_a_transaction_is_sent_without_the_rest() {
     terminal.keys("begin; insert into t values (1);\r");
     terminal.shows("owner postgres=*> ");
     end_sessions(&server);
+    sessions_are_gone(&server);
     terminal.keys("insert into t values (2); commit;\r");
     terminal.shows("the transaction ended with its session, and nothing of it was kept");
     terminal.shows("the statement was not sent; it is at the prompt again");

@@ -49,6 +49,11 @@ impl Terminal {
         Self { keyboard, screen, seen: 0, process }
     }
 
+    /// As when the window is dragged.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        self.keyboard.resize(pty_process::Size::new(rows, columns)).expect("it is open");
+    }
+
     pub(crate) fn keys(&mut self, keys: &str) {
         (&*self.keyboard).write_all(keys.as_bytes()).expect("the client reads");
     }
