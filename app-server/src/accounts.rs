@@ -84,7 +84,9 @@ impl Accounts {
                 }
             }
         }
-        let mut backend = database.connect(Login::AppAuth, &[("application_name", "app-server")]).await?;
+        // A database may have been given a clock so short that nobody could log in.
+        let settings = [("application_name", "app-server"), ("statement_timeout", "10s")];
+        let mut backend = database.connect(Login::AppAuth, &settings).await?;
         let answer = backend.query(sql, parameters).await;
         if matches!(answer, Ok(_) | Err(BackendError::Refused { .. })) {
             *connection = Some(backend);
