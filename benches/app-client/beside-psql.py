@@ -4,7 +4,8 @@
     cargo build --release -p app-client
     benches/app-client/beside-psql.py target/release/app-client [ROUNDS]
 
-Starts a PostgreSQL of its own. The two programs take turns; CPU and peak memory are the program's own (wait4).
+Starts a PostgreSQL of its own. The two programs take turns; CPU is the program's own (wait4), and so is the
+peak of its resident memory (VmHWM: what wait4 says of memory begins with that of the process that started it).
 Prints Markdown for README.md."""
 
 import fcntl, hashlib, os, pty, pwd, select, shutil, signal, statistics, subprocess, sys, tempfile, time
@@ -38,22 +39,28 @@ def stream(command):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     pipe = process.stdout.fileno()
     fcntl.fcntl(pipe, F_SETPIPE_SZ, 1 << 20)  # keeps the reader out of the measurement
-    digest, first, size = hashlib.blake2b(), None, 0
+    digest, first, size, peak = hashlib.blake2b(), None, 0, 0
     while piece := os.read(pipe, 1 << 20):
         first = first or time.monotonic()
         digest.update(piece)
         size += len(piece)
+        peak = max(peak, peak_kib(process.pid))
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, command
     process.returncode = 0
     return {
         "wall": time.monotonic() - began,
         "cpu": usage.ru_utime + usage.ru_stime,
-        "memory": usage.ru_maxrss / 1024,
+        "memory": peak / 1024,
         "first": first - began,
         "size": size,
         "digest": digest.hexdigest(),
     }
+
+
+def peak_kib(process):
+    with open(f"/proc/{process}/status") as status:
+        return max((int(line.split()[1]) for line in status if line.startswith("VmHWM:")), default=0)
 
 
 class Terminal:
