@@ -72,6 +72,8 @@ struct Text<'s> {
     imported: Vec<Imported<'s>>,
     /// A file of `lib`, whose callers give it a stack.
     library: bool,
+    /// A file of tests, which alone has a cloud to try things with.
+    test: bool,
 }
 
 /// Checks a playbook, or a file of `lib`. `host_flags` are names that no parameter may have; `sources` keeps what is read.
@@ -103,8 +105,8 @@ pub fn check(
     let script = Script::of(&ast);
     let facts = script.facts();
     let imported = imports(playbook, &facts, &mut found);
-    let library = playbook.is_library();
-    let text = Text { reference, facts: &facts, script: &script, imported, library };
+    let (library, test) = (playbook.is_library(), playbook.is_test());
+    let text = Text { reference, facts: &facts, script: &script, imported, library, test };
     names::judge(&text, &mut found);
     calls::judge(&text, &mut found);
     keys::judge(&text, &mut found);

@@ -13,6 +13,7 @@ use crate::commands::list::ListArgs;
 use crate::commands::local::LocalCommand;
 use crate::commands::new::NewArgs;
 use crate::commands::run::HostFlags;
+use crate::commands::test::TestArgs;
 use crate::error::Error;
 
 /// Runs playbooks against AWS, or against a cloud on your own machine.
@@ -37,6 +38,11 @@ enum Command {
     New(NewArgs),
     /// What a playbook can call: all of it, a namespace, a function, or what is about a word
     Doc(DocArgs),
+    /// Run the tests of playbooks, each against a local cloud of its own
+    Test(TestArgs),
+    /// One of them, in the folder that was made for it
+    #[command(hide = true)]
+    TestOne { file: String, name: String },
     /// The cloud on this machine: up, down, status, reset, env
     Local(LocalArgs),
     /// What the shell offers at the Tab key: playbooks, their parameters and values
@@ -93,6 +99,8 @@ pub fn main() -> ExitCode {
             return run(&words, &["--dry-run".into()]);
         }
         Command::Check(arguments) => return ended(commands::check::check(&arguments)),
+        Command::Test(arguments) => return ended(commands::test::test(&arguments)),
+        Command::TestOne { file, name } => return ended(commands::test::one::one(&file, &name)),
         Command::List(arguments) => commands::list::list(&arguments),
         Command::New(arguments) => commands::new::new(&arguments),
         Command::Doc(arguments) => commands::doc::doc(&arguments),

@@ -2,6 +2,7 @@
 
 mod consent;
 pub mod interruption;
+mod testing;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,8 @@ pub enum World {
     /// The local cloud, whose files lie in `folder`.
     Local {
         folder: PathBuf,
+        /// Whether a test of `ops test` is under way: waits set the cloud's clock forward, and take no time.
+        under_test: bool,
     },
 }
 

@@ -173,6 +173,11 @@ impl Playbook {
         Path::new(&self.source).parent().is_some_and(|folder| folder.ends_with("lib"))
     }
 
+    /// Whether it is a file of tests, by the folder that it lies in.
+    pub fn is_test(&self) -> bool {
+        Path::new(&self.source).parent().is_some_and(|folder| folder.ends_with("tests"))
+    }
+
     /// The file that an import of it names; else why the path is not one.
     pub fn module(&self, import: &str) -> Result<PathBuf, String> {
         match sources::refused(import) {

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 
 use crate::cloud::{Cloud, uuid};
 use crate::query::{self, Access, AwsError, Envelope, Form, Scope, Service};
-use crate::{ec2, elbv2, iam, json, rds, secretsmanager, sns, sqs, ssm, sts};
+use crate::{ec2, elbv2, iam, json, rds, secretsmanager, sns, sqs, ssm, sts, time};
 
 /// Larger than any request of these services may be (1 MiB for SQS).
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
@@ -247,12 +247,17 @@ async fn local(cloud: &Cloud, method: &Method, route: &str, body: &[u8], request
             cloud.faults.clear();
             cloud.faults.report()
         }
+        (&Method::GET, "clock") => time::clock(),
+        (&Method::POST, "clock") => match time::skip(body) {
+            Ok(clock) => clock,
+            Err(reason) => return reply(400, "text/plain", format!("{reason}\n"), request_id),
+        },
         (&Method::POST, "shutdown") => {
             cloud.stop();
             json!({ "stopping": true })
         }
         _ => {
-            let known = "known: GET status, GET calls, GET, POST and DELETE faults, POST shutdown\n";
+            let known = "known: GET status, GET calls, GET, POST and DELETE faults, GET and POST clock, POST shutdown\n";
             return reply(404, "text/plain", known, request_id);
         }
     };

@@ -8,7 +8,7 @@
 //! Adding a service is adding its file and one line in `endpoint`.
 //!
 //! Two routes are for the tests of playbooks: `GET /_local/calls` tells what was asked for over the wire (`calls`), and
-//! `POST /_local/faults` makes the next requests for an operation fail (`faults`).
+//! `POST /_local/faults` makes the next requests for an operation fail (`faults`). `POST /_local/clock` sets the clock forward (`time`).
 //!
 //! Every service is our own subset on two small protocol kits, `query` and `json`, and not an existing emulator behind
 //! decorators. Those give the wire format and no behaviour: of EC2, RDS and SNS nearly every operation would have to be

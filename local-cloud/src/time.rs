@@ -1,16 +1,46 @@
 //! A point in time as the control plane stores it (milliseconds since 1970) and as AWS prints it (ISO 8601, UTC).
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Time(i64);
 
+/// How far this cloud's clock is ahead, in milliseconds: what tests have skipped. A cloud is a process of its own, and its clock
+/// one for all services in it.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+/// A test skips at most ten years at once: no clock runs over.
+const LONGEST_SKIP_S: u32 = 10 * 366 * 24 * 3600;
+
+/// Sets the clock forward: `{"skip_s": 60}`. Gives what the clock says then.
+pub(crate) fn skip(body: &[u8]) -> Result<Value, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Skip {
+        skip_s: u32,
+    }
+    let Skip { skip_s } =
+        serde_json::from_slice(body).map_err(|error| format!("no time to skip: {error}"))?;
+    if skip_s > LONGEST_SKIP_S {
+        return Err(format!("no time to skip: {skip_s} s is more than {LONGEST_SKIP_S} s"));
+    }
+    AHEAD.fetch_add(i64::from(skip_s) * 1000, Ordering::SeqCst);
+    Ok(clock())
+}
+
+/// What the clock says.
+pub(crate) fn clock() -> Value {
+    json!({ "now": Time::now().to_string() })
+}
+
 impl Time {
     pub(crate) fn now() -> Time {
-        Time(jiff::Timestamp::now().as_millisecond())
+        Time(jiff::Timestamp::now().as_millisecond().saturating_add(AHEAD.load(Ordering::SeqCst)))
     }
 
     pub(crate) fn after(self, wait: Duration) -> Time {

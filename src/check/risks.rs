@@ -17,6 +17,18 @@ pub(super) fn judge(text: &Text, found: &mut Vec<Finding>) {
     kept_secret(text, found);
     no_stack(text, found);
     delete_outside_owned(text, found);
+    outside_tests(text, found);
+}
+
+/// What only a test may ask of its cloud.
+fn outside_tests(text: &Text, found: &mut Vec<Finding>) {
+    let calls = text.facts.calls.iter().filter(|call| call.namespace == "cloud" && !text.test);
+    let known = calls.filter(|call| text.reference.function("cloud", call.name).is_some());
+    found.extend(known.map(|call| {
+        let title = format!("`cloud::{}` is for tests, and fails elsewhere", call.name);
+        Finding::new("outside-tests", call.position, title)
+            .help("put it into a function `test_..` of playbooks/tests, and run that by `ops test`")
+    }));
 }
 
 fn open_world(words: &str, position: Position) -> Option<Finding> {

@@ -99,6 +99,11 @@ impl Clients {
         Clients::of(config, region).await
     }
 
+    /// Where the calls go, if that is not AWS.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.config.endpoint_url()
+    }
+
     /// The same account's clients for another region.
     pub async fn in_region(&self, region: &str) -> Result<Self, Error> {
         let config = self.config.clone().into_builder().region(Region::new(region.to_owned())).build();

@@ -178,10 +178,18 @@ fn supervise(folder: &Path) -> Result<(), Error> {
 }
 
 fn down(folder: &Path) -> Result<(), Error> {
-    let Some(cloud) = running(folder)? else {
-        result("the local cloud does not run");
-        return Ok(());
-    };
+    let was_up = stop(folder)?;
+    result(if was_up {
+        "the local cloud is down; what is in it stays"
+    } else {
+        "the local cloud does not run"
+    });
+    Ok(())
+}
+
+/// Stops the local cloud, and says whether it ran.
+fn stop(folder: &Path) -> Result<bool, Error> {
+    let Some(cloud) = running(folder)? else { return Ok(false) };
     request(&cloud.endpoint, "POST", "/_local/shutdown")?;
     let started = Instant::now();
     while running(folder)?.is_some() || !local_cloud::is_free(folder).map_err(failed)? {
@@ -193,8 +201,13 @@ fn down(folder: &Path) -> Result<(), Error> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    result("the local cloud is down; what is in it stays");
-    Ok(())
+    Ok(true)
+}
+
+/// Stops the local cloud of `folder` and deletes all that is in it, without a word.
+pub fn discard(folder: &Path) -> Result<(), Error> {
+    stop(folder)?;
+    local_cloud::reset(folder).map_err(failed)
 }
 
 fn status(folder: &Path, json: bool) -> Result<(), Error> {
@@ -240,10 +253,7 @@ fn reset(folder: &Path, yes: bool) -> Result<(), Error> {
             return Err(Error::refused("not agreed to: nothing was deleted"));
         }
     }
-    if running(folder)?.is_some() {
-        down(folder)?;
-    }
-    local_cloud::reset(folder).map_err(failed)?;
+    discard(folder)?;
     result("the local cloud is empty");
     Ok(())
 }

@@ -8,3 +8,4 @@ pub mod local;
 pub mod new;
 pub mod project;
 pub mod run;
+pub mod test;

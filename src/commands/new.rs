@@ -50,10 +50,25 @@ fn playbook(root: &Path, name: &str) -> Result<(), Error> {
         return Err(Error::usage(format!("`{name}` cannot be the name of a playbook"))
             .help("use a verb of lower-case letters, digits, `-` and `_`: `resize`"));
     }
-    let file = root.join("playbooks").join(format!("{name}.rhai"));
-    create(&file, &text(name))?;
+    let folder = root.join("playbooks");
+    create(&folder.join(format!("{name}.rhai")), &text(name))?;
+    create(&folder.join("tests").join(format!("{name}.rhai")), &test(name))?;
     say(&format!("try it: ops run {name} --local --yes"));
+    say("test it: ops test");
     Ok(())
+}
+
+fn test(name: &str) -> String {
+    format!(
+        r#"//! Tests of {name}.rhai. `ops test` runs each against a local cloud of its own.
+
+fn test_a_second_run_changes_nothing() {{
+    let first = cloud::run("{name}");
+    assert(first.changes > 0, "the first run makes something");
+    assert_eq(cloud::run("{name}").changes, 0);
+}}
+"#
+    )
 }
 
 fn text(name: &str) -> String {

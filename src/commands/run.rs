@@ -59,6 +59,9 @@ pub struct HostFlags {
     /// With --local: install what is missing on this machine, with its package manager
     #[arg(long, requires = "local")]
     pub install_missing: bool,
+    /// This run belongs to a test: waits set the local cloud's clock forward, and take no time
+    #[arg(long, requires = "local", hide = true)]
+    pub under_test: bool,
     /// Print the playbook's result as JSON
     #[arg(long)]
     pub json: bool,
@@ -157,7 +160,11 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
     let folder = root.join(".ops");
     let state_name = if flags.local { "deploy_config.local.json" } else { "deploy_config.json" };
     let state = flags.state.as_ref().map_or_else(|| root.join(state_name), |path| current.join(path));
-    let world = if flags.local { World::Local { folder: folder.join("local") } } else { World::Aws };
+    let world = if flags.local {
+        World::Local { folder: folder.join("local"), under_test: flags.under_test }
+    } else {
+        World::Aws
+    };
     let consent = Consent {
         yes: flags.yes,
         delete_protected: flags.delete_protected.clone(),
@@ -183,7 +190,7 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
     let prepared = engine::prepare(&host, parameters, &playbook, &sources);
     stop_on_signal(&runtime, &host);
 
-    let code = script_thread(&host, &playbook, &prepared, &sources, &flags);
+    let code = on_script_thread(|| execute(&host, &playbook, &prepared, &sources, &flags));
     // What is still under way in the background has no say in how long the command takes.
     runtime.shutdown_background();
     Ok(code)
@@ -203,19 +210,21 @@ fn undeclared(error: parameters::Error, sources: &Sources) -> Failure {
 }
 
 /// How the run's clients are made when it first needs one.
-fn connect(region: Option<String>, profile: Option<String>, install_missing: bool) -> Connect {
+pub fn connect(region: Option<String>, profile: Option<String>, install_missing: bool) -> Connect {
     Box::new(move |host| {
         private_folder(&host.project.folder)?;
         let target = match &host.world {
             World::Aws => Target::Account { profile: profile.clone() },
-            World::Local { folder } => Target::Local { endpoint: local::ensure_up(folder, install_missing)? },
+            World::Local { folder, .. } => {
+                Target::Local { endpoint: local::ensure_up(folder, install_missing)? }
+            }
         };
         host.block_without_account(Clients::connect(&target, region.as_deref()))
     })
 }
 
 /// The first Ctrl-C or SIGTERM stops the run in order, the second one at once. Where a loop has no end of its own, the first one ends that.
-fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
+pub fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
     let host = host.clone();
     runtime.spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};
@@ -244,15 +253,8 @@ fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
     });
 }
 
-/// Runs the script on a thread with a large stack, outside the runtime: blocking clients may live there.
-fn script_thread(
-    host: &Arc<Host>,
-    playbook: &Playbook,
-    prepared: &Prepared,
-    sources: &Sources,
-    flags: &HostFlags,
-) -> ExitCode {
-    let run = || execute(host, playbook, prepared, sources, flags);
+/// Runs a script on a thread with a large stack, outside the runtime: blocking clients may live there.
+pub fn on_script_thread(run: impl FnOnce() -> ExitCode + Send) -> ExitCode {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("playbook".to_owned()).stack_size(engine::STACK_SIZE);
         match thread.spawn_scoped(scope, run).map(std::thread::ScopedJoinHandle::join) {
@@ -355,7 +357,7 @@ fn execute(
 }
 
 /// Runs what the script has deferred, and gives what failed.
-fn run_deferred(host: &Host, prepared: &Prepared) -> Vec<EvalAltResult> {
+pub fn run_deferred(host: &Host, prepared: &Prepared) -> Vec<EvalAltResult> {
     let mut failures = Vec::new();
     while let Some(deferred) = host.next_deferred() {
         failures.extend(deferred(&prepared.engine).err().map(|error| *error));

@@ -14,6 +14,7 @@ use super::declaration::{Function, Holds, Options, optional};
 use super::local::state::json;
 use super::namespace::{Call, Namespace, thrown};
 use super::owned::{Inventory, Owned};
+use super::testing::assert;
 use crate::clients::http;
 use crate::error::{Error, Kind};
 use crate::host::{Host, World};
@@ -347,6 +348,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .incomparable(|it: &Inventory| format!("{} things", it.things.len()));
     parallel::register(&mut namespace);
     scope::register(&mut namespace);
+    assert::register(&mut namespace);
     namespace
 }
 
@@ -427,10 +429,7 @@ fn sleep(call: &Call, seconds: i64) -> Result<(), Error> {
     if call.dry_run {
         return Ok(());
     }
-    call.block_without_account(async {
-        tokio::time::sleep(std::time::Duration::from_secs(seconds)).await;
-        Ok(())
-    })
+    call.pause(std::time::Duration::from_secs(seconds))
 }
 
 fn output(call: &Call, values: Map) -> Result<(), Error> {

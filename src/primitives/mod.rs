@@ -10,6 +10,7 @@ pub mod flow;
 pub mod forge;
 pub mod local;
 pub mod remote;
+pub mod testing;
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub fn namespaces(host: &Arc<Host>, parameters: flow::Parameters) -> Vec<Namespa
         local::text::namespace(host),
         local::time::namespace(host),
         remote::ssh::namespace(host),
+        testing::cloud::namespace(host),
     ]
 }
 

@@ -263,6 +263,23 @@ impl Namespace {
         self
     }
 
+    /// A function of four arguments.
+    pub fn function4<A: Value, B: Value, C: Value, D: Value, T: Value>(
+        &mut self,
+        function: &'static Function,
+        run: fn(&Call, A, B, C, D) -> Result<T, Error>,
+    ) -> &mut Self {
+        let host = self.host.clone();
+        let registration = self.registration(function);
+        self.documented(registration, function, false).set_into_module(
+            &mut self.module,
+            move |context: NativeCallContext, a: A, b: B, c: C, d: D| -> Thrown<Dynamic> {
+                finish(&context, run(&Call { host: &host, context: &context }, a, b, c, d))
+            },
+        );
+        self
+    }
+
     /// A function of one argument and a map of options, which may be left out unless a key is required.
     pub fn with_options<A: Value, T: Value>(
         &mut self,

@@ -36,7 +36,7 @@ fn the_guides_name_no_function_that_is_not_there() {
     for File { path, text } in files_ending_in(&[".md"]) {
         for namespace in [
             "ec2", "rds", "sns", "sqs", "postgres", "secrets", "ssh", "state", "time", "text", "config",
-            "file", "template", "env", "git", "github", "http", "process",
+            "file", "template", "env", "git", "github", "http", "process", "cloud",
         ] {
             for rest in text.split(&format!("{namespace}::")).skip(1) {
                 let name = words(rest).next().unwrap_or_default();

@@ -33,5 +33,6 @@ mod ssh_database;
 mod ssh_files;
 mod sshd;
 mod state_faults;
+mod testing;
 mod tree;
 mod user_data;

@@ -57,7 +57,9 @@ fn every_function_has_an_example_and_every_example_runs() {
             };
             project.write("example.rhai", &format!("//! An example.\n{stack}{example}\n"));
             let arguments = if function.name == "required" { &["--team", "red"][..] } else { &[] };
-            let ran = project.ops(&[&["run", "example.rhai", "--local", "--yes"], arguments].concat());
+            let under_test = if namespace.name == "cloud" { &["--under-test"][..] } else { &[] };
+            let ran =
+                project.ops(&[&["run", "example.rhai", "--local", "--yes"], under_test, arguments].concat());
             if ran.code != 0 {
                 wrong.push(format!("{name}:\n{example}\n{}", ran.stderr));
             }
@@ -96,6 +98,7 @@ fn a_new_project_has_a_playbook_that_checks_runs_and_changes_nothing_twice() {
     project.ops(&["check"]).ended_with(0);
     project.run_local("hello", &["--yes"]).ended_with(0);
     project.run_local("hello", &["--yes"]).ended_with(0).says("0 changes");
+    project.ops(&["test"]).ended_with(0).says("1 passed, 0 failed");
     let ran = project.ops(&["list", "--json"]).ended_with(0);
     let line: serde_json::Value = serde_json::from_str(ran.stdout.trim()).expect("one line of JSON");
     assert_eq!(

@@ -254,7 +254,7 @@ fn create(
                     let left = deadline.duration_since(tokio::time::Instant::now()).as_secs();
                     line.get_or_insert_with(|| call.progress.wait(&format!("queue {name}")))
                         .status(&format!("its name is blocked after a deletion, at most {left} s more"));
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    call.rest(Duration::from_secs(1)).await?;
                 }
                 other => return other,
             }

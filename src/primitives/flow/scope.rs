@@ -115,17 +115,14 @@ fn retry(call: &Call, options: Map, body: FnPtr) -> Result<Dynamic, Box<EvalAltR
             other => return other,
         };
         let text = match error.unwrap_inner() {
-            EvalAltResult::ErrorRuntime(value, _) => value.to_string(),
+            EvalAltResult::ErrorRuntime(value, _) => {
+                value.read_lock::<Error>().map_or_else(|| value.to_string(), |error| error.title())
+            }
             other => other.to_string(),
         };
         line.get_or_insert_with(|| call.progress.wait(&format!("retry at {}", call.place())))
             .status(&format!("{attempt} of {times} tries failed: {text}"));
-        call.host
-            .block_without_account(async {
-                tokio::time::sleep(pause).await;
-                Ok(())
-            })
-            .map_err(|error| thrown(error, position))?;
+        call.host.pause(pause).map_err(|error| thrown(error, position))?;
     }
     Ok(Dynamic::UNIT)
 }

@@ -356,7 +356,7 @@ fn unescape(pem: &str) -> String {
 /// Where the password file of the stack lies.
 fn passfile_path(host: &Host) -> Result<PathBuf, Error> {
     Ok(match &host.world {
-        World::Local { folder } => folder.join("pgpass"),
+        World::Local { folder, .. } => folder.join("pgpass"),
         World::Aws => {
             let aws = host.aws()?;
             host.project.folder.join(format!(

@@ -48,7 +48,7 @@ const FORMAT: Function = Function {
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("time", host);
     namespace
-        .function0(&NOW, |_| Ok(format!("{:.0}", Timestamp::now())))
+        .function0(&NOW, |call| Ok(format!("{:.0}", call.now()?)))
         .handle::<Zone>("Zone")
         .function1(&ZONE, zone)
         .method2(&FORMAT, format_moment)

@@ -22,7 +22,7 @@ pub(super) fn file(call: &Call, options: &Options) -> Result<PathBuf, Error> {
         return Ok(call.project.root.join(path));
     }
     match &call.world {
-        World::Local { folder } => Ok(folder.join("rds-ca.pem")),
+        World::Local { folder, .. } => Ok(folder.join("rds-ca.pem")),
         World::Aws => match std::env::var_os("PGSSLROOTCERT") {
             Some(path) => Ok(path.into()),
             None => fetched(call),
