@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Ran, finish, until};
-use crate::sshd::{Login, Server, user};
+use crate::sshd::{Login, Server, may_be_root, user};
+use crate::tree::files_ending_in;
 
 /// A Docker engine of this test's own: no network of its own, no rules in the firewall, everything in a folder.
 struct Docker {
@@ -85,8 +86,7 @@ impl Drop for Docker {
 
 #[test]
 fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
-    if user() != "root" {
-        eprintln!("SKIPPED: a Docker engine needs root; run the tests as root to have this one");
+    if !may_be_root("a Docker engine is started") {
         return;
     }
     let docker = Docker::start();
@@ -169,4 +169,28 @@ fn which_image_is_asked_for_before_anything_is_touched() {
     run(&[]).ended_with(1).says("which image?");
     run(&["--image", "app:latest"]).ended_with(1).says("with its digest");
     run(&["--image", "app@sha256:1", "--archive", "x.tar"]).ended_with(1).says("which image?");
+}
+
+#[test]
+fn every_action_of_the_workflows_is_pinned_to_a_full_version_or_a_commit() {
+    let workflows = files_ending_in(&[".yml"]);
+    let lines = workflows
+        .iter()
+        .filter(|file| file.path.starts_with(".github/workflows/"))
+        .flat_map(|file| file.text.lines().map(move |line| (&file.path, line)));
+    let mut actions = 0;
+    for (path, line) in lines {
+        let Some(action) = line.trim_start().trim_start_matches("- ").strip_prefix("uses: ") else {
+            continue;
+        };
+        actions += 1;
+        let pin =
+            action.split_whitespace().next().and_then(|word| word.split_once('@')).map_or("", |(_, pin)| pin);
+        let commit = pin.len() == 40 && pin.chars().all(|c| c.is_ascii_hexdigit());
+        let version = pin.strip_prefix('v').is_some_and(|version| {
+            version.split('.').filter(|part| part.parse::<u32>().is_ok()).count() == 3
+        });
+        assert!(commit || version, "{path}: {action} may become another one overnight");
+    }
+    assert!(actions > 0, "no workflow uses an action");
 }

@@ -184,6 +184,16 @@ fn a_key_that_is_not_let_in_is_an_error_that_names_what_was_tried() {
 }
 
 #[test]
+fn a_server_that_lets_this_user_in_with_no_key_says_so() {
+    let login = Login::new();
+    let server = Server::with(&login, "AllowUsers somebody-else", &[]);
+    connect(&login, &server, &format!("host_key: \"{}\"", server.host_key()))
+        .ended_with(1)
+        .says("AuthenticationFailed")
+        .says(&format!("did not let `{}` in", user()));
+}
+
+#[test]
 fn a_key_with_a_passphrase_needs_it_and_one_in_the_agent_does_not() {
     let login = Login::new();
     std::fs::remove_file(login.key()).expect("it is there");

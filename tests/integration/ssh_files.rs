@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::harness::{until, wait};
-use crate::sshd::{Login, Server, user};
+use crate::sshd::{Login, Server, may_be_root, user};
 
 /// `size` bytes that differ from place to place.
 fn bytes(size: usize) -> Vec<u8> {
@@ -140,10 +140,7 @@ fn a_far_side_that_can_take_no_more_says_so_and_keeps_nothing() {
 
 #[test]
 fn a_full_disk_on_the_far_side_keeps_the_old_file() {
-    if user() != "root" {
-        eprintln!(
-            "SKIPPED: only root can mount the small disk of this test; a limit on files is tested for everybody"
-        );
+    if !may_be_root("a small disk is mounted") {
         return;
     }
     let login = Login::new();

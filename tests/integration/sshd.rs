@@ -201,6 +201,17 @@ pub(crate) fn user() -> String {
     String::from_utf8(output.stdout).expect("a user's name").trim().to_owned()
 }
 
+/// Whether a test may do what only root can: where it may not, it says so aloud, and with `CI=true` it fails.
+pub(crate) fn may_be_root(what: &str) -> bool {
+    if user() == "root" {
+        return true;
+    }
+    let ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!ci, "only as root {what}, and with CI=true nothing is skipped: run the tests as root");
+    eprintln!("SKIPPED: only as root {what}; run the tests as root to have this one");
+    false
+}
+
 /// The server's program; it wants to be called by its whole path.
 fn sshd() -> String {
     let found = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"]

@@ -84,13 +84,13 @@ fn upload(
     let local = Local(call.project.root.join(local));
     let far = far(remote, options)?;
     let what = format!("upload of {}", local.0.display());
-    if it.with(call, &what, limit(options)?, async |connection| connection.has(&local, &far).await)? {
-        return Ok(false);
-    }
+    let found =
+        it.with(call, &what, limit(options)?, async |connection| connection.instead_of(&local, &far).await)?;
+    let Some(found) = found else { return Ok(false) };
     call.effect(&format!("upload {} to {}:{}", local.0.display(), it.title(), far.path))?;
     let mut bar = call.progress.transfer(&format!("{}: {}", it.title(), far.path));
     it.with(call, &what, limit(options)?, async |connection| {
-        connection.upload(&local, &far, &mut |done, all| bar.reached(done, all)).await
+        connection.upload(&local, &far, &found, &mut |done, all| bar.reached(done, all)).await
     })?;
     call.progress.line(Line::Success, &format!("ssh {} {}  uploaded", it.title(), far.path));
     Ok(true)
@@ -128,15 +128,13 @@ fn write_file(
     };
     let far = far(remote, options)?;
     let what = format!("write_file {}", far.path);
-    let holds = it.with(call, &what, limit(options)?, async |connection| {
-        connection.holds(content.as_bytes(), &far).await
+    let found = it.with(call, &what, limit(options)?, async |connection| {
+        connection.instead_of_content(content.as_bytes(), &far).await
     })?;
-    if holds {
-        return Ok(false);
-    }
+    let Some(found) = found else { return Ok(false) };
     call.effect(&format!("write {}:{}", it.title(), far.path))?;
     it.with(call, &what, limit(options)?, async |connection| {
-        connection.write(content.as_bytes(), &far).await
+        connection.write(content.as_bytes(), &far, &found).await
     })?;
     call.progress.line(Line::Success, &format!("ssh {} {}  written", it.title(), far.path));
     Ok(true)
