@@ -20,7 +20,7 @@ const CHUNK: usize = 256 * 1024;
 const PROBE: &str = r#"
 if [ -d "$1" ]; then echo "$1 is a folder" >&2; exit 73; fi
 for file in "$1" "$2"; do
-  if [ -f "$file" ]; then stat -c '%s %a' -- "$file" 2>/dev/null || stat -f '%z %Lp' -- "$file"; else echo - -; fi
+  if [ -f "$file" ]; then stat -L -c '%s %a' -- "$file" 2>/dev/null || stat -L -f '%z %Lp' -- "$file"; else echo - -; fi
 done
 "#;
 
