@@ -15,8 +15,8 @@ use crate::error::{Error, Kind};
 /// What one reading of a local file takes.
 const CHUNK: usize = 256 * 1024;
 
-/// Prints the size and the mode of `$1` and of `$2`, each on a line, with `-` for what is not there. Without a process more than that
-/// takes: a busy server needs a tenth of a second for each.
+/// Prints the size and the mode of `$1` and of `$2`, each on a line, with `-` for what is not there. One process for
+/// each file: an upload waits for the answer, and with two and their shells it took 0.2 s on a busy machine.
 const PROBE: &str = r#"
 if [ -d "$1" ]; then echo "$1 is a folder" >&2; exit 73; fi
 for file in "$1" "$2"; do
