@@ -13,6 +13,7 @@ mod drift;
 mod faults;
 mod flow;
 mod forge;
+mod guides;
 mod harness;
 mod interop;
 mod interruption;
