@@ -61,7 +61,7 @@ const CALLS: Function = Function {
     parameters: &["operation: string"],
     returns: "list",
     permissions: &[],
-    example: r#"assert_eq(cloud::calls("RunInstances"), []);"#,
+    example: r#"say(`${cloud::calls("RunInstances").len()} instances were asked for`);"#,
     keys: &[],
 };
 
