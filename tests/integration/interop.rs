@@ -1,11 +1,11 @@
 //! The shipped playbooks against moto, an AWS emulator that nobody here wrote: what ours lets pass by mistake, it may not.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Project, Ran, finish, until};
+use crate::harness::{Project, Ran, finish};
 
 /// The emulator, until the test ends.
 pub(crate) struct Moto {
@@ -15,20 +15,20 @@ pub(crate) struct Moto {
 
 impl Moto {
     pub(crate) fn start() -> Self {
-        // Free a moment ago; nobody else on this machine is likely to take just this one.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|socket| socket.local_addr())
-            .expect("a free port")
-            .port();
-        let server = Command::new(moto().join("bin/moto_server"))
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+        let mut server = Command::new(moto().join("bin/moto_server"))
+            .args(["-H", "127.0.0.1", "-p", "0"])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("moto starts");
-        let moto = Self { server, port };
-        until("moto answers", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        moto
+        let mut lines = BufReader::new(server.stderr.take().expect("a pipe")).lines();
+        // It takes a free port, and says which.
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            line.split_once("Running on http://127.0.0.1:").and_then(|(_, port)| port.trim().parse().ok())
+        });
+        // It logs every call; a full pipe would stop it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { server, port: port.expect("moto says where it answers") }
     }
 
     pub(crate) fn endpoint(&self) -> String {
@@ -64,6 +64,9 @@ impl Drop for Moto {
 /// A virtual environment with moto, made once for a target folder.
 fn moto() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("moto-5.2.5");
+    // Tests run side by side, and one of them installs it for all.
+    let installing = std::fs::File::create(folder.with_extension("lock")).expect("the lock's file");
+    installing.lock().expect("the lock of the installation");
     if !folder.join("ready").exists() {
         let run = |program: &Path, arguments: &[&str]| {
             let output = Command::new(program).args(arguments).output();
