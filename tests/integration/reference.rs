@@ -43,7 +43,7 @@ fn every_function_has_an_example_and_every_example_runs() {
         for function in namespace.functions.iter().chain(methods) {
             let name = format!("{}::{}", namespace.name, function.name);
             let example = pages::dedented(function.example);
-            if example.is_empty() && !STILL_WITHOUT.contains(&name.as_str()) {
+            if example.is_empty() {
                 wrong.push(format!("{name} has no example"));
             }
             if example.is_empty() || NEEDS_A_SERVER.iter().any(|prefix| name.starts_with(prefix)) {
@@ -70,9 +70,6 @@ fn every_function_has_an_example_and_every_example_runs() {
 
 /// Their examples speak to a server that the local cloud does not have; what they do is tested in `deploy` and `ssh`.
 const NEEDS_A_SERVER: [&str; 2] = ["ec2::wait_ready", "ssh::"];
-
-/// Functions that have no example yet; the list may only become shorter.
-const STILL_WITHOUT: [&str; 2] = ["elbv2::register", "elbv2::deregister"];
 
 #[test]
 fn the_policy_of_a_playbook_names_what_its_functions_ask_for() {

@@ -51,7 +51,10 @@ const REGISTER: Function = Function {
     parameters: &["instance: Instance"],
     returns: "()",
     permissions: &["elasticloadbalancing:RegisterTargets"],
-    example: "",
+    example: r#"
+        let server = ec2::ensure_instance("server");
+        let group = elbv2::ensure_target_group("app", #{ port: 8080 });
+        group.register(server);"#,
     keys: &[],
 };
 
@@ -62,7 +65,10 @@ const DEREGISTER: Function = Function {
     parameters: &["instance: Instance"],
     returns: "()",
     permissions: &["elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:DescribeTargetHealth"],
-    example: "",
+    example: r#"
+        let server = ec2::ensure_instance("server");
+        let group = elbv2::ensure_target_group("app", #{ port: 8080 });
+        group.deregister(server);"#,
     keys: &[],
 };
 
