@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio_postgres::NoTls;
 
@@ -18,6 +20,8 @@ use crate::raw::Raw;
 const SLOW_SOCKETS: usize = 2_000;
 /// More by hand: with a thousand, some runs never end (docs/query-server.md, "Known defects").
 const KILLS: usize = 100;
+/// Nothing takes as long as this; whoever waits for longer waits for ever.
+const STUCK: Duration = Duration::from_secs(60);
 const RESTARTS: usize = 4;
 const BUSY_CLIENTS: usize = 40;
 
@@ -81,12 +85,15 @@ async fn database_sessions_die_under_load_and_no_answer_is_wrong() {
                 let mut round = 0;
                 while !over.load(Ordering::Relaxed) {
                     // Refused while the database sessions are being replaced: asked again.
-                    let Ok((client, connection)) = config.connect(NoTls).await else { continue };
+                    let login = timeout(STUCK, config.connect(NoTls)).await.expect("a login is answered");
+                    let Ok((client, connection)) = login else { continue };
                     tokio::spawn(connection);
                     while !over.load(Ordering::Relaxed) {
                         round += 1;
                         let wanted = number * 1_000_000_000 + round;
-                        match client.query("select $1::bigint, count(*) from playlist", &[&wanted]).await {
+                        let sql = "select $1::bigint, count(*) from playlist";
+                        let answer = timeout(STUCK, client.query(sql, &[&wanted])).await;
+                        match answer.expect("a statement is answered") {
                             Ok(rows) => {
                                 let row = (rows.len(), rows[0].get::<_, i64>(0), rows[0].get::<_, i64>(1));
                                 assert_eq!(row, (1, wanted, 4));
