@@ -30,6 +30,9 @@ use crate::run::{Outcome, Runner};
 use crate::script::{Splitter, Statement, Variables};
 use crate::target::{Place, Target};
 
+/// How often in a row the terminal is asked for a line that it does not give.
+const TERMINAL_ATTEMPTS: u32 = 3;
+
 pub(crate) struct Session {
     runner: Runner,
     target: Target,
@@ -76,11 +79,14 @@ pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(
     };
     session.greet();
     let mut editor = editor::open(session.names.clone());
+    let mut silences = 0;
     loop {
         if let Some(text) = session.unsent.take() {
             editor.run_edit_commands(&[EditCommand::InsertString(text)]);
         }
-        match editor.read_line(&session.prompt()) {
+        let line = editor.read_line(&session.prompt());
+        silences = if line.is_ok() { 0 } else { silences + 1 };
+        match line {
             Ok(Signal::Success(text)) => {
                 if session.submit(&text)? == Next::Leave {
                     break;
@@ -88,6 +94,8 @@ pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(
             }
             Ok(Signal::CtrlD) => break,
             Ok(_) => {}
+            // A terminal at the end of a slow line may be late with the place of its cursor.
+            Err(_) if silences < TERMINAL_ATTEMPTS => {}
             Err(source) => return Err(Error::Terminal { source }),
         }
     }

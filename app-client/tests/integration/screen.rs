@@ -89,6 +89,15 @@ fn a_window_that_changes_keeps_what_was_typed_and_the_pager_knows_it() {
 }
 
 #[test]
+fn a_terminal_that_is_slow_to_answer_does_not_end_the_session() {
+    let server = Server::start();
+    let mut terminal = Terminal::slow(client(&server), 1);
+    terminal.shows(PROMPT);
+    terminal.keys("select 'still ' || 'here';\r");
+    terminal.shows("still here");
+}
+
+#[test]
 fn foreign_keys_complete_a_join_with_its_condition() {
     let server = Server::start();
     server.psql(&[

@@ -9,6 +9,8 @@ use pty_process::blocking::Pty;
 
 use crate::harness::{Client, PATIENCE, eventually};
 
+const CURSOR_QUESTION: &str = "\x1b[6n";
+
 /// Keys go in, what the client draws comes out.
 pub(crate) struct Terminal {
     keyboard: Arc<Pty>,
@@ -20,6 +22,11 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn open(client: Client) -> Self {
+        Self::slow(client, 0)
+    }
+
+    /// Leaves the first `unanswered` questions for the cursor's place without an answer.
+    pub(crate) fn slow(client: Client, mut unanswered: u32) -> Self {
         let (pty, pts) = pty_process::blocking::open().expect("a pseudo terminal");
         pty.resize(pty_process::Size::new(30, 100)).expect("it is open");
         let mut command = pty_process::blocking::Command::new(client.command.get_program()).env_clear();
@@ -37,13 +44,18 @@ impl Terminal {
         let (reader, drawn) = (Arc::clone(&keyboard), Arc::clone(&screen));
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
+            let mut answered = 0;
             while let Ok(read @ 1..) = (&*reader).read(&mut buffer) {
-                let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
-                // A terminal answers where its cursor is; the line editor waits for that.
-                for _ in text.matches("\x1b[6n") {
-                    let _ = (&*reader).write_all(b"\x1b[1;1R");
+                let mut drawn = drawn.lock().expect("no panic holds it");
+                drawn.push_str(&String::from_utf8_lossy(&buffer[..read]));
+                // A terminal answers where its cursor is; the line editor waits for that. The question may come in two pieces.
+                while let Some(at) = drawn[answered..].find(CURSOR_QUESTION) {
+                    answered += at + CURSOR_QUESTION.len();
+                    if unanswered == 0 {
+                        let _ = (&*reader).write_all(b"\x1b[1;1R");
+                    }
+                    unanswered = unanswered.saturating_sub(1);
                 }
-                drawn.lock().expect("no panic holds it").push_str(&text);
             }
         });
         Self { keyboard, screen, seen: 0, process }
