@@ -197,6 +197,11 @@ impl Connection {
         self.send()
     }
 
+    /// The server's process of this session, as far as the server tells the truth about it.
+    pub(crate) fn process_id(&self) -> i32 {
+        self.canceller.process_id
+    }
+
     pub(crate) fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }

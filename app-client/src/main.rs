@@ -2,8 +2,9 @@
 //!
 //! `cli` reads the command line, `target` finds the server (`state`, `password`), `connection` speaks
 //! the protocol, `script` cuts text into statements, `run` sends them, `output` shows the rows.
-//! What the user asked for is done by `one_shot`, `prompt`, `check` or `doctor`.
+//! `progress` and `activity` say what takes long. What the user asked for is done by `one_shot`, `prompt`, `check` or `doctor`.
 
+mod activity;
 mod check;
 mod cli;
 mod connection;

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use crate::activity::Observer;
 use crate::cli::{OnError, Run};
 use crate::connection::Connection;
 use crate::error::Error;
@@ -36,11 +38,13 @@ pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Resu
         }
         None => return Err(Error::NothingToRun),
     };
-    let target = place.resolve()?;
+    let target = Arc::new(place.resolve()?);
+    let mut passwords = Passwords::default();
     let mut runner = Runner {
-        connection: Connection::open(&target, &mut Passwords::default())?,
+        connection: Connection::open(&target, &mut passwords)?,
         output: Output::stdout(style).map_err(|source| Error::Output { source })?,
         interrupt: Interrupt::install().map_err(|source| Error::Interrupt { source })?,
+        observer: Observer::new(target, &passwords),
         tag: String::new(),
     };
     if single_transaction {

@@ -74,19 +74,29 @@ fn looked(files: &[PathBuf]) -> String {
 }
 
 /// Remembers the password for further connections of the same run.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Passwords {
     found: Option<(String, Password)>,
+    /// Nobody may be asked, nothing looked up.
+    only_found: bool,
 }
 
 impl Passwords {
     pub(crate) fn find(&mut self, target: &Target) -> Result<&Password, Error> {
         let known = matches!(&self.found, Some((user, _)) if *user == target.user);
+        if !known && self.only_found {
+            return Err(Error::None { user: target.user.clone(), files: Vec::new() });
+        }
         if !known {
             self.found = Some((target.user.clone(), find(target)?));
         }
         let (_, password) = self.found.as_ref().expect("it was just put there");
         Ok(password)
+    }
+
+    /// What was found so far, for a session that the user did not ask for.
+    pub(crate) fn without_asking(&self) -> Self {
+        Self { found: self.found.clone(), only_found: true }
     }
 
     pub(crate) fn forget(&mut self) {

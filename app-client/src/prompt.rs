@@ -17,10 +17,13 @@ mod recovery;
 mod time_zone;
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
-use reedline::{EditCommand, Signal};
+use reedline::{EditCommand, Reedline, Signal};
 
+use crate::activity::Observer;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -35,10 +38,12 @@ const TERMINAL_ATTEMPTS: u32 = 3;
 
 pub(crate) struct Session {
     runner: Runner,
-    target: Target,
+    target: Arc<Target>,
     passwords: Passwords,
     variables: Variables,
     names: names::Names,
+    /// Whether the names may have changed since they were loaded.
+    stale: bool,
     /// The database's own login for this user, where it differs: the tier.
     role: Option<String>,
     timing: bool,
@@ -59,18 +64,21 @@ enum Next {
 pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(), Error> {
     let mut target = place.resolve()?;
     target.time_zone = target.time_zone.or_else(time_zone::local);
+    let target = Arc::new(target);
     let mut passwords = Passwords::default();
     let connection = Connection::open(&target, &mut passwords)?;
     let interrupt = Interrupt::install().map_err(|source| Error::Interrupt { source })?;
     interrupt.stay();
     let mut output = Output::stdout(style).map_err(|source| Error::Output { source })?;
     output.paging = true;
+    let observer = Observer::new(Arc::clone(&target), &passwords);
     let mut session = Session {
-        runner: Runner { connection, output, interrupt, tag: String::new() },
+        runner: Runner { connection, output, interrupt, observer, tag: String::new() },
         target,
         passwords,
         variables,
         names: names::Names::default(),
+        stale: true,
         role: None,
         timing: false,
         safe: false,
@@ -84,7 +92,7 @@ pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(
         if let Some(text) = session.unsent.take() {
             editor.run_edit_commands(&[EditCommand::InsertString(text)]);
         }
-        let line = editor.read_line(&session.prompt());
+        let line = session.read(&mut editor);
         silences = if line.is_ok() { 0 } else { silences + 1 };
         match line {
             Ok(Signal::Success(text)) => {
@@ -114,13 +122,37 @@ impl Session {
         );
     }
 
+    /// What is typed. Names for the completion are loaded meanwhile, over the session that only waits.
+    fn read(&mut self, editor: &mut Reedline) -> io::Result<Signal> {
+        let prompt = self.prompt();
+        let Runner { connection, interrupt, .. } = &mut self.runner;
+        // Catalogs of a transaction that failed cannot be asked.
+        if !self.stale || connection.transaction != b'I' {
+            return editor.read_line(&prompt);
+        }
+        self.stale = false;
+        let canceller = connection.canceller();
+        let names = &self.names;
+        let typed = thread::scope(|scope| {
+            let loading = scope.spawn(move || names.load(connection));
+            let typed = editor.read_line(&prompt);
+            // The statement has to wait for the rest; who will not, presses Ctrl-C.
+            if !loading.is_finished() {
+                interrupt.watch(canceller);
+            }
+            typed
+        });
+        interrupt.finish();
+        typed
+    }
+
     /// What the prompt and the completion should know. A server that does not tell is no obstacle.
     fn learn(&mut self) {
         let connection = &mut self.runner.connection;
         let role = connection.ask("select current_user").ok();
         let role = role.and_then(|answer| answer.rows.into_iter().flatten().flatten().next());
         self.role = role.filter(|role| *role != self.target.user);
-        self.names.load(connection);
+        self.stale = true;
     }
 
     fn prompt(&self) -> editor::Prompt {
@@ -227,9 +259,7 @@ impl Session {
         }
         let changed_names =
             ["create", "alter", "drop"].iter().any(|word| caution::begins_with(&statement.text, word));
-        if changed_names && self.runner.connection.transaction == b'I' {
-            self.names.load(&mut self.runner.connection);
-        }
+        self.stale |= changed_names;
         Ok(outcome)
     }
 

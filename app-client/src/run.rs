@@ -3,6 +3,7 @@
 
 use std::io;
 
+use crate::activity::Observer;
 use crate::connection::{self, Connection};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
@@ -33,6 +34,7 @@ pub(crate) struct Runner {
     pub(crate) connection: Connection,
     pub(crate) output: Output,
     pub(crate) interrupt: Interrupt,
+    pub(crate) observer: Observer,
     /// The command tag of the last statement, `COPY 3`.
     pub(crate) tag: String,
 }
@@ -102,14 +104,14 @@ impl Runner {
         name: Option<&str>,
         copy_input: &mut CopyInput<'_>,
     ) -> Result<bool, Error> {
-        let Self { connection, output, tag: last_tag, .. } = self;
+        let Self { connection, output, observer, tag: last_tag, .. } = self;
         let written = |source| Error::Output { source };
         let mut buffer = RowBuffer::default();
         let mut receiving: Option<Receiving> = None;
         let mut failed = false;
         let mut copied_out = false;
         let mut unwanted = false;
-        let mut progress = Progress::start();
+        let mut progress = Progress::start(observer, connection.process_id());
         loop {
             let frame = match connection.next() {
                 Ok(Some(frame)) => frame,

@@ -4,11 +4,11 @@
 mod joins;
 mod keywords;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reedline::{Completer, Span, Suggestion};
 
-use crate::connection::Connection;
+use crate::connection::{Answer, Connection};
 use joins::{ForeignKey, Source};
 pub(super) use keywords::KEYWORDS;
 
@@ -32,14 +32,15 @@ pub(super) struct Names {
     catalog: Arc<Mutex<Catalog>>,
 }
 
-/// More tables than anyone completes among; it bounds the time before the first prompt.
+/// More tables than anyone completes among; it bounds the memory, and the time before a statement that is
+/// typed at once.
 const MOST_TABLES: usize = 20_000;
 const MOST_SUGGESTIONS: usize = 100;
 /// Between the columns of a table: no name has it.
 const SEPARATOR: char = '\x1f';
 
 impl Names {
-    /// Asks the catalog. A server that does not answer leaves the words of SQL.
+    /// Asks the catalog. A server that does not answer leaves what is known, at least the words of SQL.
     pub(super) fn load(&self, connection: &mut Connection) {
         let tables = format!(
             "select c.relname, (select string_agg(a.attname::text, E'\\x1f' order by a.attnum) \
@@ -63,16 +64,18 @@ impl Names {
             columns("c.conrelid", "c.conkey"),
             columns("c.confrelid", "c.confkey")
         );
-        let (Ok(tables), Ok(keys)) = (connection.ask(&tables), connection.ask(&keys)) else { return };
         let apart = |text: &str| text.split(SEPARATOR).map(str::to_owned).collect();
-        let tables = tables.rows.into_iter().filter_map(|row| match row.as_slice() {
+        let Ok(Answer { error: None, rows, .. }) = connection.ask(&tables) else { return };
+        let tables = rows.into_iter().filter_map(|row| match row.as_slice() {
             [Some(name), columns] => {
                 let columns = columns.as_deref().map(apart).unwrap_or_default();
                 Some(Table { name: name.clone(), columns })
             }
             _ => None,
         });
-        let keys = keys.rows.into_iter().filter_map(|row| match row.as_slice() {
+        self.catalog().tables = tables.collect();
+        let Ok(Answer { error: None, rows, .. }) = connection.ask(&keys) else { return };
+        let keys = rows.into_iter().filter_map(|row| match row.as_slice() {
             [Some(table), Some(columns), Some(other), Some(other_columns)] => Some(ForeignKey {
                 table: table.clone(),
                 columns: apart(columns),
@@ -81,13 +84,16 @@ impl Names {
             }),
             _ => None,
         });
-        let catalog = Catalog { tables: tables.collect(), keys: keys.collect() };
-        *self.catalog.lock().unwrap_or_else(PoisonError::into_inner) = catalog;
+        self.catalog().keys = keys.collect();
+    }
+
+    fn catalog(&self) -> MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What fits at the end of `before`, the text up to the cursor; `text` is the whole statement.
     fn fitting(&self, before: &str, text: &str) -> Vec<String> {
-        let catalog = self.catalog.lock().unwrap_or_else(PoisonError::into_inner);
+        let catalog = self.catalog();
         let Catalog { tables, keys } = &*catalog;
         let typed = last_word(before);
         let ahead = &before[..before.len() - typed.len()];

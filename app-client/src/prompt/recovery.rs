@@ -3,10 +3,12 @@
 //!
 //! A statement is never sent twice by itself, and none of a transaction is sent without the rest.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Session;
+use crate::activity::Observer;
 use crate::connection::{self, Connection};
 use crate::error::Error;
 use crate::run::Outcome;
@@ -66,6 +68,7 @@ impl Session {
             match Connection::open(&self.target, &mut self.passwords) {
                 Ok(connection) => {
                     self.runner.connection = connection;
+                    self.runner.observer = Observer::new(Arc::clone(&self.target), &self.passwords);
                     eprintln!(
                         "connected again; settings, temporary tables and transactions of the old session are gone"
                     );

@@ -142,6 +142,29 @@ impl Server {
         done.stdout
     }
 
+    /// A session of psql's that has run `sql` in a transaction and keeps what it locked until this is dropped.
+    pub(crate) fn hold(&self, sql: &str) -> Held<'_> {
+        let held = format!("begin; {sql}; select 'held', pg_sleep(3600)");
+        let mut psql = Command::new(binary("psql"));
+        psql.args([
+            "-X",
+            "-q",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            USER,
+            "-d",
+            "postgres",
+            "-p",
+            &self.port.to_string(),
+        ]);
+        psql.args(["-c", &held]).env("PGPASSWORD", PASSWORD).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = psql.spawn().expect("psql runs");
+        let holds = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query like 'begin; %held%'";
+        eventually("the locks to be held", || self.psql(&["-Atc", holds]) == b"1\n");
+        Held { server: self, process }
+    }
+
     /// The server and its sessions are gone from one moment to the next.
     pub(crate) fn kill(&mut self) {
         let _ = Command::new("kill").args(["-QUIT", &self.process.0.id().to_string()]).status();
@@ -170,6 +193,20 @@ impl Server {
         let path = self.folder.path().join(name);
         write_private(&path, text);
         path
+    }
+}
+
+/// See `Server::hold`.
+pub(crate) struct Held<'a> {
+    server: &'a Server,
+    process: Child,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let end = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'begin; %held%'";
+        self.server.psql(&["-c", end]);
+        let _ = self.process.wait();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{PASSWORD, Server, USER};
+use crate::harness::{PASSWORD, Server, USER, eventually};
 use crate::terminal::Terminal;
 
 const PROMPT: &str = "owner postgres=> ";
@@ -61,7 +61,7 @@ fn ctrl_c_cancels_the_statement_and_the_prompt_stays() {
     let server = Server::start();
     let mut terminal = begin(&server);
     terminal.keys("select 'started', pg_sleep(600);\r");
-    crate::harness::eventually("the statement to run", || {
+    eventually("the statement to run", || {
         let count = "select count(*) from pg_stat_activity where query like '%pg_sleep(600%' and pid <> pg_backend_pid()";
         server.psql(&["-Atc", count]) == b"1\n"
     });
@@ -173,6 +173,44 @@ fn a_long_statement_says_that_it_is_still_running() {
     terminal.shows("2 s; Ctrl-C cancels");
     // The line is wiped before the result.
     terminal.shows("\r\x1b[K pg_sleep |  x");
+}
+
+#[test]
+fn a_long_statement_says_what_the_server_waits_for() {
+    let server = Server::start();
+    server.psql(&["-c", "create table t (a int)"]);
+    let held = server.hold("lock table t");
+    let mut terminal = begin(&server);
+    terminal.keys("select count(*), 'free' as x from t;\r");
+    terminal.shows(" s; Ctrl-C cancels; the server waits for a lock of owner (process ");
+    drop(held);
+    terminal.shows("     0 | free");
+    terminal.shows(PROMPT);
+    // A line that wraps could not be taken away.
+    terminal.resize(30, 45);
+    terminal.keys("select pg_sleep(4), 'over' as x;\r");
+    terminal.shows(" s; Ctrl-C cancels; the server pauses (PgSl\x1b[K");
+    terminal.shows("over");
+}
+
+#[test]
+fn the_prompt_is_there_while_the_names_for_the_completion_are_loaded() {
+    let server = Server::start();
+    server.psql(&["-c", "create table playlist (nickname text)"]);
+    // Foreign keys come last, and do not come while this is locked.
+    let held = server.hold("lock table pg_catalog.pg_constraint");
+    let mut terminal = begin(&server);
+    terminal.keys("select nick");
+    eventually("the names of the tables", || {
+        let asks = "select count(*) from pg_stat_activity where application_name = 'app-client' and wait_event_type = 'Lock'";
+        server.psql(&["-Atc", asks]) == b"1\n"
+    });
+    terminal.keys("\x01\x0bselect * from playl\t");
+    terminal.shows("playlist");
+    terminal.keys(" limit 0;\r");
+    drop(held);
+    terminal.shows("(0 rows)");
+    terminal.shows(PROMPT);
 }
 
 #[test]
