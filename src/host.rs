@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 pub use consent::Consent;
 
-use crate::clients::aws::Clients;
+use crate::clients::aws::{Clients, Seen};
 use crate::error::{Error, Kind, LOCKED};
 use crate::journal::Journal;
 use crate::lock::Lock;
@@ -89,6 +89,8 @@ pub struct Host {
     stack: OnceLock<String>,
     session: Mutex<Option<Session>>,
     agreed: AtomicBool,
+    /// How often something was to be changed.
+    attempts: AtomicU64,
     output: Mutex<Option<serde_json::Value>>,
     /// The stack's secrets by their path, read once in a run.
     pub secrets: Mutex<Option<BTreeMap<String, Secret>>>,
@@ -136,6 +138,7 @@ impl Host {
             stack: OnceLock::new(),
             session: Mutex::new(None),
             agreed: AtomicBool::new(false),
+            attempts: AtomicU64::new(0),
             output: Mutex::new(None),
             secrets: Mutex::new(None),
             deferred: Mutex::new(Vec::new()),
@@ -433,6 +436,31 @@ impl Host {
 
     // ---- changes ------------------------------------------------------------------------------------------------
 
+    /// The stack's things of one kind as they were read last, or now if this run has tried to change anything since, or some seconds
+    /// have gone by. For the many looks of a converging run; who waits for something to happen reads for themselves.
+    pub fn seen<T>(
+        &self,
+        of: impl Fn(&Clients) -> &Seen<T>,
+        read: impl FnOnce() -> Result<Vec<T>, Error>,
+    ) -> Result<Arc<Vec<T>>, Error> {
+        let clients = self.aws()?;
+        match of(&clients).get(self.attempts.load(Ordering::SeqCst)) {
+            Some(list) => Ok(list),
+            None => self.read(of, read),
+        }
+    }
+
+    /// Reads them now, for [`Host::seen`] too.
+    pub fn read<T>(
+        &self,
+        of: impl Fn(&Clients) -> &Seen<T>,
+        read: impl FnOnce() -> Result<Vec<T>, Error>,
+    ) -> Result<Arc<Vec<T>>, Error> {
+        let (attempts, asked_at) = (self.attempts.load(Ordering::SeqCst), Instant::now());
+        let list = read()?;
+        Ok(of(&*self.aws()?).keep(attempts, asked_at, list))
+    }
+
     /// Whether this run has made something that may not be known everywhere yet.
     fn made_lately(&self) -> bool {
         let made = *self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -483,6 +511,7 @@ impl Host {
             return Ok(None);
         }
         self.agree()?;
+        self.attempts.fetch_add(1, Ordering::SeqCst);
         // The same name in another region or account is another thing.
         let name = match self.scope() {
             Some(scope) => format!("{}/{}/{}", scope.identity.account, scope.region, change.name),
@@ -519,6 +548,7 @@ impl Host {
     /// fails with kind `planned`, which makes the result a value that is known after the deployment.
     pub fn effect(&self, what: &str) -> Result<(), Error> {
         self.progress.effect();
+        self.attempts.fetch_add(1, Ordering::SeqCst);
         if self.dry_run {
             self.progress.line(Line::Info, &format!("  > {what}"));
             return Err(Error::planned(format!("the result of: {what}")));

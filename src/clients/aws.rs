@@ -1,6 +1,7 @@
 //! The AWS clients of a run, for the account and region that the SDK's default chain finds, or for the local cloud.
 
 mod request;
+mod seen;
 
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use crate::error::{Error, Kind};
 
 pub use request::request;
+pub use seen::Seen;
 
 /// Throttling and 5xx are tried again by the SDK, this often in all, with pauses that grow to [`LONGEST_PAUSE`] (SDK "standard" mode): with a
 /// third of all calls throttled none fails in the end. "Adaptive" mode, which also slows down the calls that would have succeeded,
@@ -44,7 +46,7 @@ pub struct Identity {
 }
 
 /// One client for each service, and who they act for.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Clients {
     pub ec2: aws_sdk_ec2::Client,
     pub elbv2: aws_sdk_elasticloadbalancingv2::Client,
@@ -55,6 +57,12 @@ pub struct Clients {
     pub ssm: aws_sdk_ssm::Client,
     pub region: String,
     pub identity: Identity,
+    /// The stack's security groups.
+    pub groups: Seen<aws_sdk_ec2::types::SecurityGroup>,
+    /// The stack's instances that are there.
+    pub instances: Seen<aws_sdk_ec2::types::Instance>,
+    /// The URLs of the stack's queues.
+    pub queues: Seen<String>,
     config: SdkConfig,
 }
 
@@ -150,6 +158,9 @@ impl Clients {
                 caller: caller.rsplit(':').next().unwrap_or(caller).to_owned(),
                 expiry,
             },
+            groups: Seen::default(),
+            instances: Seen::default(),
+            queues: Seen::default(),
             config,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aws_sdk_iam::types::Tag;
+use aws_sdk_iam::types::{InstanceProfile as Profile, Tag};
 use percent_encoding::percent_decode_str;
 use rhai::Map;
 use serde_json::{Value, json};
@@ -122,10 +122,45 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<InstanceProfil
             error
         }
     };
-    ensure_role(call, &name, &full).map_err(refused)?;
-    ensure_policy(call, &name, &full, &policy).map_err(refused)?;
-    ensure_profile(call, &name, &full).map_err(refused)?;
+    let (profile, is) = look(call, &full).map_err(refused)?;
+    // A profile of this stack that holds the role says whose the role is.
+    if !profile
+        .as_ref()
+        .is_some_and(|profile| owner(profile.tags()) == call.stack().ok() && holds(profile, &full))
+    {
+        ensure_role(call, &name, &full).map_err(refused)?;
+    }
+    ensure_policy(call, &name, &full, is.as_deref(), &policy).map_err(refused)?;
+    ensure_profile(call, &name, &full, profile.as_ref()).map_err(refused)?;
     Ok(InstanceProfile { full_name: full })
+}
+
+/// The profile and the role's policy, where they are there.
+fn look(call: &Call, full: &str) -> Result<(Option<Profile>, Option<String>), Error> {
+    fn there<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+        match answer {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+    call.block(async {
+        let iam = &call.aws()?.iam;
+        let profile = iam.get_instance_profile().instance_profile_name(full).send();
+        let policy = iam.get_role_policy().role_name(full).policy_name(POLICY).send();
+        let (profile, policy) = tokio::join!(profile, policy);
+        let profile = there(profile.map_err(|error| failure("iam", "GetInstanceProfile", error)))?;
+        let policy = there(policy.map_err(|error| failure("iam", "GetRolePolicy", error)))?;
+        Ok((profile.and_then(|answer| answer.instance_profile), policy.map(|answer| answer.policy_document)))
+    })
+}
+
+fn owner(tags: &[Tag]) -> Option<&str> {
+    tags.iter().find(|tag| tag.key() == STACK_TAG).map(Tag::value)
+}
+
+fn holds(profile: &Profile, role: &str) -> bool {
+    profile.roles().iter().any(|held| held.role_name() == role)
 }
 
 fn ensure_role(call: &Call, name: &str, full: &str) -> Result<(), Error> {
@@ -139,8 +174,7 @@ fn ensure_role(call: &Call, name: &str, full: &str) -> Result<(), Error> {
         }
     })?;
     if let Some(role) = found {
-        let owner = role.tags().iter().find(|tag| tag.key() == STACK_TAG).map(|tag| tag.value().to_owned());
-        return call.own(&format!("role {full}"), owner.as_deref());
+        return call.own(&format!("role {full}"), owner(role.tags()));
     }
     let trust = json!({
         "Version": "2012-10-17",
@@ -168,18 +202,15 @@ fn ensure_role(call: &Call, name: &str, full: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn ensure_policy(call: &Call, name: &str, full: &str, policy: &Value) -> Result<(), Error> {
-    let found = call.block(async {
-        match call.aws()?.iam.get_role_policy().role_name(full).policy_name(POLICY).send().await {
-            Ok(answer) => Ok(Some(answer.policy_document)),
-            Err(error) => match failure("iam", "GetRolePolicy", error) {
-                error if error.kind == Kind::NotFound => Ok(None),
-                error => Err(error),
-            },
-        }
-    })?;
+fn ensure_policy(
+    call: &Call,
+    name: &str,
+    full: &str,
+    found: Option<&str>,
+    policy: &Value,
+) -> Result<(), Error> {
     // IAM gives the document back URL-encoded (RFC 3986; API reference, `GetRolePolicy`).
-    let same = found.as_ref().is_some_and(|text| {
+    let same = found.is_some_and(|text| {
         let text = percent_decode_str(text).decode_utf8_lossy();
         serde_json::from_str::<Value>(&text).is_ok_and(|is| is == *policy)
     });
@@ -197,18 +228,7 @@ fn ensure_policy(call: &Call, name: &str, full: &str, policy: &Value) -> Result<
     Ok(())
 }
 
-fn ensure_profile(call: &Call, name: &str, full: &str) -> Result<(), Error> {
-    let found = call.block(async {
-        match call.aws()?.iam.get_instance_profile().instance_profile_name(full).send().await {
-            Ok(answer) => Ok(answer.instance_profile),
-            Err(error) => match failure("iam", "GetInstanceProfile", error) {
-                error if error.kind == Kind::NotFound => Ok(None),
-                error => Err(error),
-            },
-        }
-    })?;
-    let has_role =
-        found.as_ref().is_some_and(|profile| profile.roles().iter().any(|role| role.role_name() == full));
+fn ensure_profile(call: &Call, name: &str, full: &str, found: Option<&Profile>) -> Result<(), Error> {
     if found.is_none() {
         let request = call
             .aws()?
@@ -231,7 +251,7 @@ fn ensure_profile(call: &Call, name: &str, full: &str) -> Result<(), Error> {
             }
         })?;
     }
-    if !has_role {
+    if !found.is_some_and(|profile| holds(profile, full)) {
         let change = Change {
             verb: Verb::Update,
             service: "iam",

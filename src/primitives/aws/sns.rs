@@ -24,7 +24,7 @@ const ENSURE_TOPIC: Function = Function {
     doc: "The stack's topic of that name. SNS `GetTopicAttributes`, `CreateTopic`.",
     parameters: &["name: string"],
     returns: "Topic",
-    permissions: &["sns:GetTopicAttributes", "sns:ListTagsForResource", "sns:CreateTopic", "sns:TagResource"],
+    permissions: &["sns:ListTagsForResource", "sns:CreateTopic", "sns:TagResource"],
     example: r#"print(sns::ensure_topic("alerts").arn);"#,
     keys: &[],
 };
@@ -116,16 +116,20 @@ fn get_topic(call: &Call, name: String) -> Result<Topic, Error> {
 fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> {
     let full_name = call.full_name(&name)?;
     let arn = call.arn("sns", &full_name)?;
-    let found = find_topic(call, &name)?.is_some();
-    if found {
-        let owner = call.block(async {
-            let request = call.aws()?.sns.list_tags_for_resource().resource_arn(&arn);
-            let tags = request.send().await.map_err(|error| failure("sns", "ListTagsForResource", error))?;
-            Ok(tags.tags().iter().find(|tag| tag.key() == STACK_TAG).map(|tag| tag.value().to_owned()))
-        })?;
-        call.own(&format!("topic {full_name}"), owner.as_deref())?;
+    // Tells both whether it is there and whose it is.
+    let tags = call.block(async {
+        let answer = call.aws()?.sns.list_tags_for_resource().resource_arn(&arn).send().await;
+        match answer.map_err(|error| failure("sns", "ListTagsForResource", error)) {
+            Ok(answer) => Ok(Some(answer.tags.unwrap_or_default())),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    })?;
+    if let Some(tags) = &tags {
+        let owner = tags.iter().find(|tag| tag.key() == STACK_TAG).map(|tag| tag.value());
+        call.own(&format!("topic {full_name}"), owner)?;
     }
-    if !found {
+    if tags.is_none() {
         let tag = |(key, value)| {
             let tag = aws_sdk_sns::types::Tag::builder().key(key).value(value).build();
             tag.map_err(|error| Error::internal(error.to_string()))

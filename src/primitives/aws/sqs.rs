@@ -39,10 +39,11 @@ const ENSURE_QUEUE: Function = Function {
     doc: "The stack's queue of that name, encrypted. Attributes that are named and differ are repaired.\n\
           With `subscribe_to` a topic, its policy lets that topic send, from the moment it is made, and it is subscribed to it.\n\
           A name that was just deleted is blocked for 60 s: waits for it.\n\
-          SQS `GetQueueUrl`, `GetQueueAttributes`, `CreateQueue`, `SetQueueAttributes`; SNS `Subscribe`.",
+          SQS `ListQueues`, `GetQueueUrl`, `ListQueueTags`, `GetQueueAttributes`, `CreateQueue`, `SetQueueAttributes`; SNS `Subscribe`.",
     parameters: &["name: string"],
     returns: "Queue",
     permissions: &[
+        "sqs:ListQueues",
         "sqs:GetQueueUrl",
         "sqs:GetQueueAttributes",
         "sqs:ListQueueTags",
@@ -151,6 +152,64 @@ fn find_url(call: &Call, full_name: &str) -> Result<Option<String>, Error> {
     })
 }
 
+/// The URL of a queue that may be there. One list answers for all of the stack's queues; what was just made may not be in it.
+fn likely_url(call: &Call, full_name: &str) -> Result<Option<String>, Error> {
+    let urls = call.seen(|clients| &clients.queues, || call.block(list_urls(call)))?;
+    match urls.iter().find(|url| url.rsplit('/').next() == Some(full_name)) {
+        Some(url) => Ok(Some(url.clone())),
+        None => find_url(call, full_name),
+    }
+}
+
+/// The URLs of the queues whose names begin as the stack's do.
+async fn list_urls(host: &Host) -> Result<Vec<String>, Error> {
+    let request = host.aws()?.sqs.list_queues().queue_name_prefix(format!("{}-", host.stack()?));
+    let mut pages = request.max_results(1000).into_paginator().send();
+    let mut urls = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| failure("sqs", "ListQueues", error))?;
+        urls.extend(page.queue_urls.unwrap_or_default());
+    }
+    Ok(urls)
+}
+
+/// What is known of a queue that is there.
+struct Found {
+    url: String,
+    owner: Option<String>,
+    attributes: HashMap<QueueAttributeName, String>,
+}
+
+/// `None`: there is no queue at that URL any more; a list may show it for a while.
+async fn look_at(
+    host: &Host,
+    url: String,
+    wanted: &[(QueueAttributeName, String)],
+) -> Result<Option<Found>, Error> {
+    let sqs = &host.aws()?.sqs;
+    let tags = sqs.list_queue_tags().queue_url(&url).send();
+    let attributes = async {
+        if wanted.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let names = wanted.iter().map(|(attribute, _)| attribute.clone()).collect();
+        let request = sqs.get_queue_attributes().queue_url(&url).set_attribute_names(Some(names));
+        let answer = request.send().await.map_err(|error| failure("sqs", "GetQueueAttributes", error))?;
+        Ok(answer.attributes.unwrap_or_default())
+    };
+    let (tags, attributes) = tokio::join!(tags, attributes);
+    let answers =
+        tags.map_err(|error| failure("sqs", "ListQueueTags", error)).and_then(|tags| Ok((tags, attributes?)));
+    match answers {
+        Ok((tags, attributes)) => {
+            let owner = tags.tags().and_then(|tags| tags.get(STACK_TAG)).cloned();
+            Ok(Some(Found { url, owner, attributes }))
+        }
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, Error> {
     let full_name = call.full_name(&name)?;
     let arn = call.arn("sqs", &full_name)?;
@@ -177,17 +236,15 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
         let redrive = json!({ "deadLetterTargetArn": dead.arn, "maxReceiveCount": max_receives.to_string() });
         wanted.push((QueueAttributeName::RedrivePolicy, redrive.to_string()));
     }
-    let found = find_url(call, &full_name)?;
+    let found = match likely_url(call, &full_name)? {
+        Some(url) => call.block(look_at(call, url, &wanted))?,
+        None => None,
+    };
     let url = match found {
-        Some(url) => {
-            let owner = call.block(async {
-                let request = call.aws()?.sqs.list_queue_tags().queue_url(&url);
-                let tags = request.send().await.map_err(|error| failure("sqs", "ListQueueTags", error))?;
-                Ok(tags.tags().and_then(|tags| tags.get(STACK_TAG)).cloned())
-            })?;
-            call.own(&format!("queue {full_name}"), owner.as_deref())?;
-            repair(call, &name, &url, &wanted)?;
-            Some(url)
+        Some(found) => {
+            call.own(&format!("queue {full_name}"), found.owner.as_deref())?;
+            repair(call, &name, &found, &wanted)?;
+            Some(found.url)
         }
         None => create(call, &name, &full_name, wanted)?,
     };
@@ -265,17 +322,13 @@ fn create(
 }
 
 /// Sets what is named and differs.
-fn repair(call: &Call, name: &str, url: &str, wanted: &[(QueueAttributeName, String)]) -> Result<(), Error> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let found = call.block(async {
-        let request = call.aws()?.sqs.get_queue_attributes().queue_url(url);
-        let request = request
-            .set_attribute_names(Some(wanted.iter().map(|(attribute, _)| attribute.clone()).collect()));
-        request.send().await.map_err(|error| failure("sqs", "GetQueueAttributes", error))
-    })?;
-    let is = |attribute: &QueueAttributeName| found.attributes().and_then(|all| all.get(attribute));
+fn repair(
+    call: &Call,
+    name: &str,
+    found: &Found,
+    wanted: &[(QueueAttributeName, String)],
+) -> Result<(), Error> {
+    let is = |attribute: &QueueAttributeName| found.attributes.get(attribute);
     let differing: HashMap<_, _> = wanted
         .iter()
         .filter(|(attribute, value)| match attribute {
@@ -295,8 +348,12 @@ fn repair(call: &Call, name: &str, url: &str, wanted: &[(QueueAttributeName, Str
     let change =
         Change { verb: Verb::Update, service: "sqs", operation: "SetQueueAttributes", name, detail: &detail };
     call.change(change, |_| async {
-        let request =
-            call.aws()?.sqs.set_queue_attributes().queue_url(url).set_attributes(Some(differing.clone()));
+        let request = call
+            .aws()?
+            .sqs
+            .set_queue_attributes()
+            .queue_url(&found.url)
+            .set_attributes(Some(differing.clone()));
         request.send().await.map(drop).map_err(|error| failure("sqs", "SetQueueAttributes", error))
     })?;
     Ok(())
@@ -316,25 +373,14 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let stack = host.stack()?.to_owned();
     let found = host.block(async {
         let mut queues = Vec::new();
-        let mut pages = host
-            .aws()?
-            .sqs
-            .list_queues()
-            .queue_name_prefix(format!("{stack}-"))
-            .max_results(1000)
-            .into_paginator()
-            .send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure("sqs", "ListQueues", error))?;
-            for url in page.queue_urls() {
-                let tags = host.aws()?.sqs.list_queue_tags().queue_url(url).send().await;
-                let tags = tags.map_err(|error| failure("sqs", "ListQueueTags", error))?;
-                let value = |key: &str| tags.tags().and_then(|tags| tags.get(key)).cloned();
-                if value(STACK_TAG).as_ref() == Some(&stack)
-                    && let Some(name) = value(NAME_TAG)
-                {
-                    queues.push((url.clone(), name));
-                }
+        for url in list_urls(host).await? {
+            let tags = host.aws()?.sqs.list_queue_tags().queue_url(&url).send().await;
+            let tags = tags.map_err(|error| failure("sqs", "ListQueueTags", error))?;
+            let value = |key: &str| tags.tags().and_then(|tags| tags.get(key)).cloned();
+            if value(STACK_TAG).as_ref() == Some(&stack)
+                && let Some(name) = value(NAME_TAG)
+            {
+                queues.push((url, name));
             }
         }
         Ok(queues)

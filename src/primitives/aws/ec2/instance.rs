@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_ec2::types::{Instance as Description, InstanceStateName, InstanceType};
-use base64::Engine as _;
 
 use super::key_pair::KeyPair;
-use super::launch::launch;
+use super::launch::{USER_DATA_TAG, fingerprint, launch};
 use super::profile;
 use super::security_group::SecurityGroup;
 use super::service::Service;
-use super::{filter, name_tag, of_name, of_stack};
+use super::{filter, name_tag, of_stack};
 use crate::clients::aws::{Clients, failure};
 use crate::clients::http;
 use crate::error::{Error, Kind};
@@ -64,7 +63,6 @@ const ENSURE: Function = Function {
     returns: "Instance",
     permissions: &[
         "ec2:DescribeInstances",
-        "ec2:DescribeInstanceAttribute",
         "ec2:DescribeImages",
         "ec2:DescribeSubnets",
         "ec2:DescribeIamInstanceProfileAssociations",
@@ -146,7 +144,7 @@ pub fn register(namespace: &mut Namespace) {
     namespace
         .handle::<Instance>("Instance")
         .function1(&FIND, |call, name: String| {
-            Ok(match find(call, &name)? {
+            Ok(match named(call, &name, &alive_now(call)?)? {
                 Some(found) => rhai::Dynamic::from(Instance::found(call, &name, &found)?),
                 None => rhai::Dynamic::UNIT,
             })
@@ -182,7 +180,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
     let full_name = call.full_name(&name)?;
     let service =
         options.map("service").map(|map| Service::read(call, "ec2::ensure_instance", map)).transpose()?;
-    let found = find(call, &name)?;
+    let found = named(call, &name, &alive_lately(call)?)?;
     let id = match &found {
         Some(found) => {
             compare(&full_name, found, options)?;
@@ -192,7 +190,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
             if matches!(state, Some(InstanceStateName::Stopped | InstanceStateName::Stopping)) {
                 start(call, &name, &id)?;
             }
-            warn_of_other_service(call, &full_name, &id, service.as_ref())?;
+            warn_of_other_service(call, &full_name, found, service.as_ref())?;
             Some(id)
         }
         None => launch(call, &name, options, service.as_ref())?,
@@ -214,15 +212,11 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
     Ok(instance)
 }
 
-/// The stack's instance of that name that is not gone or on its way out.
-fn find(host: &Host, name: &str) -> Result<Option<Description>, Error> {
-    let alive = aws_sdk_ec2::types::Filter::builder()
-        .name("instance-state-name")
-        .set_values(Some(["pending", "running", "stopping", "stopped"].map(str::to_owned).to_vec()))
-        .build();
-    let mut filters = of_name(host, name)?;
-    filters.push(alive);
-    let mut found = describe(host, filters)?;
+/// The one of `instances` that has that name in the stack.
+fn named(host: &Host, name: &str, instances: &[Description]) -> Result<Option<Description>, Error> {
+    host.full_name(name)?;
+    let mut found: Vec<_> =
+        instances.iter().filter(|instance| name_tag(instance.tags()) == Some(name)).collect();
     if found.len() > 1 {
         return Err(Error::new(
             Kind::Conflict,
@@ -230,10 +224,10 @@ fn find(host: &Host, name: &str) -> Result<Option<Description>, Error> {
         )
         .help("terminate all but one of them, then run this again"));
     }
-    Ok(found.pop())
+    Ok(found.pop().cloned())
 }
 
-/// The instances of the stack that are there.
+/// The instances of the stack that are not gone or on their way out.
 fn alive(host: &Host) -> Result<Vec<Description>, Error> {
     let alive = aws_sdk_ec2::types::Filter::builder()
         .name("instance-state-name")
@@ -242,11 +236,19 @@ fn alive(host: &Host) -> Result<Vec<Description>, Error> {
     describe(host, vec![of_stack(host)?, alive])
 }
 
+fn alive_now(host: &Host) -> Result<Arc<Vec<Description>>, Error> {
+    host.read(|clients| &clients.instances, || alive(host))
+}
+
+fn alive_lately(host: &Host) -> Result<Arc<Vec<Description>>, Error> {
+    host.seen(|clients| &clients.instances, || alive(host))
+}
+
 fn list(call: &Call) -> Result<rhai::Array, Error> {
     let mut instances = Vec::new();
-    for found in alive(call)? {
+    for found in alive_now(call)?.iter() {
         if let Some(name) = name_tag(found.tags()) {
-            instances.push(Instance::found(call, name, &found)?);
+            instances.push(Instance::found(call, name, found)?);
         }
     }
     instances.sort_by(|one, other| one.name().cmp(other.name()));
@@ -259,7 +261,7 @@ pub fn zones(host: &Host) -> Result<BTreeMap<String, String>, Error> {
         let zone = found.placement()?.availability_zone()?.to_owned();
         Some((zone, found.subnet_id()?.to_owned()))
     };
-    Ok(alive(host)?.iter().filter_map(zone).collect())
+    Ok(alive_lately(host)?.iter().filter_map(zone).collect())
 }
 
 pub(super) fn describe(
@@ -347,17 +349,13 @@ fn repair(call: &Call, name: &str, found: &Description, options: &Options) -> Re
 fn warn_of_other_service(
     call: &Call,
     full_name: &str,
-    id: &str,
+    found: &Description,
     service: Option<&Service>,
 ) -> Result<(), Error> {
     let Some(service) = service else { return Ok(()) };
-    let wanted = base64::engine::general_purpose::STANDARD.encode(service.user_data(&call.aws()?.region)?);
-    let found = call.block(async {
-        let request = call.aws()?.ec2.describe_instance_attribute().instance_id(id);
-        let answer = request.attribute(aws_sdk_ec2::types::InstanceAttributeName::UserData).send().await;
-        answer.map_err(|error| failure("ec2", "DescribeInstanceAttribute", error))
-    })?;
-    if found.user_data().and_then(|data| data.value()) != Some(&wanted) {
+    let wanted = service.user_data(&call.aws()?.region)?;
+    let tag = found.tags().iter().find(|tag| tag.key() == Some(USER_DATA_TAG)).and_then(|tag| tag.value());
+    if tag != Some(&fingerprint(&wanted)) {
         call.progress.line(
             Line::Warning,
             &format!("{full_name} was launched with another service: it keeps that one until it is terminated and made anew"),

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
     Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceType,
-    ResourceType, VolumeType,
+    ResourceType, Tag, VolumeType,
 };
 use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
 
 use super::key_pair::KeyPair;
 use super::profile;
@@ -20,6 +21,14 @@ use crate::host::Change;
 use crate::primitives::declaration::Options;
 use crate::primitives::namespace::Call;
 use crate::progress::Verb;
+
+/// Tells what user data an instance was launched with; what it says itself takes a call for each instance.
+pub const USER_DATA_TAG: &str = "ops:user-data";
+
+/// Enough of the SHA-256 of a text to tell it from another.
+pub fn fingerprint(text: &str) -> String {
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Launches an instance and gives its id, `None` in a plan.
 pub fn launch(
@@ -62,8 +71,14 @@ pub fn launch(
         )
         .block_device_mappings(root)
         .metadata_options(metadata);
+    let user_data = service.map(|service| service.user_data(&call.aws()?.region)).transpose()?;
     for kind in [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface] {
-        request = request.tag_specifications(tag_specification(call, kind, name)?);
+        let mut tags = tag_specification(call, kind.clone(), name)?;
+        if let (ResourceType::Instance, Some(user_data)) = (kind, &user_data) {
+            let tag = Tag::builder().key(USER_DATA_TAG).value(fingerprint(user_data)).build();
+            tags.tags.get_or_insert_default().push(tag);
+        }
+        request = request.tag_specifications(tags);
     }
     if let Some(key) = options.get("key_pair").and_then(|key| key.clone().try_cast::<KeyPair>()) {
         request = request.key_name(key.full_name);
@@ -72,8 +87,7 @@ pub fn launch(
         request =
             request.iam_instance_profile(IamInstanceProfileSpecification::builder().name(profile).build());
     }
-    if let Some(service) = service {
-        let user_data = service.user_data(&call.aws()?.region)?;
+    if let Some(user_data) = user_data {
         request = request.user_data(base64::engine::general_purpose::STANDARD.encode(user_data));
     }
     let change = Change {

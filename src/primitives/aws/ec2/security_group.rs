@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{
 };
 use rhai::Dynamic;
 
-use super::{filter, name_tag, network, of_name, of_stack, tag_specification};
+use super::{filter, name_tag, network, of_stack, tag_specification};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
@@ -399,7 +399,9 @@ fn describe(host: &Host, filters: Vec<aws_sdk_ec2::types::Filter>) -> Result<Vec
 }
 
 fn find(host: &Host, name: &str) -> Result<Option<Description>, Error> {
-    Ok(describe(host, of_name(host, name)?)?.pop())
+    host.full_name(name)?;
+    let groups = host.seen(|clients| &clients.groups, || describe(host, vec![of_stack(host)?]))?;
+    Ok(groups.iter().find(|group| name_tag(group.tags()) == Some(name)).cloned())
 }
 
 /// The stack's groups, as id and name.
