@@ -63,17 +63,18 @@ fn a_wrong_password_an_unknown_host_and_a_closed_port_say_what_to_do() {
 fn a_server_that_drains_asks_for_a_moment() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port().to_string();
-    std::thread::spawn(move || {
+    let draining = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("the client comes");
-        let _ = stream.read(&mut [0; 1024]);
+        assert_ne!(stream.read(&mut [0; 1024]).expect("it speaks first"), 0);
         let fields = b"SFATAL\0C57P03\0Mthe server is shutting down\0\0";
         let length = u32::try_from(fields.len() + 4).expect("it is short").to_be_bytes();
-        let _ = stream.write_all(&[b"E", length.as_slice(), fields].concat());
-        let _ = stream.read(&mut [0; 1024]);
+        stream.write_all(&[b"E", length.as_slice(), fields].concat()).expect("it listens");
+        assert_eq!(stream.read(&mut [0; 1024]).expect("it leaves in order"), 0);
     });
     let server = Server::start();
     let run = server.client(["-c", "select 1", "--port", &port]).run();
     run.fails(3, &["the server is shutting down (57P03)", "hint: the server is starting, draining or full"]);
+    draining.join().expect("the server saw what it expected");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A PostgreSQL of its own for each test, with TLS, and the client run against it.
 
 use std::fs::{self, Permissions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -143,26 +143,27 @@ impl Server {
     }
 
     /// A session of psql's that has run `sql` in a transaction and keeps what it locked until this is dropped.
-    pub(crate) fn hold(&self, sql: &str) -> Held<'_> {
-        let held = format!("begin; {sql}; select 'held', pg_sleep(3600)");
+    pub(crate) fn hold(&self, database: &str, sql: &str) -> Held {
         let mut psql = Command::new(binary("psql"));
         psql.args([
             "-X",
-            "-q",
+            "-Atq",
             "-h",
             "127.0.0.1",
             "-U",
             USER,
             "-d",
-            "postgres",
+            database,
             "-p",
             &self.port.to_string(),
         ]);
-        psql.args(["-c", &held]).env("PGPASSWORD", PASSWORD).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = psql.spawn().expect("psql runs");
-        let holds = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and query like 'begin; %held%'";
-        eventually("the locks to be held", || self.psql(&["-Atc", holds]) == b"1\n");
-        Held { server: self, process }
+        psql.env("PGPASSWORD", PASSWORD).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = psql.spawn().expect("psql runs");
+        let input = process.stdin.as_mut().expect("stdin is a pipe");
+        writeln!(input, "begin; {sql}; select 'held';").expect("psql reads");
+        let said = BufReader::new(process.stdout.as_mut().expect("stdout is a pipe")).lines().next();
+        assert_eq!(said.expect("psql says so").expect("UTF-8"), "held");
+        Held(process)
     }
 
     /// The server and its sessions are gone from one moment to the next.
@@ -197,16 +198,13 @@ impl Server {
 }
 
 /// See `Server::hold`.
-pub(crate) struct Held<'a> {
-    server: &'a Server,
-    process: Child,
-}
+pub(crate) struct Held(Child);
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
-        let end = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'begin; %held%'";
-        self.server.psql(&["-c", end]);
-        let _ = self.process.wait();
+        // The end of its input is the end of its session.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
@@ -400,7 +398,7 @@ fn write_private(path: &Path, text: &str) {
 }
 
 /// An authority, and a certificate and key that it signed for `SERVER_NAME`, all in PEM.
-fn certificates(expired: bool) -> (String, String, String) {
+pub(crate) fn certificates(expired: bool) -> (String, String, String) {
     let key = KeyPair::generate().expect("a key");
     let mut authority = CertificateParams::new(Vec::new()).expect("no names");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

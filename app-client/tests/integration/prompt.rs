@@ -179,7 +179,7 @@ fn a_long_statement_says_that_it_is_still_running() {
 fn a_long_statement_says_what_the_server_waits_for() {
     let server = Server::start();
     server.psql(&["-c", "create table t (a int)"]);
-    let held = server.hold("lock table t");
+    let held = server.hold("postgres", "lock table t");
     let mut terminal = begin(&server);
     terminal.keys("select count(*), 'free' as x from t;\r");
     terminal.shows(" s; Ctrl-C cancels; the server waits for a lock of owner (process ");
@@ -198,7 +198,7 @@ fn the_prompt_is_there_while_the_names_for_the_completion_are_loaded() {
     let server = Server::start();
     server.psql(&["-c", "create table playlist (nickname text)"]);
     // Foreign keys come last, and do not come while this is locked.
-    let held = server.hold("lock table pg_catalog.pg_constraint");
+    let held = server.hold("postgres", "lock table pg_catalog.pg_constraint");
     let mut terminal = begin(&server);
     terminal.keys("select nick");
     eventually("the names of the tables", || {
