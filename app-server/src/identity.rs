@@ -1,8 +1,6 @@
 //! Who a database session belongs to, in a form that row security can verify and nobody without the key can make:
 //! the counterpart of `private.current_account()` and `private.identity_key_proof()` in `sql/migrations`.
 
-use std::fmt::Write as _;
-
 use crate::config::Secret;
 use crate::scram::hmac_sha256;
 
@@ -29,13 +27,8 @@ impl IdentityKey {
     }
 
     fn hex(&self, message: &str) -> String {
-        hmac_sha256(self.0.expose(), message.as_bytes()).iter().fold(
-            String::with_capacity(64),
-            |mut text, byte| {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            },
-        )
+        let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+        let mac = hmac_sha256(self.0.expose(), message.as_bytes());
+        mac.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 }

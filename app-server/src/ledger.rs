@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::audit_record::Statement;
+use crate::client_settings::{ClientSettings, Setting};
 use crate::pool::{DatabaseSession, Owner};
 use crate::prepared_statements::PreparedStatements;
 use crate::record_play::is_record_play;
@@ -51,6 +52,7 @@ enum Asked {
 pub(crate) struct Ledger {
     asked: VecDeque<Asked>,
     statements: PreparedStatements,
+    settings: ClientSettings,
     /// The database session at hand holds state that the client has asked for, and must not lose.
     tied: Option<Tie>,
     /// Messages were taken in and are not all written to the database.
@@ -97,10 +99,11 @@ pub(crate) enum Answer {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(settings: ClientSettings) -> Self {
         Self {
             asked: VecDeque::new(),
             statements: PreparedStatements::default(),
+            settings,
             tied: None,
             forwarding: false,
             queued: false,
@@ -138,11 +141,17 @@ impl Ledger {
         self.tied
     }
 
+    /// The settings that follow the client.
+    pub(crate) fn settings(&self) -> &[Setting] {
+        self.settings.current()
+    }
+
     /// Takes up a database session, and answers what makes it the person's if it is not: one that is somebody else's, or that
-    /// knows statements which were closed elsewhere, must be reset first.
+    /// knows statements which were closed elsewhere or not the client's settings, must be reset first.
     pub(crate) fn attach(&mut self, session: &mut DatabaseSession, person: u64) -> Option<HandOver> {
         self.queued = false;
-        let is_current = self.statements.attach(session);
+        let knows_settings = session.changed_settings == self.settings.changes();
+        let is_current = self.statements.attach(session) && knows_settings;
         let needed = match session.owner {
             Owner::Session(owner) if owner == person && is_current => return None,
             Owner::Clean => HandOver::Identity,
@@ -150,17 +159,19 @@ impl Ledger {
         };
         self.statements.reset_here();
         self.identity_lost = false;
-        self.asked.push_back(Asked::HandOver);
-        if needed == HandOver::ResetAndIdentity {
-            self.asked.push_back(Asked::HandOver);
-        }
         session.owner = Owner::Session(person);
         Some(needed)
+    }
+
+    /// Notes what was sent ahead on a database session that has changed its owner, and will be answered so often.
+    pub(crate) fn hands_over(&mut self, answers: usize) {
+        self.asked.extend(std::iter::repeat_with(|| Asked::HandOver).take(answers));
     }
 
     /// Gives a database session up, which is idle.
     pub(crate) fn detach(&mut self, session: &mut DatabaseSession) {
         self.statements.detach(session);
+        session.changed_settings = self.settings.changes();
         if self.identity_lost {
             session.owner = Owner::Abandoned;
         }
@@ -423,6 +434,11 @@ impl Ledger {
                     self.portals.clear();
                 }
                 self.transaction_status = body.first().copied().unwrap_or(b'I');
+                if self.transaction_status == b'I' {
+                    self.settings.settle();
+                } else {
+                    self.settings_in_doubt();
+                }
                 while let Some(asked) = self.asked.pop_front() {
                     if matches!(asked, Asked::Query { .. } | Asked::Sync) {
                         break;
@@ -441,6 +457,13 @@ impl Ledger {
                 let duration = at.elapsed();
                 ended(&Statement { sql: &sql, tag: None, rows: None, bytes: 0, duration, sqlstate: None });
             }
+        }
+    }
+
+    /// A transaction may have taken back what the client has set: the database session at hand knows, and is kept.
+    fn settings_in_doubt(&mut self) {
+        if self.settings.unsettle() {
+            self.tied = self.tied.or(Some(Tie::Other));
         }
     }
 
@@ -482,7 +505,17 @@ impl Ledger {
             _ => return Answer::Pass,
         };
         match &*tag {
-            "DISCARD ALL" => self.tied = None,
+            "DISCARD ALL" => {
+                self.tied = None;
+                self.settings.reset();
+            }
+            "SET" | "RESET" if self.transaction_status == b'I' && self.settings.hear(&sql) => {}
+            // Which ones it was cannot be told, so all are as after the login, and stay with this database session.
+            "RESET" => {
+                self.settings.reset();
+                self.tied = self.tied.or(Some(Tie::Other));
+            }
+            "ROLLBACK" => self.settings_in_doubt(),
             "DEALLOCATE" => {
                 if let Some(name) = deallocated(&sql) {
                     self.statements.forget(name.as_bytes());
@@ -498,6 +531,7 @@ impl Ledger {
 
     fn error(&mut self, body: &[u8], now: Instant, ended: &mut impl FnMut(&Statement<'_>)) {
         self.drop_stale_syncs();
+        self.settings_in_doubt();
         self.copying_in = false;
         let bytes = self.bytes;
         self.statement_ended(now);

@@ -3,7 +3,7 @@
 //! The way of a connection: `listener` gives it to one of the `workers` and tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
 //! (`scram`, `accounts`, `guard`), `pool` has database sessions logged in as the tier's role (`backend`, `database_scram`),
 //! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet
-//! answered, and `prepared_statements` what a client has prepared; `allow_list` reads what free and premium accounts say, `refusal` and
+//! answered, `prepared_statements` what a client has prepared, and `client_settings` what it has set; `allow_list` reads what free and premium accounts say, `refusal` and
 //! `clock` say no, `record_play` is the free tier's only write, and `audit` (`audit_record`, `audit_file`, `metrics`) keeps what came of it all. `readiness` says
 //! whether to serve at all; `config` has every setting, and `command_line` the program's commands.
 
@@ -16,6 +16,7 @@ mod audit_file;
 mod audit_record;
 mod backend;
 mod cancel;
+mod client_settings;
 mod clock;
 mod command_line;
 mod config;

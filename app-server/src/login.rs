@@ -11,12 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use crate::accounts::Account;
 use crate::allow_list::is_safe_encoding;
 use crate::cancel::KeyLength;
+use crate::client_settings::{FOLLOWED, Setting};
 use crate::scram::{self, Exchange, ScramError, Verifier};
 use crate::wire::{ErrorResponse, put_message, put_text, read_login_message, take_text};
-
-/// Start-up parameters that may be set by a client; they are passed to the database.
-const ACCEPTED_PARAMETERS: [&str; 6] =
-    ["application_name", "client_encoding", "datestyle", "extra_float_digits", "intervalstyle", "timezone"];
 
 /// Of protocol 3: what clients may ask for since PostgreSQL 18. Version 3.1 was never used.
 const NEWEST_MINOR: u16 = 2;
@@ -25,8 +22,8 @@ const NEWEST_MINOR: u16 = 2;
 #[derive(Debug)]
 pub(crate) struct Startup {
     pub(crate) user: String,
-    /// To be passed to the database: name and value.
-    pub(crate) settings: Vec<(String, String)>,
+    /// To be passed to the database.
+    pub(crate) settings: Vec<Setting>,
     /// Protocol 3.2 has room for a longer cancel key.
     pub(crate) key_length: KeyLength,
     /// The answer to a newer protocol version or to protocol extensions, if it needs one.
@@ -71,13 +68,10 @@ impl Startup {
                     return Err(refused(format!("client_encoding `{value}` is not served"))
                         .with_hint("it may be UTF8 or an encoding of one byte, such as LATIN1"));
                 }
-                lower if ACCEPTED_PARAMETERS.contains(&lower) => {
-                    settings.push((lower.to_owned(), value.to_owned()))
-                }
+                lower if FOLLOWED.contains(&lower) => settings.push((lower.to_owned(), value.to_owned())),
                 _ => {
-                    return Err(refused(format!("start-up parameter `{name}` is not accepted")).with_hint(
-                        format!("accepted are user, database, {}", ACCEPTED_PARAMETERS.join(", ")),
-                    ));
+                    return Err(refused(format!("start-up parameter `{name}` is not accepted"))
+                        .with_hint(format!("accepted are user, database, {}", FOLLOWED.join(", "))));
                 }
             }
         }

@@ -49,6 +49,8 @@ pub(crate) struct DatabaseSession {
     pub(crate) prepared: Prepared,
     /// How many named statements its owner had closed when it was given back: what was closed since is stale here.
     pub(crate) closed_statements: u64,
+    /// How many changes of its owner's settings it knows.
+    pub(crate) changed_settings: u64,
     pub(crate) facts: Facts,
     pub(crate) reported_at_login: Vec<(String, String)>,
     /// The thread that hears of its answers; a client of another one is woken across.
@@ -277,6 +279,7 @@ impl Pools {
             owner: Owner::Clean,
             prepared: HashMap::new(),
             closed_statements: 0,
+            changed_settings: 0,
             facts: Facts { process_id: process_id.clone(), started_us: started_us.clone() },
             reported_at_login,
             home: thread::current().id(),

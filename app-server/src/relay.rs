@@ -29,6 +29,7 @@ use self::requests::Requests;
 use crate::audit_record::{Actor, Lines};
 use crate::backend::DISCARD_ALL;
 use crate::cancel::Target;
+use crate::client_settings::ClientSettings;
 use crate::config::PoolMode;
 use crate::guard::Pace;
 use crate::handover::Person;
@@ -92,10 +93,15 @@ impl Shared<'_> {
     }
 }
 
-pub(crate) async fn run(relay: Relay<'_>, mut client: Stream, session: Box<DatabaseSession>) {
+pub(crate) async fn run(
+    relay: Relay<'_>,
+    settings: ClientSettings,
+    mut client: Stream,
+    session: Box<DatabaseSession>,
+) {
     let (services, tier) = (relay.services, relay.tier);
     let (person, target) = (relay.person.session, relay.target);
-    let shared = Shared { relay, ledger: Mutex::new(Ledger::new()), attention: Notify::new() };
+    let shared = Shared { relay, ledger: Mutex::new(Ledger::new(settings)), attention: Notify::new() };
     target.set(session.backend.key()).await;
     let mut session = Some(session);
     if shared.shares_sessions() {
@@ -200,13 +206,18 @@ async fn attach(
     };
     target.set(session.backend.key()).await;
     let mut ahead = BytesMut::new();
-    let hand_over = shared.ledger().attach(&mut session, person.session);
-    if hand_over == Some(HandOver::ResetAndIdentity) {
-        put_message(&mut ahead, b'Q', |body| put_text(body, DISCARD_ALL));
+    let mut ledger = shared.ledger();
+    if let Some(hand_over) = ledger.attach(&mut session, person.session) {
+        let introduction = person.introduction(&services.identity_key, &session.facts, ledger.settings());
+        let mut answers = introduction.answers;
+        if hand_over == HandOver::ResetAndIdentity {
+            put_message(&mut ahead, b'Q', |body| put_text(body, DISCARD_ALL));
+            answers += 1;
+        }
+        ahead.extend_from_slice(&introduction.messages);
+        ledger.hands_over(answers);
     }
-    if hand_over.is_some() {
-        ahead.extend_from_slice(&person.batch(&services.identity_key, &session.facts));
-    }
+    drop(ledger);
     Ok((session, ahead))
 }
 

@@ -18,6 +18,7 @@ use crate::audit::Audit;
 use crate::audit_record::Actor;
 use crate::backend::{BackendError, Database};
 use crate::cancel::{Registration, Registry};
+use crate::client_settings::{ClientSettings, Setting};
 use crate::config::{Limits, Strangers};
 use crate::guard::{Guard, Place};
 use crate::handover::Person;
@@ -94,7 +95,7 @@ pub(crate) async fn serve(
         target: &begun.registration.target,
         pace: &begun.place.pace,
     };
-    relay::run(relay, begun.stream, begun.database_session).await;
+    relay::run(relay, begun.settings, begun.stream, begun.database_session).await;
     Ok(())
 }
 
@@ -104,6 +105,7 @@ struct Begun {
     tier: Tier,
     actor: Actor,
     person: Person,
+    settings: ClientSettings,
     database_session: Box<DatabaseSession>,
     registration: Registration,
     place: Place,
@@ -132,8 +134,10 @@ async fn begin(
         }
     };
     let session = services.next_session.fetch_add(1, Ordering::Relaxed);
-    let person = Person::new(session, account.account_id, std::mem::take(&mut startup.settings));
-    let opened = timeout(services.pools.pooling.queue_timeout, open(services, tier, &person)).await;
+    let person = Person::new(session, account.account_id);
+    let settings = ClientSettings::new(std::mem::take(&mut startup.settings));
+    let opening = open(services, tier, &person, settings.current());
+    let opened = timeout(services.pools.pooling.queue_timeout, opening).await;
     let (database_session, reported) = match opened.unwrap_or_else(|_| Err(OpenError::Queue)) {
         Ok(opened) => opened,
         Err(error) => {
@@ -161,7 +165,7 @@ async fn begin(
     put_message(&mut greeting, b'Z', |body| body.put_u8(b'I'));
     stream.write_all(&greeting).await?;
     stream.flush().await?;
-    Ok(Some(Begun { stream, tier, actor, person, database_session, registration, place }))
+    Ok(Some(Begun { stream, tier, actor, person, settings, database_session, registration, place }))
 }
 
 /// Why a database session could not be opened for a login.
@@ -195,12 +199,13 @@ async fn open(
     services: &Services,
     tier: Tier,
     person: &Person,
-) -> Result<(Box<DatabaseSession>, Vec<(String, String)>), OpenError> {
+    settings: &[Setting],
+) -> Result<(Box<DatabaseSession>, Vec<Setting>), OpenError> {
     let mut session = services.pools.acquire(tier, person.session).await?;
     if session.owner != Owner::Clean {
         session.reset().await?;
     }
-    match person.take(&services.identity_key, &mut session).await {
+    match person.take(&services.identity_key, &mut session, settings).await {
         Ok(reported) => {
             session.owner = Owner::Session(person.session);
             Ok((session, reported))

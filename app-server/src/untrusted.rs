@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::allow_list;
 use crate::audit_record::{Actor, Lines, Statement};
+use crate::client_settings::{ClientSettings, FOLLOWED};
 use crate::http;
 use crate::ledger::Ledger;
 use crate::login::Startup;
@@ -94,6 +95,14 @@ pub fn statement(bytes: &[u8]) {
     let tier = Tier::ALL[usize::from(*choice) % Tier::ALL.len()];
     let _ = allow_list::check(tier, &sql);
     let _ = (redact(&sql), deallocated(&sql), tie_of("SET", &sql), tie_of("CREATE TABLE", &sql));
+    let mut settings = ClientSettings::default();
+    settings.hear(&sql);
+    settings.settle();
+    // The server sends them again by itself, past the allow-list.
+    for (name, value) in settings.current() {
+        assert!(FOLLOWED.contains(&name.as_str()), "{sql}");
+        assert!(name != "client_encoding" || allow_list::is_safe_encoding(value), "{sql}");
+    }
 }
 
 /// A stream of messages, after a byte that says in which pieces it comes: it means the same in pieces and as a whole.
@@ -141,7 +150,7 @@ fn messages<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Option<Vec<u8>>> 
 pub fn conversation(mut bytes: &[u8]) {
     let client = SocketAddr::from(([127, 0, 0, 1], 1));
     let actor = Actor { session: 1, user: "anna@example.com".to_owned(), tier: "free", client };
-    let (mut ledger, mut lines) = (Ledger::new(), Lines::new(&actor));
+    let (mut ledger, mut lines) = (Ledger::new(ClientSettings::default()), Lines::new(&actor));
     while let [who, kind, length, rest @ ..] = bytes {
         let (body, next) = rest.split_at(usize::from(*length).min(rest.len()));
         bytes = next;

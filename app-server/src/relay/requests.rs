@@ -168,9 +168,10 @@ impl Requests {
                 break;
             }
             if ledger.take_identity_lost() {
-                ledger.own_messages(b'Z');
-                let batch = shared.relay.person.batch(&shared.relay.services.identity_key, facts);
-                outgoing.replace(buffer, at, at, &batch);
+                let key = &shared.relay.services.identity_key;
+                let introduction = shared.relay.person.introduction(key, facts, ledger.settings());
+                (0..introduction.answers).for_each(|_| ledger.own_messages(b'Z'));
+                outgoing.replace(buffer, at, at, &introduction.messages);
             }
             let body = &message[5..];
             let is_free = shared.relay.tier == Tier::Free;

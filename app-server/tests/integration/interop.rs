@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{PASSWORD, Server, world};
+use crate::harness::{PASSWORD, Postgres, Server, world};
 
 /// Runs a client's script, which must end well.
 fn run(server: &Server, program: &str, arguments: &[&str], script: &str, install: &str) {
@@ -29,7 +29,11 @@ async fn psycopg_prepares_pipelines_copies_and_cancels() {
 
 #[tokio::test]
 async fn jdbc_prepares_batches_fetches_and_cancels() {
-    let (_postgres, server) = world().await;
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("POOL_SIZE", "1")]);
+    server.wait_until_ready();
     let install = "apt-get install default-jdk-headless libpostgresql-jdbc-java";
     run(&server, "java", &["-cp", "/usr/share/java/postgresql.jar"], "Jdbc.java", install);
 }

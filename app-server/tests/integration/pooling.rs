@@ -91,7 +91,8 @@ async fn nothing_that_a_client_leaves_reaches_the_next_one() {
         superuser.batch_execute("grant temp on database music to tier_admin").await.unwrap();
         // Statement, and whether it ties its client to the only place there is.
         for (leaving, ties) in [
-            ("set timezone = 'Asia/Tokyo'", true),
+            ("set timezone = 'Asia/Tokyo'", false),
+            ("set work_mem = '5MB'", true),
             ("select set_config('timezone', 'Asia/Tokyo', false)", false),
             ("do $$ begin perform set_config('timezone', 'Asia/Tokyo', false); end $$", false),
             ("do $$ begin perform set_config('statement_timeout', '1', false); end $$", false),
@@ -114,6 +115,7 @@ async fn nothing_that_a_client_leaves_reaches_the_next_one() {
             }
             let next = still_there.await;
             let state = "select current_setting('timezone') || ' ' || current_setting('statement_timeout')
+                || ' ' || current_setting('work_mem')
                 || ' ' || current_setting('transaction_read_only')
                 || ' ' || (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())
                 || ' ' || (select count(*) from pg_class where relname = 'left_behind')
@@ -124,7 +126,7 @@ async fn nothing_that_a_client_leaves_reaches_the_next_one() {
             let zone = value(&superuser, "show timezone").await;
             assert_eq!(
                 value(&next, state).await,
-                format!("{zone} 0 off 0 0 0 0 0 tier_admin none"),
+                format!("{zone} 0 4MB off 0 0 0 0 0 tier_admin none"),
                 "{mode}: {leaving}"
             );
             assert_eq!(ask(&next, "select lastval()").await, Err("55000".to_owned()), "{mode}: {leaving}");
@@ -146,28 +148,71 @@ async fn nothing_that_a_client_leaves_reaches_the_next_one() {
 async fn state_that_a_client_asks_for_stays_with_it_until_it_is_discarded() {
     let (_postgres, server) = world(&[("POOL_SIZE", "4")]).await;
     let tied = server.connect(PREMIUM).await;
-    ask(&tied, "set timezone = 'Asia/Tokyo'; prepare p as select 'prepared'").await.unwrap();
+    ask(&tied, "set work_mem = '5MB'; prepare p as select 'prepared'").await.unwrap();
     let others: Vec<_> = connect_many(&server, OTHER_PREMIUM, 6).await;
     for _ in 0..5 {
         for other in &others {
-            assert_ne!(value(other, "show timezone").await, "Asia/Tokyo");
+            assert_ne!(value(other, "show work_mem").await, "5MB");
         }
-        assert_eq!(value(&tied, "show timezone").await, "Asia/Tokyo");
+        assert_eq!(value(&tied, "show work_mem").await, "5MB");
         assert_eq!(value(&tied, "execute p").await, "prepared");
         assert_eq!(value(&tied, "select count(*) from playlist").await, "4");
     }
     // Half of the places may be kept like this, and no more.
-    ask(&others[0], "set timezone = 'Asia/Tokyo'").await.unwrap();
-    ask(&others[1], "set timezone = 'Asia/Tokyo'").await.unwrap();
+    ask(&others[0], "set work_mem = '5MB'").await.unwrap();
+    ask(&others[1], "set work_mem = '5MB'").await.unwrap();
     eventually("the third has been told to leave", || others[1].is_closed());
     ask(&tied, "discard all").await.unwrap();
-    assert_ne!(value(&tied, "show timezone").await, "Asia/Tokyo");
+    assert_ne!(value(&tied, "show work_mem").await, "5MB");
     assert_eq!(value(&tied, "select count(*) from playlist").await, "4");
-    ask(&others[2], "set timezone = 'Asia/Tokyo'").await.unwrap();
-    assert_eq!(value(&others[2], "show timezone").await, "Asia/Tokyo");
-    for local in ["set local timezone = 'UTC'", "set transaction read only"] {
+    ask(&others[2], "set work_mem = '5MB'").await.unwrap();
+    assert_eq!(value(&others[2], "show work_mem").await, "5MB");
+    for local in ["set local work_mem = '5MB'", "set transaction read only"] {
         ask(&others[3], &format!("begin; {local}; commit")).await.unwrap_or_default();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_drivers_set_follows_the_client_and_keeps_no_database_session() {
+    let (_postgres, server) = world(&[("POOL_SIZE", "1")]).await;
+    let (one, other) = (server.connect(PREMIUM).await, server.connect(OTHER_PREMIUM).await);
+    let zone = value(&one, "show timezone").await;
+    ask(&one, "SET extra_float_digits = 0").await.unwrap();
+    // Through the extended protocol, as JDBC says it.
+    one.execute("SET application_name = 'PostgreSQL JDBC Driver'", &[]).await.unwrap();
+    ask(&one, "set session timezone to 'Asia/Tokyo';").await.unwrap();
+    let state = "select current_setting('application_name') || '|' || current_setting('extra_float_digits')
+        || '|' || current_setting('timezone')";
+    for _ in 0..3 {
+        assert_eq!(value(&other, state).await, format!("|1|{zone}"));
+        assert_eq!(value(&one, state).await, "PostgreSQL JDBC Driver|0|Asia/Tokyo");
+        assert_eq!(value(&one, "select count(*) from playlist").await, "4");
+    }
+    // What is taken back does not follow, and what cannot be told stays with the database session.
+    ask(&one, "reset timezone").await.unwrap();
+    assert!(ask(&one, "set timezone = 'no such zone'").await.is_err());
+    assert_eq!(value(&other, state).await, format!("|1|{zone}"));
+    assert_eq!(value(&one, state).await, format!("PostgreSQL JDBC Driver|0|{zone}"));
+    ask(&one, "reset all").await.unwrap();
+    assert_eq!(value(&other, "select 1").await, "1");
+    assert_eq!(value(&one, state).await, format!("|1|{zone}"));
+    for taken_back in ["rollback", "select 1 / 0"] {
+        ask(&one, "begin").await.unwrap();
+        ask(&one, "set timezone = 'Asia/Tokyo'").await.unwrap();
+        let _ = ask(&one, taken_back).await;
+        ask(&one, "rollback").await.unwrap();
+        assert_eq!(value(&one, state).await, format!("|1|{zone}"));
+        ask(&one, "discard all").await.unwrap();
+        assert_eq!(value(&other, state).await, format!("|1|{zone}"));
+    }
+    ask(&one, "begin").await.unwrap();
+    ask(&one, "set timezone = 'Asia/Tokyo'").await.unwrap();
+    ask(&one, "commit").await.unwrap();
+    assert_eq!(value(&one, state).await, "|1|Asia/Tokyo");
+    let waiting = tokio::spawn(async move { value(&other, "select 'served'").await });
+    assert_eq!(value(&one, state).await, "|1|Asia/Tokyo");
+    ask(&one, "discard all").await.unwrap();
+    assert_eq!(waiting.await.unwrap(), "served");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,7 +286,7 @@ async fn an_idle_client_does_not_notice_that_the_database_restarts() {
     let (postgres, server) = world(&[]).await;
     let (client, tied) = (server.connect(PREMIUM).await, server.connect(PREMIUM).await);
     let statement = client.prepare("select $1::int").await.unwrap();
-    ask(&tied, "set timezone = 'UTC'").await.unwrap();
+    ask(&tied, "set work_mem = '5MB'").await.unwrap();
     let superuser = postgres.superuser().await;
     for _ in 0..5 {
         ask(&superuser, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename like 'tier%' or usename = 'app_auth'")

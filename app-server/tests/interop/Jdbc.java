@@ -22,10 +22,11 @@ class Jdbc {
         properties.setProperty("sslmode", "verify-ca");
         properties.setProperty("sslrootcert", arguments[1]);
         properties.setProperty("prepareThreshold", "1");
-        // Otherwise the driver says SET after the login, which ties it to a database session.
-        properties.setProperty("assumeMinServerVersion", "9.0");
         String url = "jdbc:postgresql://127.0.0.1:" + arguments[0] + "/music";
-        try (Connection connection = DriverManager.getConnection(url, properties)) {
+        // The driver says SET after each login, and all of them share one database session.
+        try (Connection connection = DriverManager.getConnection(url, properties);
+                Connection other = DriverManager.getConnection(url, properties)) {
+            check(other.createStatement().executeQuery("show extra_float_digits").next(), "another connection");
             try (PreparedStatement statement = connection.prepareStatement("select ?::int, count(*) from content")) {
                 for (int number = 0; number < 20; number++) {
                     statement.setInt(1, number);
