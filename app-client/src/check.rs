@@ -94,7 +94,7 @@ pub(crate) fn run(accounts: &Accounts, place: &Place, style: Style) -> Result<Ex
     }
     let columns = ["tier", "user", "statement", "expected", "result", "verdict"].map(Column::text).to_vec();
     let mut output = Output::stdout(style).map_err(|source| Error::Output { source })?;
-    output.table(columns, &rows).map_err(|source| Error::Output { source })?;
+    output.table(columns, &rows).and_then(|()| output.finish()).map_err(|source| Error::Output { source })?;
     eprintln!("{passed} of {} passed; everything was rolled back", rows.len());
     if passed < rows.len() {
         return Ok(ExitCode::from(1));

@@ -167,7 +167,7 @@ impl Output {
         self.spill()
     }
 
-    /// A result that this program made itself.
+    /// A result that this program made itself; `finish` shows it.
     pub(crate) fn table(&mut self, columns: Vec<Column>, rows: &[Vec<Option<String>>]) -> io::Result<()> {
         let width = columns.len();
         let mut writer = self.begin(columns);
@@ -178,8 +178,7 @@ impl Output {
                 self.row(writer.as_mut(), row)?;
             }
         }
-        self.end(writer.as_mut(), rows.len() as u64)?;
-        self.flush()
+        self.end(writer.as_mut(), rows.len() as u64)
     }
 
     /// Bytes that are output as they are: a COPY, a command tag.

@@ -12,9 +12,9 @@ use crate::run::Outcome;
 use crate::script::{Script, Statement};
 
 const HELP: &str = "\
-  \\d [NAME]          what there is, or the columns, indexes and constraints of NAME
+  \\d [PATTERN]       what there is, or columns, indexes and constraints; \\d+ also comments, partitions, a view's text
   \\dt \\dv \\dm \\di \\ds \\df [PATTERN]   tables, views, materialized views, indexes, sequences, functions
-  \\dn \\du \\l         schemas, roles, databases
+  \\dn \\du \\l [PATTERN]   schemas, roles, databases; a + after \\dt, \\l and the like: sizes, comments
   \\op [NAME ARGS]    a named operation of the platform; alone, lists them
   \\g \\gx             run the statement, or the last one; \\gx shows it expanded
   \\explain [SQL]      how the server runs it, or the last statement: a read is run, a write is not
@@ -73,13 +73,10 @@ impl Session {
             "watch" => self.watch(rest)?,
             "explain" => self.explain(rest)?,
             "g" | "gx" => println!("there is no statement to run yet"),
-            _ => match describe::statements(name, rest) {
-                Some(statements) => {
-                    for text in statements {
-                        if self.attempt(&Statement { text, line: 1 })? != Some(Outcome::Done) {
-                            break;
-                        }
-                    }
+            "d" | "d+" if !rest.is_empty() => self.describe(rest, name == "d+")?,
+            _ => match describe::list(name, rest) {
+                Some(text) => {
+                    self.attempt(&Statement { text, line: 1 })?;
                 }
                 None => eprintln!("error: there is no command `\\{name}`\nhint: \\? lists them"),
             },

@@ -2,6 +2,7 @@
 
 mod check;
 mod configuration;
+mod describe;
 mod doctor;
 mod errors;
 mod formats;

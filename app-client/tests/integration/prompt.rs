@@ -31,7 +31,7 @@ fn statements_and_commands_are_run_until_one_leaves() {
     terminal.keys("create table song (id int primary key, title text not null);\r");
     terminal.shows("CREATE TABLE");
     terminal.keys("\\d song\r");
-    terminal.shows(" title  | text    | not null | ");
+    terminal.shows(" title  | text    |           | not null | ");
     terminal.shows("primary key");
     terminal.keys("\\dt so*\r");
     terminal.shows(" public | song | table | owner");

@@ -59,10 +59,11 @@ impl QueryServer {
 
     /// Asks it to stop, as a supervisor does; it is gone when this returns.
     pub(crate) fn drain(&mut self) {
-        self.begin_to_drain();
+        self.signal("-TERM");
         self.ends();
     }
 
+    /// While a statement runs, which it lets finish.
     pub(crate) fn begin_to_drain(&self) {
         self.signal("-TERM");
         eventually("it to drain", || !self.get("/readyz").contains(" 200 "));

@@ -126,6 +126,37 @@ fn a_long_statement_asks_the_query_server_for_nobody_elses_business() {
 }
 
 #[test]
+fn the_catalog_can_be_looked_at_and_completed_by_a_free_account() {
+    let server = QueryServer::start(&[]);
+    let mut terminal = server.terminal(FREE, []);
+    let prompt = "free@example.com (tier_free) music=> ";
+    terminal.shows(prompt);
+    terminal.keys("\\pager off\r");
+    terminal.shows(prompt);
+    for (command, expected) in [
+        ("\\d", "playlist_summary"),
+        ("\\d content", "Table \"public.content\""),
+        ("\\d+ playlist_summary", "view definition"),
+        ("\\dt public.*", "content_artist"),
+        ("\\di cont*", "content_title"),
+        ("\\dv", "playlist_summary"),
+        ("\\df record_play", "record_play"),
+        ("\\dn", "workspace"),
+        ("\\du tier*", "tier_premium"),
+        ("\\l+ music", "music"),
+    ] {
+        terminal.keys(&format!("{command}\r"));
+        terminal.shows(command);
+        terminal.shows("\r\n");
+        terminal.shows(expected);
+        terminal.shows("row");
+        terminal.shows(prompt);
+    }
+    terminal.keys("select content_t\t");
+    terminal.shows("content_type");
+}
+
+#[test]
 fn a_denied_statement_says_the_tier_and_what_it_may_do() {
     let server = QueryServer::start(&[]);
     server.client(FREE, ["-c", INSERT]).run().fails(1, &["(42501)", "HINT: your account is `free`: "]);
