@@ -551,9 +551,15 @@ impl Host {
         self.attempts.fetch_add(1, Ordering::SeqCst);
         if self.dry_run {
             self.progress.line(Line::Info, &format!("  > {what}"));
+            self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned());
             return Err(Error::planned(format!("the result of: {what}")));
         }
         Ok(())
+    }
+
+    /// Whether a plan has come by an effect of that name.
+    pub fn is_planned(&self, what: &str) -> bool {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
     }
 
     /// The journal, under the stack's lock, which the first use takes.

@@ -61,6 +61,8 @@ pub struct Clients {
     pub groups: Seen<aws_sdk_ec2::types::SecurityGroup>,
     /// The stack's instances that are there.
     pub instances: Seen<aws_sdk_ec2::types::Instance>,
+    /// The database instance that was looked for last.
+    pub databases: Seen<aws_sdk_rds::types::DbInstance>,
     /// The URLs of the stack's queues.
     pub queues: Seen<String>,
     config: SdkConfig,
@@ -160,6 +162,7 @@ impl Clients {
             },
             groups: Seen::default(),
             instances: Seen::default(),
+            databases: Seen::default(),
             queues: Seen::default(),
             config,
         })

@@ -147,7 +147,7 @@ fn lines(secret: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Secure strings, line by line where they are keys, and what instances were given to run.
+/// Secure strings, line by line where they are keys, passwords that RDS keeps, and what instances were given to run.
 fn collect(value: &Value, secrets: &mut BTreeSet<String>, user_data: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -155,6 +155,13 @@ fn collect(value: &Value, secrets: &mut BTreeSet<String>, user_data: &mut Vec<St
                 && let Some(text) = fields.get("value").and_then(Value::as_str)
             {
                 secrets.extend(lines(text));
+            }
+            if fields.get("owner").is_some_and(|owner| owner == "rds") {
+                for version in fields["versions"].as_object().expect("the versions of a secret").values() {
+                    let text = version["content"]["SecretString"].as_str().expect("what RDS keeps is text");
+                    let kept: Value = serde_json::from_str(text).expect("what RDS keeps is JSON");
+                    secrets.insert(kept["password"].as_str().expect("a password").to_owned());
+                }
             }
             for (name, field) in fields {
                 if name == "user_data"

@@ -2,6 +2,7 @@
 
 use aws_sdk_ec2::types::Tag;
 use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
+use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use aws_sdk_sqs::types::QueueAttributeName;
 use ops::clients::aws::{Clients, Target};
 
@@ -130,4 +131,43 @@ fn what_cannot_be_changed_in_place_is_refused_with_the_key_and_the_reason() {
         let ran = project.run_local("p", &["--yes"]).ended_with(1);
         assert!(ran.stderr.contains(expected) && ran.stderr.contains("help:"), "{to}: {}", ran.stderr);
     }
+}
+
+#[test]
+fn a_database_that_serves_clients_without_tls_is_warned_of() {
+    let project = Project::empty();
+    project.write(
+        "db.rhai",
+        "stack(\"s\");\nrds::ensure_instance(\"db\", #{ master_password: secrets::ensure(\"master\") }).wait();",
+    );
+    let is_warned = || {
+        let ran = project.run_local("db.rhai", &["--yes"]).ended_with(0);
+        ran.stderr.contains("the database s-db also serves clients without TLS")
+    };
+    assert!(!is_warned() && !is_warned(), "the default is TLS alone");
+
+    let set = |value: &'static str| {
+        let endpoint = project.endpoint();
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let clients = Clients::connect(&Target::Local { endpoint }, None).await.expect("the local cloud");
+            let found = clients.rds.describe_db_instances().db_instance_identifier("s-db").send().await;
+            let version =
+                found.expect("the database").db_instances()[0].engine_version().expect("one").to_owned();
+            let family = format!("postgres{}", version.split('.').next().expect("a major version"));
+            let group = clients.rds.create_db_parameter_group().db_parameter_group_name("own");
+            // The second time it is there.
+            let _ = group.db_parameter_group_family(family).description("own").send().await;
+            let parameter = Parameter::builder().parameter_name("rds.force_ssl").parameter_value(value);
+            let parameter = parameter.apply_method(ApplyMethod::Immediate).build();
+            let group = clients.rds.modify_db_parameter_group().db_parameter_group_name("own");
+            group.parameters(parameter).send().await.expect("changed");
+            let instance = clients.rds.modify_db_instance().db_instance_identifier("s-db");
+            instance.db_parameter_group_name("own").apply_immediately(true).send().await.expect("changed");
+        });
+    };
+    set("0");
+    assert!(is_warned(), "its own group allows it");
+    set("1");
+    assert!(!is_warned(), "its own group forbids it");
 }

@@ -122,12 +122,21 @@ fn the_configuration_is_committed_and_pushed_alone() {
              "server_ca": "pem", "rds_endpoint": "db.example.com", "db_name": "music", "nlb_enabled": false }"#,
     );
     clone.project.write("dirty.txt", "mine\n");
-    let ran = clone.project.run_local("update_config", &["--push"]).ended_with(0);
-    assert!(!ran.stderr.contains("Nothing to commit"), "{}", ran.stderr);
+    let untouched = clone.git(&["rev-parse", "HEAD"]);
+    let plan = clone.project.run_local("update_config", &["--push", "--dry-run"]).ended_with(0);
+    let (commit, push) = (plan.stderr.find("> commit"), plan.stderr.find("> push"));
+    assert!(commit.is_some() && commit < push, "{}", plan.stderr);
+    assert_eq!(clone.git(&["rev-parse", "HEAD"]), untouched);
+    clone.project.run_local("update_config", &["--push"]).ended_with(0);
     let pushed = "Point the configuration at 203.0.113.7\n\napp-client.toml\napp-server.env\nmusic-app-authority.crt\n";
     assert_eq!(clone.last_pushed(), pushed);
-    clone.project.run_local("update_config", &["--push"]).ended_with(0).says("Nothing to commit.");
+    clone.project.run_local("update_config", &["--push"]).ended_with(0);
     assert_eq!(clone.last_pushed(), pushed);
+
+    // What a run has committed and not pushed is pushed by the next one.
+    clone.git(&["commit", "--quiet", "--allow-empty", "--message", "left behind"]);
+    clone.project.run_local("update_config", &["--push"]).ended_with(0);
+    assert_eq!(clone.last_pushed(), "left behind\n");
 }
 
 /// A clone with the state of a deployment, a key, and a token for the stand-in.

@@ -102,3 +102,19 @@ fn rds_keeps_the_password_of_a_database_and_connections_find_it() {
         project.run_local("wrong.rhai", &["--yes"]).ended_with(1).says(expected);
     }
 }
+
+#[test]
+fn a_deployment_whose_password_rds_keeps_makes_none_of_its_own() {
+    let project = Project::new();
+    project.write(
+        "names.rhai",
+        r#"stack("music-app");
+        let found = aws::request("ssm", "GetParametersByPath", #{ Path: "/ops/music-app/", Recursive: true });
+        print(found.Parameters.map(|parameter| parameter.Name));"#,
+    );
+    for arguments in [&["--yes", "--skip-schema", "--managed-password"][..], &["--yes", "--skip-schema"]] {
+        project.run_local("deploy", arguments).ended_with(0);
+        let names = project.run_local("names.rhai", &[]).ended_with(0).stdout;
+        assert!(names.contains("/ops/music-app/server/") && !names.contains("database/master"), "{names}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod modify;
 mod owned;
+mod transport;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,7 @@ struct Inner {
     /// Where it is waited for: the region or role that it was made in.
     scope: Option<Arc<Clients>>,
     endpoint: Mutex<Option<Endpoint>>,
+    is_kept_by_rds: bool,
 }
 
 /// Where an available instance answers.
@@ -57,6 +59,7 @@ const ENSURE: Function = Function {
     permissions: &[
         "rds:DescribeDBInstances",
         "rds:DescribeDBSubnetGroups",
+        "rds:DescribeDBParameters",
         "rds:CreateDBSubnetGroup",
         "rds:CreateDBInstance",
         "rds:ModifyDBInstance",
@@ -105,6 +108,16 @@ const ENSURE: Function = Function {
     ],
 };
 
+const FIND: Function = Function {
+    name: "find_instance",
+    doc: "The stack's database instance of that name, or `()`. Its master password is known if RDS keeps it. RDS `DescribeDBInstances`.",
+    parameters: &["name: string"],
+    returns: "Instance",
+    permissions: &["rds:DescribeDBInstances"],
+    example: r#"if rds::find_instance("db") == () { say("no database yet"); }"#,
+    keys: &[],
+};
+
 const WAIT: Function = Function {
     name: "wait",
     doc: "Waits until the instance is available. RDS `DescribeDBInstances`.",
@@ -121,6 +134,9 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("rds", host);
     namespace
         .handle::<Instance>("Instance")
+        .function1(&FIND, |call, name: String| {
+            Ok(find(call, name)?.map_or(rhai::Dynamic::UNIT, rhai::Dynamic::from))
+        })
         .with_options(&ENSURE, ensure)
         .property("name", "The instance's identifier.", |_, db: &Instance| Ok(db.0.identifier.clone()))
         .property(
@@ -133,6 +149,11 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         })
         .property("username", "The master user.", |_, db: &Instance| Ok(db.0.master_username.clone()))
         .property("db_name", "The database in it.", |_, db: &Instance| Ok(db.0.db_name.clone()))
+        .property(
+            "rds_keeps_password",
+            "Whether RDS makes and keeps the master password.",
+            |_, db: &Instance| Ok(db.0.is_kept_by_rds),
+        )
         .method0(&WAIT, |call, db: &Instance| db.wait(call, "").map(drop))
         .identified(|db: &Instance| format!("database {}", db.0.identifier));
     namespace
@@ -234,34 +255,63 @@ async fn describe(host: &Host, identifier: &str) -> Result<Option<DbInstance>, E
     }
 }
 
+/// Reads it now, for [`ensure`] too.
+fn find(call: &Call, name: String) -> Result<Option<Instance>, Error> {
+    let identifier = call.full_name(&name)?;
+    let read = || call.block(async { Ok(describe(call, &identifier).await?.into_iter().collect()) });
+    let found = call.read(|clients| &clients.databases, read)?;
+    let Some(found) = found.first().filter(|found| belongs(call, found)) else { return Ok(None) };
+    Ok(Some(Instance(Arc::new(Inner {
+        name,
+        identifier,
+        master_username: found.master_username().unwrap_or_default().to_owned(),
+        master_password: None,
+        db_name: found.db_name().unwrap_or_default().to_owned(),
+        scope: call.scope(),
+        endpoint: Mutex::new(endpoint(found)),
+        is_kept_by_rds: found.master_user_secret().is_some(),
+    }))))
+}
+
+fn belongs(host: &Host, found: &DbInstance) -> bool {
+    found.tag_list().iter().any(|tag| tag.key() == Some(STACK_TAG) && tag.value() == host.stack().ok())
+}
+
 fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Error> {
     let identifier = call.full_name(&name)?;
+    let read = || call.block(async { Ok(describe(call, &identifier).await?.into_iter().collect()) });
+    let seen = call.seen(|clients| &clients.databases, read)?;
+    let mut seen = seen.iter().find(|seen| seen.db_instance_identifier() == Some(&identifier)).cloned();
     // One that is being deleted is gone before one of the same name can be made.
-    let found = call.wait(&format!("database {name}"), AVAILABLE_LIMIT, || async {
-        let found = describe(call, &identifier).await?;
-        Ok(match found.as_ref().and_then(|found| found.db_instance_status()) {
-            Some("deleting") => Err("deleting".to_owned()),
-            _ => Ok(found),
-        })
+    let identifier = identifier.as_str();
+    let found = call.wait(&format!("database {name}"), AVAILABLE_LIMIT, || {
+        let seen = seen.take();
+        async move {
+            let found = match seen {
+                Some(found) => Some(found),
+                None => describe(call, identifier).await?,
+            };
+            Ok(match found.as_ref().and_then(|found| found.db_instance_status()) {
+                Some("deleting") => Err("deleting".to_owned()),
+                _ => Ok(found),
+            })
+        }
     })?;
     let kept_by_rds = found.as_ref().is_some_and(|found| found.master_user_secret().is_some());
     let master_password = master_password(options, kept_by_rds)?;
     let mut instance = Inner {
         name,
-        identifier,
+        identifier: identifier.to_owned(),
         master_username: options.string("master_username").unwrap_or_else(|| "dbadmin".to_owned()),
         master_password,
         db_name: options.string("db_name").unwrap_or_else(|| "music".to_owned()),
         scope: call.scope(),
         endpoint: Mutex::new(None),
+        is_kept_by_rds: kept_by_rds || options.bool("manage_master_user_password") == Some(true),
     };
     match found {
         Some(found) => {
-            if !found
-                .tag_list()
-                .iter()
-                .any(|tag| tag.key() == Some(STACK_TAG) && tag.value() == call.stack().ok())
-            {
+            if !belongs(call, &found) {
                 return Err(Error::new(
                     Kind::Conflict,
                     format!("the database {} does not belong to this stack", instance.identifier),
@@ -269,6 +319,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
                 .help("name the stack otherwise, or tag the database with the stack's tags to adopt it"));
             }
             compare(&instance.identifier, &found, options)?;
+            transport::warn_without_tls(call, &found)?;
             let before = call.progress.changes();
             modify::converge(call, &instance.name, &instance.identifier, &found, options)?;
             // One that is available and was not touched stays so: its endpoint need not be asked for.

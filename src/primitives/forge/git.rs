@@ -137,10 +137,16 @@ fn commit(call: &Call, paths: Array, message: String) -> Result<bool, Error> {
     }
     let named: Vec<&str> = named.iter().map(String::as_str).collect();
     let of_them = |arguments: &[&str]| git(call, &[arguments, &["--"], &named].concat());
-    if of_them(&["status", "--porcelain=v1", "--untracked-files=all"])?.is_empty() {
+    let is_same = of_them(&["status", "--porcelain=v1", "--untracked-files=all"])?.is_empty();
+    if is_same && !named.iter().any(|path| call.is_planned(&format!("write {path}"))) {
         return Ok(false);
     }
-    call.effect(&format!("commit {}", named.join(", ")))?;
+    let committed = call.effect(&format!("commit {}", named.join(", ")));
+    if call.dry_run {
+        // Known without doing it.
+        return Ok(true);
+    }
+    committed?;
     of_them(&["add", "--intent-to-add"])?;
     of_them(&["commit", "--quiet", "--only", "--message", &message])?;
     Ok(true)

@@ -174,7 +174,12 @@ fn set(call: &Call, path: String, options: &Options) -> Result<bool, Error> {
     for line in difference(&before, &after) {
         call.progress.line(Line::Info, &format!("  {line}"));
     }
-    call.effect(&format!("write {path}"))?;
+    let written = call.effect(&format!("write {path}"));
+    if call.dry_run {
+        // Known without doing it.
+        return Ok(true);
+    }
+    written?;
     write_text(&full, &after, private.then_some(0o600))?;
     Ok(true)
 }
