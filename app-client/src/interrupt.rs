@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::connection::Canceller;
+use crate::keyboard;
 
 /// What the shell's convention makes of SIGINT.
 pub(crate) const EXIT_CODE: u8 = 130;
@@ -31,6 +32,10 @@ impl Interrupt {
         let handled = interrupt.clone();
         ctrlc::set_handler(move || handled.press())?;
         Ok(interrupt)
+    }
+
+    pub(crate) fn stays(&self) -> bool {
+        self.stays.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stay(&self) {
@@ -73,8 +78,11 @@ impl Interrupt {
                 running.pressed = true;
                 eprintln!("\ncancelling; Ctrl-C again leaves without waiting");
             }
-            None if self.stays.load(Ordering::Relaxed) => {}
-            _ => process::exit(EXIT_CODE.into()),
+            None if self.stays() => {}
+            _ => {
+                keyboard::restore();
+                process::exit(EXIT_CODE.into())
+            }
         }
     }
 

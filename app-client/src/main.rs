@@ -11,6 +11,7 @@ mod connection;
 mod doctor;
 mod error;
 mod interrupt;
+mod keyboard;
 mod one_shot;
 mod output;
 mod password;

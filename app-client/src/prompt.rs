@@ -27,6 +27,7 @@ use crate::activity::Observer;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
+use crate::keyboard;
 use crate::output::{Format, Output, Style};
 use crate::password::Passwords;
 use crate::run::{Outcome, Runner};
@@ -180,7 +181,7 @@ impl Session {
             } else if let Some(command) = splitter.backslash() {
                 let pending = splitter.rest();
                 // `\g` in place of a semicolon, `\gx` for this one result down the page.
-                match (command.trim(), pending.or_else(|| self.last.clone())) {
+                match (command.trim(), pending.clone().or_else(|| self.last.clone())) {
                     ("g", Some(statement)) => self.statement(statement)?,
                     ("gx", Some(statement)) => {
                         let style = self.runner.output.style;
@@ -192,6 +193,13 @@ impl Session {
                     // What stands before `\e` is what is to be edited.
                     ("e" | "edit", Some(statement)) => self.edit(&statement.text),
                     _ => {
+                        let about_it = ["watch", "explain"].iter().any(|name| command.starts_with(name));
+                        match pending {
+                            Some(statement) if about_it => self.last = Some(statement),
+                            // A look at something else does not end the statement that is being typed.
+                            Some(statement) => self.unsent = Some(statement.text),
+                            None => {}
+                        }
                         if self.command(&command)? == Next::Leave {
                             return Ok(Next::Leave);
                         }
@@ -287,6 +295,7 @@ fn typed_line(line: &mut Vec<u8>) -> Result<bool, Error> {
 
 /// Anything but a yes is a no.
 fn confirmed(question: &str) -> bool {
+    keyboard::forget();
     print!("{question} [y/N] ");
     let _ = io::stdout().flush();
     let mut answer = String::new();

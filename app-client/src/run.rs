@@ -7,6 +7,7 @@ use crate::activity::Observer;
 use crate::connection::{self, Connection};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
+use crate::keyboard::Aside;
 use crate::output::{Output, RowBuffer, RowWriter, columns};
 use crate::progress::Progress;
 use crate::script::Statement;
@@ -104,7 +105,9 @@ impl Runner {
         name: Option<&str>,
         copy_input: &mut CopyInput<'_>,
     ) -> Result<bool, Error> {
-        let Self { connection, output, observer, tag: last_tag, .. } = self;
+        let Self { connection, output, interrupt, observer, tag: last_tag } = self;
+        // What is typed ahead of a script is for the shell that follows it.
+        let mut keys = interrupt.stays().then(Aside::begin).flatten();
         let written = |source| Error::Output { source };
         let mut buffer = RowBuffer::default();
         let mut receiving: Option<Receiving> = None;
@@ -183,7 +186,11 @@ impl Runner {
                         report(&message, statement, name);
                     }
                 }
-                b'G' => copy_in(connection, copy_input)?,
+                b'G' => {
+                    // They may be the data.
+                    drop(keys.take());
+                    copy_in(connection, copy_input)?;
+                }
                 b'd' => output.raw(frame.body).map_err(written)?,
                 b'S' => {
                     let body = frame.body.to_vec();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 use rustls::{ClientConnection, StreamOwned};
+use socket2::{SockRef, TcpKeepalive};
 
 use super::tls::Encryption;
 use super::{Error, Leg};
@@ -101,6 +102,12 @@ impl Stream {
     }
 }
 
+/// A prompt that idles stays known to the balancers and firewalls between, which forget a connection after
+/// 350 s (AWS Network Load Balancer) or less; and a statement does not wait for ever on a line that is cut.
+fn keep_alive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15))
+}
+
 /// Tries every address of `host` in the resolver's order: `localhost` is often ::1 first.
 fn connect(
     host: &str,
@@ -119,6 +126,8 @@ fn connect(
             Ok(stream) => {
                 // A statement is one small packet: waiting to fill it only adds latency.
                 let _ = stream.set_nodelay(true);
+                // Nor does a line that the system cannot watch keep anybody from using it.
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive());
                 observe(Leg::Connected { peer: address.to_string() });
                 return Ok(stream);
             }

@@ -194,6 +194,58 @@ fn a_long_statement_says_what_the_server_waits_for() {
 }
 
 #[test]
+fn what_is_typed_while_a_statement_runs_waits_for_the_prompt() {
+    let server = Server::start();
+    server.psql(&["-c", "create table t (a int)", "-c", "insert into t values (1)"]);
+    let mut terminal = begin(&server);
+    let held = server.hold("postgres", "lock table t");
+    terminal.keys("select count(*), 'whole' as x from t;\r");
+    eventually("the statement to wait", || {
+        let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+        server.psql(&["-Atc", waits]) == b"1\n"
+    });
+    terminal.keys("select 'fi' || 'rst' as x;\rselect 'seconds\x7f' || '!' as x;\rselect 'th");
+    drop(held);
+    let result = terminal.shows("     1 | whole");
+    assert!(!result.contains("'fi'"), "{result}");
+    terminal.shows("first\r\n");
+    terminal.shows("second!\r\n");
+    terminal.keys("ird' || '!' as x;\r");
+    terminal.shows("third!\r\n");
+    terminal.shows(PROMPT);
+
+    // It answers no question that was not there when it was typed.
+    let held = server.hold("postgres", "lock table t");
+    terminal.keys("select count(*) from t; delete from t;\r");
+    terminal.shows("s; Ctrl-C cancels");
+    terminal.keys("y\r");
+    drop(held);
+    terminal.shows("run it? [y/N] ");
+    terminal.keys("n\r");
+    terminal.shows("not run");
+    assert_eq!(server.psql(&["-Atc", "select count(*) from t"]), b"1\n");
+}
+
+#[test]
+fn a_command_in_the_middle_of_a_statement_does_not_end_it() {
+    let server = Server::start();
+    let mut terminal = begin(&server);
+    terminal.keys("select 'still ' ||\r");
+    terminal.shows("... ");
+    terminal.keys("\\conninfo\r");
+    terminal.shows("user owner");
+    terminal.shows("select 'still ' ||");
+    terminal.keys(" 'here' as x;\r");
+    terminal.shows("still here\r\n");
+    terminal.shows(PROMPT);
+    terminal.keys("select 'repeated' as x \\watch 0.1\r");
+    terminal.shows("repeated\r\n");
+    terminal.shows("repeated\r\n");
+    terminal.keys("\x03");
+    terminal.shows(PROMPT);
+}
+
+#[test]
 fn the_prompt_is_there_while_the_names_for_the_completion_are_loaded() {
     let server = Server::start();
     server.psql(&["-c", "create table playlist (nickname text)"]);

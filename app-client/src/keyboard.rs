@@ -1,0 +1,50 @@
+//! Keys that are typed while a statement runs: not drawn into its result, but kept for the prompt that
+//! follows, which then edits and runs them as if they were typed there. Ctrl-C goes on to be a signal.
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr,
+};
+
+/// How the terminal was. Not in `Aside`, since Ctrl-C may end the program from another thread.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// While this lives, keys are put aside.
+pub(crate) struct Aside(());
+
+impl Aside {
+    /// `None` where there is no keyboard, or keys are put aside already.
+    pub(crate) fn begin() -> Option<Self> {
+        let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut modes = tcgetattr(io::stdin()).ok().filter(|_| before.is_none())?;
+        let as_it_was = modes.clone();
+        // Erasing and Enter are left to the prompt, which tells Enter from Ctrl-J.
+        modes.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
+        modes.input_modes.remove(InputModes::ICRNL);
+        tcsetattr(io::stdin(), OptionalActions::Now, &modes).ok()?;
+        *before = Some(as_it_was);
+        Some(Self(()))
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Keys are drawn again, and lines are lines. Before the program is left, above all.
+pub(crate) fn restore() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(Err(error)) = before.map(|modes| tcsetattr(io::stdin(), OptionalActions::Now, &modes)) {
+        eprintln!("warning: the terminal does not show what is typed ({error}); `stty sane` mends it");
+    }
+}
+
+/// Forgets what was typed: it was not meant for the question that is about to be asked.
+pub(crate) fn forget() {
+    // Where there is no keyboard nothing was typed.
+    let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+}
