@@ -12,6 +12,7 @@ use crate::commands::doc::DocArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::local::LocalCommand;
 use crate::commands::new::NewArgs;
+use crate::commands::repl::ReplArgs;
 use crate::commands::run::HostFlags;
 use crate::commands::test::TestArgs;
 use crate::error::Error;
@@ -38,6 +39,8 @@ enum Command {
     New(NewArgs),
     /// What a playbook can call: all of it, a namespace, a function, or what is about a word
     Doc(DocArgs),
+    /// Type statements of a playbook one by one, and see what they give
+    Repl(ReplArgs),
     /// Run the tests of playbooks, each against a local cloud of its own
     Test(TestArgs),
     /// One of them, in the folder that was made for it
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => return ended(commands::check::check(&arguments)),
         Command::Test(arguments) => return ended(commands::test::test(&arguments)),
         Command::TestOne { file, name } => return ended(commands::test::one::one(&file, &name)),
+        Command::Repl(arguments) => return ended(commands::repl::repl(&arguments)),
         Command::List(arguments) => commands::list::list(&arguments),
         Command::New(arguments) => commands::new::new(&arguments),
         Command::Doc(arguments) => commands::doc::doc(&arguments),

@@ -89,6 +89,8 @@ pub struct Host {
     stack: OnceLock<String>,
     session: Mutex<Option<Session>>,
     agreed: AtomicBool,
+    /// Held while a person is asked: the threads of `parallel` ask one after the other.
+    asking: Mutex<()>,
     /// How often something was to be changed.
     attempts: AtomicU64,
     output: Mutex<Option<serde_json::Value>>,
@@ -138,6 +140,7 @@ impl Host {
             stack: OnceLock::new(),
             session: Mutex::new(None),
             agreed: AtomicBool::new(false),
+            asking: Mutex::new(()),
             attempts: AtomicU64::new(0),
             output: Mutex::new(None),
             secrets: Mutex::new(None),
@@ -510,7 +513,7 @@ impl Host {
             }
             return Ok(None);
         }
-        self.agree()?;
+        self.agree(&format!("{} {line}", change.verb.word()))?;
         self.attempts.fetch_add(1, Ordering::SeqCst);
         // The same name in another region or account is another thing.
         let name = match self.scope() {
@@ -547,6 +550,9 @@ impl Host {
     /// The door for what is no resource: a message, SQL, a command on a server. It is counted; a dry run says `what` would be done and
     /// fails with kind `planned`, which makes the result a value that is known after the deployment.
     pub fn effect(&self, what: &str) -> Result<(), Error> {
+        if !self.dry_run {
+            self.agree_to_effect(what)?;
+        }
         self.progress.effect();
         self.attempts.fetch_add(1, Ordering::SeqCst);
         if self.dry_run {
@@ -615,6 +621,23 @@ impl Host {
         }
     }
 
+    /// Makes ready for another statement of the same session: an interruption and an agreement were for the one before.
+    pub fn begin_statement(&self) {
+        self.cancelled.store(false, Ordering::SeqCst);
+        self.cancel.send_replace(false);
+        self.agreed.store(false, Ordering::SeqCst);
+        // What was seen before is looked at again.
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Gives the stack's lock back, and forgets what was read of the stack: hours may pass until the next statement.
+    pub fn end_statement(&self) -> Result<(), Error> {
+        let unlocked = self.uninterrupted(|| self.unlock());
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.secrets.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        unlocked
+    }
+
     fn place(&self) -> String {
         match &self.world {
             World::Local { .. } => "local cloud".to_owned(),
@@ -650,8 +673,9 @@ impl Host {
         *self.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
     }
 
-    pub fn output(&self) -> Option<serde_json::Value> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What the playbook has given, once.
+    pub fn take_output(&self) -> Option<serde_json::Value> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -97,6 +97,13 @@ impl Playbook {
         Err(Error::NotFound { name: name.to_owned(), suggestion, available, folder: shown(&folder, cwd) })
     }
 
+    /// What is typed at a prompt: it imports as the project's playbooks do. `name` is what errors call its text.
+    pub fn typed(project_root: &Path, cwd: &Path, name: &str) -> Self {
+        let root = project_root.join(FOLDER);
+        let shown_root = shown(&root, cwd);
+        Self { name: name.to_owned(), source: name.to_owned(), text: "".into(), root, shown_root }
+    }
+
     /// The names of the project's playbooks, in alphabetical order.
     pub fn names(project_root: &Path) -> Result<Vec<String>, Error> {
         let folder = project_root.join(FOLDER);

@@ -104,6 +104,17 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// What is about to be done.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Update => "update",
+            Verb::Delete => "delete",
+            Verb::Open => "open",
+            Verb::Close => "close",
+        }
+    }
+
     fn sign(self) -> char {
         match self {
             Verb::Create | Verb::Open => '+',

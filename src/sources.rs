@@ -85,21 +85,21 @@ pub fn parse(text: &str) -> Result<AST, ParseError> {
     engine.compile(text)
 }
 
-/// Resolves `import "lib/defaults" as defaults;` to `lib/defaults.rhai` below one folder.
-#[derive(Debug)]
+/// Resolves `import "lib/defaults" as defaults;` to `lib/defaults.rhai` below one folder. Clones share what was loaded.
+#[derive(Debug, Clone)]
 pub struct Modules {
     root: PathBuf,
     shown: PathBuf,
     sources: Sources,
-    loaded: RwLock<BTreeMap<String, Arc<Module>>>,
+    loaded: Arc<RwLock<BTreeMap<String, Arc<Module>>>>,
     /// What each thread is in the middle of loading. A cycle would overflow the stack: rhai counts modules per file.
-    loading: Mutex<HashSet<(ThreadId, String)>>,
+    loading: Arc<Mutex<HashSet<(ThreadId, String)>>>,
 }
 
 impl Modules {
     /// A resolver for the files below `root`, which errors call `shown`.
     pub fn new(root: PathBuf, shown: PathBuf, sources: Sources) -> Self {
-        Self { root, shown, sources, loaded: RwLock::default(), loading: Mutex::default() }
+        Self { root, shown, sources, loaded: Arc::default(), loading: Arc::default() }
     }
 
     fn load(&self, engine: &Engine, import: &str, name: &str) -> Result<Arc<Module>, Box<EvalAltResult>> {

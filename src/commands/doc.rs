@@ -42,11 +42,16 @@ pub fn doc(arguments: &DocArgs) -> Result<(), Error> {
     if arguments.write.is_some() || arguments.definitions.is_some() {
         return Ok(());
     }
-    match &arguments.name {
-        None => contents(&reference),
-        Some(name) => find(name, &reference)?,
+    tell(arguments.name.as_deref().unwrap_or_default(), &reference)
+}
+
+/// What there is to know of a namespace, a function, or about a word; of all there is to call where `name` is empty.
+pub fn tell(name: &str, reference: &Reference) -> Result<(), Error> {
+    if name.is_empty() {
+        contents(reference);
+        return Ok(());
     }
-    Ok(())
+    find(name, reference)
 }
 
 /// Every function with its first sentence.
@@ -62,7 +67,8 @@ fn contents(reference: &Reference) {
     }
 }
 
-fn sentence(doc: &str) -> &str {
+/// The first sentence of a documentation.
+pub fn sentence(doc: &str) -> &str {
     let line = doc.lines().next().unwrap_or_default();
     line.split_once(". ").map_or(line, |(sentence, _)| sentence).trim_end_matches('.')
 }

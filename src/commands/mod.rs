@@ -7,5 +7,7 @@ pub mod list;
 pub mod local;
 pub mod new;
 pub mod project;
+pub mod repl;
 pub mod run;
+pub mod session;
 pub mod test;

@@ -1,20 +1,18 @@
 //! `ops run`: reads a playbook's parameters, runs it on a thread of its own, and says how it ended.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
 use rhai::{EvalAltResult, Scope};
 
-use crate::clients::aws::{Clients, Target};
-use crate::commands::{local, project};
+use crate::commands::project;
+use crate::commands::session::{Mode, SessionFlags};
 use crate::engine::{self, Prepared};
 use crate::error::{Error, Kind, LOCKED, say};
-use crate::host::{Connect, Consent, Host, Project, World, private_folder};
+use crate::host::Host;
 use crate::parameters::{self, Declarations};
 use crate::playbook::Playbook;
 use crate::primitives::Parameters;
@@ -26,39 +24,14 @@ use crate::sources::Sources;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Options of ops run")]
 pub struct HostFlags {
-    /// Run against the local cloud: no account, nothing leaves this machine
-    #[arg(long)]
-    pub local: bool,
-    /// Agree to changes, and to deleting what is not protected
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Agree to deleting what is protected, such as a database; a final snapshot stays
-    #[arg(long, value_name = "STACK")]
-    pub delete_protected: Option<String>,
-    /// Delete databases without a final snapshot: their data is gone
-    #[arg(long, value_name = "STACK", requires = "delete_protected")]
-    pub destroy_data: Option<String>,
-    /// Wait for another run of the same stack to end, such as 30s or 5m [default: do not wait]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub lock_wait: Option<Duration>,
+    #[command(flatten)]
+    pub session: SessionFlags,
     /// Say what would be changed, and change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// With --dry-run: exit code 3 if there is something to change
     #[arg(long, requires = "dry_run")]
     pub exit_code: bool,
-    /// AWS region
-    #[arg(long)]
-    pub region: Option<String>,
-    /// Profile of ~/.aws/config
-    #[arg(long, conflicts_with = "local")]
-    pub profile: Option<String>,
-    /// State file [default: deploy_config.json, with --local deploy_config.local.json]
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-    /// With --local: install what is missing on this machine, with its package manager
-    #[arg(long, requires = "local")]
-    pub install_missing: bool,
     /// This run belongs to a test: waits set the local cloud's clock forward, and take no time
     #[arg(long, requires = "local", hide = true)]
     pub under_test: bool,
@@ -68,12 +41,6 @@ pub struct HostFlags {
     /// How the lines of a run begin: `tagged` is for grep
     #[arg(long, value_enum, default_value_t, value_name = "STYLE", hide_possible_values = true)]
     pub log_style: LogStyle,
-}
-
-/// A time such as `30s`, `5m` or `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|it| Duration::try_from(it).ok());
-    parsed.ok_or_else(|| format!("`{text}` is no time: write it like 30s, 5m or 1h"))
 }
 
 /// The long names of [`HostFlags`].
@@ -157,36 +124,10 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
         parameters.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
 
     let runtime = tokio::runtime::Runtime::new().map_err(|source| Error::io("start the runtime", &source))?;
-    let folder = root.join(".ops");
-    let state_name = if flags.local { "deploy_config.local.json" } else { "deploy_config.json" };
-    let state = flags.state.as_ref().map_or_else(|| root.join(state_name), |path| current.join(path));
-    let world = if flags.local {
-        World::Local { folder: folder.join("local"), under_test: flags.under_test }
-    } else {
-        World::Aws
-    };
-    let consent = Consent {
-        yes: flags.yes,
-        delete_protected: flags.delete_protected.clone(),
-        destroy_data: flags.destroy_data.clone(),
-        lock_wait: flags.lock_wait.unwrap_or_default(),
-    };
-    let connect = connect(
-        flags.region.clone().or(settings.region),
-        flags.profile.clone().or(settings.profile),
-        flags.install_missing,
-    );
-    let project = Project { root, folder, state };
     let progress = Progress::new(flags.log_style).json(flags.json);
-    let host = Arc::new(Host::new(
-        connect,
-        world,
-        progress,
-        project,
-        consent,
-        flags.dry_run,
-        runtime.handle().clone(),
-    ));
+    let mode = Mode { dry_run: flags.dry_run, under_test: flags.under_test, ..Mode::default() };
+    let host = flags.session.host(root, &current, &settings, mode, progress, runtime.handle());
+    let host = Arc::new(host);
     let prepared = engine::prepare(&host, parameters, &playbook, &sources);
     stop_on_signal(&runtime, &host);
 
@@ -207,20 +148,6 @@ fn undeclared(error: parameters::Error, sources: &Sources) -> Failure {
         parameters::Error::Usage(error) => Failure::Clap(error),
         other => Failure::Usage(other.to_string()),
     }
-}
-
-/// How the run's clients are made when it first needs one.
-pub fn connect(region: Option<String>, profile: Option<String>, install_missing: bool) -> Connect {
-    Box::new(move |host| {
-        private_folder(&host.project.folder)?;
-        let target = match &host.world {
-            World::Aws => Target::Account { profile: profile.clone() },
-            World::Local { folder, .. } => {
-                Target::Local { endpoint: local::ensure_up(folder, install_missing)? }
-            }
-        };
-        host.block_without_account(Clients::connect(&target, region.as_deref()))
-    })
 }
 
 /// The first Ctrl-C or SIGTERM stops the run in order, the second one at once. Where a loop has no end of its own, the first one ends that.
@@ -336,7 +263,7 @@ fn execute(
     }
     match ended {
         Ok(()) => {
-            if let Some(output) = host.output() {
+            if let Some(output) = host.take_output() {
                 print_output(&output, flags.json);
             }
             let pending = flags.exit_code && host.progress.pending();
@@ -423,7 +350,7 @@ impl Ended {
 }
 
 /// The result on stdout: `key  value` lines, or JSON.
-fn print_output(output: &serde_json::Value, as_json: bool) {
+pub fn print_output(output: &serde_json::Value, as_json: bool) {
     let text = match output {
         serde_json::Value::Object(map) if !as_json => {
             let widest = map.keys().map(|key| key.chars().count()).max().unwrap_or(0);

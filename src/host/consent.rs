@@ -1,9 +1,12 @@
 //! Who agrees to what: a change to `--yes` or an answer, a deletion to a list that was shown, what is protected only to the stack's name.
 
 use std::io::Write;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
 use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::Host;
 use crate::error::Error;
@@ -14,6 +17,8 @@ use crate::progress::Line;
 pub struct Consent {
     /// `--yes`: changes, and deletions of what is not protected.
     pub yes: bool,
+    /// Each change and each effect is asked about by itself: at a prompt, where nobody has read a playbook before.
+    pub each: bool,
     /// `--delete-protected STACK`
     pub delete_protected: Option<String>,
     /// `--destroy-data STACK`: protected things go without a final snapshot.
@@ -23,9 +28,10 @@ pub struct Consent {
 }
 
 impl Host {
-    /// Asks once whether the stack may be changed.
-    pub(super) fn agree(&self) -> Result<(), Error> {
-        if self.consent.yes || self.agreed.load(Ordering::SeqCst) {
+    /// Asks whether the stack may be changed: once, or where each change is asked about, whether `doing` may be done.
+    pub(super) fn agree(&self, doing: &str) -> Result<(), Error> {
+        let _one_question_at_a_time = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.agreed() {
             return Ok(());
         }
         let stack = self.stack()?;
@@ -33,12 +39,40 @@ impl Host {
             return Err(Error::refused(format!("`{stack}` is not changed without consent"))
                 .help("nobody can be asked here: add `--yes` to agree to the changes"));
         }
+        if self.consent.each {
+            return self.agree_to(&format!("{doing}  in the stack `{stack}` ({})", self.place()));
+        }
         self.progress.line(Line::Info, &format!("About to change the stack `{stack}` ({}).", self.place()));
         if ask(self, "Go on? [y/N] ")?.eq_ignore_ascii_case("y") {
             self.agreed.store(true, Ordering::SeqCst);
             return Ok(());
         }
         Err(Error::refused("not agreed to: nothing was changed"))
+    }
+
+    /// Asks about what is no resource, where each change is asked about.
+    pub(super) fn agree_to_effect(&self, doing: &str) -> Result<(), Error> {
+        let _one_question_at_a_time = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.consent.each || self.agreed() {
+            return Ok(());
+        }
+        if !self.progress.interactive() {
+            return Err(Error::refused(format!("not done without consent: {doing}"))
+                .help("nobody can be asked here: add `--yes` to agree to the changes"));
+        }
+        self.agree_to(doing)
+    }
+
+    fn agreed(&self) -> bool {
+        self.consent.yes || self.agreed.load(Ordering::SeqCst)
+    }
+
+    fn agree_to(&self, doing: &str) -> Result<(), Error> {
+        self.progress.line(Line::Info, &format!("About to {doing}"));
+        if ask(self, "Go on? [y/N] ")?.eq_ignore_ascii_case("y") {
+            return Ok(());
+        }
+        Err(Error::refused("not agreed to: it was not done"))
     }
 
     /// Whether `doomed` may be deleted; `protected` are those among them that `--yes` does not cover.
@@ -107,22 +141,16 @@ fn ask(host: &Host, question: &str) -> Result<String, Error> {
     let failed = |source| Error::io("ask on the terminal", &source);
     let mut stderr = std::io::stderr();
     stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).map_err(failed)?;
-    // A read of the terminal cannot be called off: it is left behind on a thread of its own.
-    let (sender, answer) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = std::io::stdin().read_line(&mut line);
-        // Nobody waits for it any more after an interruption.
-        _ = sender.send(read.map(|_| line));
-    });
-    loop {
-        match answer.recv_timeout(Duration::from_millis(50)) {
-            Ok(line) => return Ok(line.map_err(failed)?.trim().to_owned()),
-            Err(mpsc::RecvTimeoutError::Timeout) if host.cancelled() => return Err(Error::interrupted()),
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(Error::internal("the terminal's reader ended"));
-            }
-        }
-    }
+    // A read of the terminal cannot be called off, and would take what is typed next: it begins when there is a line to read.
+    host.block_without_account(async {
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe, for files that are closed meanwhile: stdin is not"
+        )]
+        let keyboard = AsyncFd::with_interest(std::io::stdin(), Interest::READABLE).map_err(failed)?;
+        keyboard.readable().await.map(drop).map_err(failed)
+    })?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(failed)?;
+    Ok(line.trim().to_owned())
 }

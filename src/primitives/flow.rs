@@ -281,16 +281,20 @@ const DELETE: Function = Function {
 pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
     let mut namespace = Namespace::new("", host);
     let parameters = Arc::new(parameters);
-    let read = move |name: &str| -> Result<Dynamic, Error> {
-        let value = parameters.get(name).cloned();
-        value.ok_or_else(|| Error::internal(format!("the parameter `{name}` was not read before the run")))
-    };
-    let (flag, option, choice, required) = (read.clone(), read.clone(), read.clone(), read);
+    let given = move |name: &str| parameters.get(name).cloned();
+    let (flag, option, choice, required) = (given.clone(), given.clone(), given.clone(), given);
+    // A playbook's are read before it runs. At a prompt, and in a file of tests, nothing gives them but their defaults.
     namespace
-        .parameter2(&FLAG, move |name, _: String| flag(&name))
-        .parameter3(&OPTION, move |name, _: Dynamic, _: String| option(&name))
-        .parameter3(&CHOICE, move |name, _: Array, _: String| choice(&name))
-        .parameter2(&REQUIRED, move |name, _: String| required(&name))
+        .parameter2(&FLAG, move |name, _: String| Ok(flag(&name).unwrap_or(Dynamic::FALSE)))
+        .parameter3(&OPTION, move |name, default: Dynamic, _: String| Ok(option(&name).unwrap_or(default)))
+        .parameter3(&CHOICE, move |name, values: Array, _: String| {
+            let value = choice(&name).or_else(|| values.into_iter().next());
+            value.ok_or_else(|| Error::invalid(format!("`{name}` has no values to choose from")))
+        })
+        .parameter2(&REQUIRED, move |name, _: String| {
+            let help = "here is no command line: set a variable instead, `let name = \"value\";`";
+            required(&name).ok_or_else(|| Error::invalid(format!("nothing gives `{name}`")).help(help))
+        })
         .function1(&STACK, |call, name: String| {
             call.set_stack(&name)?;
             ec2::temporary::close_left_open(call)

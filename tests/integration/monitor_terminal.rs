@@ -1,70 +1,8 @@
 //! The monitor on a pseudo terminal: a line that is rewritten in place while nothing comes, and gone where a message is shown.
 
-use std::io::{Read, Write};
-use std::process::Child;
-use std::sync::{Arc, Mutex};
-
-use pty_process::blocking::{Command, Pty, open};
-
-use crate::harness::{Project, until};
+use crate::harness::until;
 use crate::monitor::{Outside, project};
-
-/// `ops` on a terminal, and all that it has drawn so far.
-struct Terminal {
-    keyboard: Arc<Pty>,
-    screen: Arc<Mutex<String>>,
-    child: Child,
-}
-
-impl Terminal {
-    fn start(project: &Project, arguments: &[&str]) -> Self {
-        let (pty, pts) = open().expect("a pseudo terminal");
-        pty.resize(pty_process::Size::new(30, 100)).expect("it is open");
-        let plain = project.command(arguments);
-        let mut command = Command::new(plain.get_program()).args(plain.get_args()).env("TERM", "xterm");
-        command = command.current_dir(plain.get_current_dir().expect("the project"));
-        for (name, value) in plain.get_envs() {
-            command = match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let child = command.spawn(pts).expect("ops starts");
-        let keyboard = Arc::new(pty);
-        let screen = Arc::new(Mutex::new(String::new()));
-        let (reader, drawn) = (keyboard.clone(), screen.clone());
-        std::thread::spawn(move || {
-            let mut part = [0; 4096];
-            while let Ok(count @ 1..) = (&*reader).read(&mut part) {
-                drawn.lock().expect("text").push_str(&String::from_utf8_lossy(&part[..count]));
-            }
-        });
-        Terminal { keyboard, screen, child }
-    }
-
-    fn drawn(&self) -> String {
-        self.screen.lock().expect("text").clone()
-    }
-
-    /// Waits until `text` is drawn after the first `from` bytes, and gives where it ends.
-    #[track_caller]
-    fn shows(&self, text: &str, from: usize) -> usize {
-        let mut end = 0;
-        until(text, || {
-            let at = self.drawn()[from..].find(text);
-            end = at.map_or(0, |at| from + at + text.len());
-            at.is_some()
-        });
-        end
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::terminal::Terminal;
 
 #[test]
 fn the_line_that_waits_is_rewritten_in_place_and_makes_room_for_messages() {
@@ -98,12 +36,7 @@ fn the_line_that_waits_is_rewritten_in_place_and_makes_room_for_messages() {
     let counted = terminal.shows("1 message so far", end);
 
     // Ctrl-C, as a person types it.
-    (&*terminal.keyboard).write_all(b"\x03").expect("a key");
+    terminal.keys("\x03");
     terminal.shows("1 message\r\n", counted);
-    let mut status = None;
-    until("it ends", || {
-        status = terminal.child.try_wait().expect("a child");
-        status.is_some()
-    });
-    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    terminal.ends(0);
 }

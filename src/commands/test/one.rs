@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rhai::{CallFnOptions, Dynamic, EvalAltResult, Scope};
 
-use crate::commands::{project, run};
+use crate::commands::{project, run, session};
 use crate::engine::{self, Prepared};
 use crate::error::{Error, say};
 use crate::host::{Consent, Host, Project, World};
@@ -27,7 +27,7 @@ pub fn one(file: &str, name: &str) -> Result<ExitCode, Error> {
     let world = World::Local { folder: folder.join("local"), under_test: true };
     let project = Project { state: root.join("deploy_config.local.json"), root, folder };
     let host = Arc::new(Host::new(
-        run::connect(settings.region, None, false),
+        session::connect(settings.region, None, false),
         world,
         Progress::new(LogStyle::Plain),
         project,
