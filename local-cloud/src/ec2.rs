@@ -2,7 +2,6 @@
 //! has the table of operations and what the subjects share.
 
 mod attribute;
-pub(crate) mod host_key;
 mod image;
 mod instance;
 mod instance_type;
@@ -14,6 +13,7 @@ mod run;
 mod security_group;
 mod security_group_rule;
 mod snapshot;
+pub(crate) mod sshd;
 mod tag;
 mod transition;
 mod volume;

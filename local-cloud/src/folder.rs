@@ -2,7 +2,7 @@
 //! leaves either the old or the new text.
 //!
 //! `cloud.json` (where the endpoint is), `state.json` (every resource), `lock`, `rds-ca.pem` (the authority that signs the
-//! databases' certificates), `instances/<id>/console.log`, and the data of the databases (see [`Folder::databases`]).
+//! databases' certificates), `sshd.json` (what the user says of shells: see `ec2::sshd`), `instances/<id>/console.log`, and the data of the databases (see [`Folder::databases`]).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::Error;
 use crate::cloud::{Cloud, State};
-use crate::ec2::{Instance, InstanceState, StateReason, host_key};
+use crate::ec2::{Instance, InstanceState, StateReason, sshd};
 use crate::folder::create_private;
 use crate::process::Process;
 use crate::service::{Declaration, Plan, Service};
@@ -161,7 +161,8 @@ impl Machine {
         let failed = |message: String| StateReason { code: "Server.InternalError".into(), message };
         self.end_stale(instance).await;
         let console = Console::open(&self.cloud, &self.id).map_err(|error| failed(error.to_string()))?;
-        console.bytes(host_key::console_lines(&self.id, *instance.address.ip()).as_bytes());
+        let keys = sshd::console_lines(&self.id, instance.sshd.as_ref(), *instance.address.ip());
+        console.bytes(keys.as_bytes());
         let declared = Declaration::in_user_data(&instance.user_data).map_err(|error| {
             failed(format!("the ops-service line of the user data cannot be read: {error}"))
         })?;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Project, finish};
-use crate::sshd::{Login, Server, user};
+use crate::sshd::{Login, Server};
 
 /// A server whose disk has a partition that grows once, and an xfs file system on it.
 const TOOLS: [(&str, &str); 5] = [
@@ -14,9 +14,8 @@ const TOOLS: [(&str, &str); 5] = [
     ("sudo", "shift 3; exec \"$@\""),
 ];
 
-#[test]
-fn a_file_system_grows_once_and_the_second_run_finds_it_grown() {
-    let login = Login::with_playbooks();
+/// A server with these tools.
+fn server(login: &Login) -> Server {
     let tools = login.project.path("tools");
     for (name, text) in TOOLS {
         login
@@ -25,27 +24,46 @@ fn a_file_system_grows_once_and_the_second_run_finds_it_grown() {
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(tools.join(name), mode).expect("a mode");
     }
-    let server = Server::with(&login, &format!("SetEnv PATH={}:/usr/bin:/bin", tools.display()), &[]);
+    Server::with(login, &format!("SetEnv PATH={}:/usr/bin:/bin", tools.display()), &[])
+}
+
+#[test]
+fn a_file_system_grows_once_and_the_second_run_finds_it_grown() {
+    let login = Login::with_playbooks();
+    let server = server(&login);
     login.knows(&[&server]);
     let run = || {
-        let mut command = login.project.command(&[
-            "run",
-            "disk",
-            "--host",
-            &server.address(),
-            "--key",
-            "id",
-            "--mount",
-            "/data",
-        ]);
-        command.env_remove("SSH_AUTH_SOCK").env("USER", user());
-        finish(command).ended_with(0)
+        let arguments = ["run", "disk", "--host", &server.address(), "--key", "id", "--mount", "/data"];
+        finish(login.ops(&arguments)).ended_with(0)
     };
     let ran = run().says("/data has grown to 30 GiB");
     assert!(ran.stdout.contains("true"), "{}", ran.stdout);
     let ran = run().says("/data has 30 GiB");
     assert!(ran.stdout.contains("false"), "{}", ran.stdout);
     assert_eq!(login.project.read("tools/grown"), "-d /data\n-d /data\n");
+}
+
+#[test]
+fn the_volume_of_an_instance_grows_with_its_file_system_and_never_shrinks() {
+    let login = Login::with_playbooks();
+    let server = server(&login);
+    login.put_behind("s", &[("web", &server, &server)]);
+    let instance = "stack(\"s\"); let group = ec2::ensure_security_group(\"app\"); \
+                    ec2::ensure_instance(\"web\", #{ key_pair: ec2::ensure_key_pair(\"key\"), security_groups: [group] }).wait();";
+    finish(login.command(instance, &["--local", "--yes"])).ended_with(0);
+    let run =
+        |size: &str| finish(login.ops(&["run", "disk", "--local", "--yes", "--stack", "s", "--size", size]));
+
+    finish(login.ops(&["run", "disk", "--local", "--dry-run", "--stack", "s"]))
+        .ended_with(0)
+        .says("8 to 30 GiB");
+    assert!(!login.project.path("tools/grown").exists(), "a plan has changed the server");
+    let ran = run("30").ended_with(0).says("root volume, 8 to 30 GiB").says("s-web: / has grown to 30 GiB");
+    assert!(ran.stdout.contains("grown  1"), "{}", ran.stdout);
+    let ran = run("30").ended_with(0).says("s-web: / has 30 GiB").says("==> 0 changes");
+    assert!(ran.stdout.contains("grown  0"), "{}", ran.stdout);
+    run("20").ended_with(1).says("has 30 GiB, and 20 GiB are asked for").says("never shrink");
+    run("40").ended_with(1).says("VolumeModificationRateExceeded");
 }
 
 #[test]

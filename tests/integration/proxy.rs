@@ -31,6 +31,8 @@ pub(crate) enum Fate {
     KilledAfter,
     /// The service carries it out, and the answer is lost.
     AnswerLost,
+    /// The service carries it out, and this text in its answer becomes that one, which is as long.
+    Says(&'static str, &'static str),
     /// The service is not asked: this error is the answer.
     Fails(u16, &'static str, &'static str),
 }
@@ -124,14 +126,23 @@ fn relay(
         }
         let mut upstream = TcpStream::connect(cloud).expect("the cloud answers");
         upstream.write_all(&request).expect("the request is passed on");
-        let answer = message(&mut upstream).unwrap_or_else(|| panic!("no answer to {}", call.operation));
+        let mut answer = message(&mut upstream).unwrap_or_else(|| panic!("no answer to {}", call.operation));
+        if let Fate::Says(text, other) = fate {
+            assert_eq!(text.len(), other.len(), "the answer keeps its length");
+            answer = String::from_utf8_lossy(&answer).replace(text, other).into_bytes();
+        }
         match fate {
             Fate::KilledAfter => return kill(),
             Fate::AnswerLost => return,
-            _ if client.write_all(&answer).is_err() => return,
+            _ if client.write_all(&answer).is_err() || closes(&request) => return,
             _ => {}
         }
     }
+}
+
+/// Whether the client waits for the end of the connection.
+fn closes(request: &[u8]) -> bool {
+    String::from_utf8_lossy(request).to_ascii_lowercase().contains("\r\nconnection: close\r\n")
 }
 
 /// An error as the service of that request would write it.
@@ -184,8 +195,11 @@ fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-/// The operation of a request, which stands in the body or in X-Amz-Target.
+/// The operation of a request, which stands in the body or in X-Amz-Target. Those of the local cloud itself are reads.
 fn operation(request: &str) -> String {
+    if request.starts_with("GET /_local/") {
+        return "Get".to_owned();
+    }
     let operation = request.split("Action=").nth(1).or_else(|| {
         let (_, target) = request.split_once("x-amz-target: ")?;
         target.split_once('.').map(|(_, operation)| operation)

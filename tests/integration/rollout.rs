@@ -1,88 +1,12 @@
 //! The rollout playbook on a real OpenSSH server with a real Docker engine: images from archives, swapped and taken back.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
-use crate::harness::{Ran, finish, until};
+use crate::docker::Docker;
+use crate::harness::finish;
 use crate::sshd::{Login, Server, may_be_root, user};
 use crate::tree::files_ending_in;
-
-/// A Docker engine of this test's own: no network of its own, no rules in the firewall, everything in a folder.
-struct Docker {
-    folder: tempfile::TempDir,
-    engine: Child,
-}
-
-impl Docker {
-    fn start() -> Self {
-        for (program, package) in [("/usr/sbin/dockerd", "docker.io"), ("/bin/busybox", "busybox-static")] {
-            assert!(
-                Path::new(program).exists(),
-                "{program} is missing: install the Debian package {package}"
-            );
-        }
-        let folder = tempfile::Builder::new().prefix("ops-docker-").tempdir().expect("a temporary folder");
-        let path = |name: &str| folder.path().join(name).display().to_string();
-        let log = std::fs::File::create(path("log")).expect("a log");
-        let engine = Command::new("/usr/sbin/dockerd")
-            .args(["--iptables=false", "--bridge=none", "--storage-driver=vfs"])
-            .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
-            .args(["-H", &format!("unix://{}", path("socket"))])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("dockerd starts");
-        let docker = Self { folder, engine };
-        until("the Docker engine answers", || {
-            let log = std::fs::read_to_string(path_of(&docker.folder, "log")).unwrap_or_default();
-            assert!(!log.contains("failed to start daemon"), "the Docker engine cannot start here:\n{log}");
-            docker.command(&["version"]).code == 0
-        });
-        docker
-    }
-
-    fn socket(&self) -> String {
-        format!("unix://{}", path_of(&self.folder, "socket").display())
-    }
-
-    fn command(&self, arguments: &[&str]) -> Ran {
-        let mut command = Command::new("docker");
-        command.args(["-H", &self.socket()]).args(arguments).stdin(Stdio::null());
-        finish(command)
-    }
-
-    /// An archive with an image whose server answers `/readyz` with its name, or never is ready.
-    fn archive(&self, name: &str, port: u16, ready: bool) -> PathBuf {
-        let folder = path_of(&self.folder, name);
-        std::fs::create_dir_all(folder.join("www")).expect("a folder");
-        std::fs::copy("/bin/busybox", folder.join("busybox")).expect("a program");
-        std::fs::write(folder.join("www").join(if ready { "readyz" } else { "other" }), name)
-            .expect("a page");
-        let port = port.to_string();
-        let dockerfile = format!(
-            "FROM scratch\nCOPY busybox /busybox\nCOPY www /www\nSTOPSIGNAL SIGKILL\nENTRYPOINT [\"/busybox\", \"httpd\", \"-f\", \"-v\", \"-p\", \"127.0.0.1:{port}\", \"-h\", \"/www\"]\n"
-        );
-        std::fs::write(folder.join("Dockerfile"), dockerfile).expect("a Dockerfile");
-        let tag = format!("test/{name}:latest");
-        self.command(&["build", "-q", "-t", &tag, &folder.display().to_string()]).ended_with(0);
-        let archive = folder.join("image.tar");
-        self.command(&["save", "-o", &archive.display().to_string(), &tag]).ended_with(0);
-        self.command(&["rmi", "-f", &tag]).ended_with(0);
-        archive
-    }
-}
-
-fn path_of(folder: &tempfile::TempDir, name: &str) -> PathBuf {
-    folder.path().join(name)
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        self.command(&["rm", "-f", "app-server"]);
-        crate::harness::signal("-TERM", i32::try_from(self.engine.id()).expect("a process id"));
-        _ = self.engine.wait();
-    }
-}
 
 #[test]
 fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
@@ -126,14 +50,12 @@ fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
         command.args(["--silent", "--max-time", "5", &format!("http://127.0.0.1:{port}/readyz")]);
         finish(command).stdout
     };
-    let (first, second, broken) = (
-        docker.archive("first", port, true),
-        docker.archive("second", port, true),
-        docker.archive("broken", port, false),
-    );
+    let (first, second, broken) =
+        (docker.archive("first", true), docker.archive("second", true), docker.archive("broken", false));
 
     rollout(&first, &["--dry-run"]).ended_with(0);
     assert!(!folder.exists(), "a plan has changed the server");
+    login.project.write("service/env", &format!("LISTEN=127.0.0.1:{port}\n"));
 
     let ran = rollout(&first, &[]).ended_with(0).says("runs nothing").says("interrupted");
     assert!(ran.stdout.contains("changed  1"), "{}", ran.stdout);

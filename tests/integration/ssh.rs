@@ -99,12 +99,6 @@ fn connect(login: &Login, server: &Server, options: &str) -> crate::harness::Ran
 
 /// No byte of authentication has reached the server.
 #[track_caller]
-fn nothing_was_offered(server: &Server) {
-    let log = server.log();
-    assert!(log.contains("SSH2_MSG_KEX") || log.contains("kex"), "the server logs nothing:\n{log}");
-    assert!(!log.contains("userauth"), "{log}");
-}
-
 #[test]
 fn an_unknown_server_is_refused_unless_it_is_asked_for_and_is_known_from_then_on() {
     let login = Login::new();
@@ -115,7 +109,7 @@ fn an_unknown_server_is_refused_unless_it_is_asked_for_and_is_known_from_then_on
         .says("SHA256:")
         .says("ssh-keyscan -p");
     assert_eq!(ran.stdout, "");
-    nothing_was_offered(&server);
+    server.was_offered_nothing();
     assert!(!login.project.path(".ssh/known_hosts").exists());
     connect(&login, &server, "trust_new_host_key: true").ended_with(0);
     assert_eq!(login.project.read(".ssh/known_hosts"), server.known().replace(" test", ""));
@@ -138,7 +132,7 @@ fn a_changed_or_revoked_host_key_is_refused_before_anything_is_offered() {
         .project
         .write(".ssh/known_hosts", &format!("@revoked * {}\n{}", impostor.host_key(), impostor.known()));
     connect(&login, &impostor, "").ended_with(1).says("HostKeyRevoked");
-    nothing_was_offered(&impostor);
+    impostor.was_offered_nothing();
 }
 
 #[test]

@@ -86,9 +86,24 @@ impl Server {
         format!("[127.0.0.1]:{} {}\n", self.port, self.host_key())
     }
 
+    /// Lets in one more key.
+    fn admit(&self, public: &str) {
+        let path = self.folder.path().join("authorized_keys");
+        let keys = std::fs::read_to_string(&path).expect("the authorized keys");
+        std::fs::write(path, keys + public).expect("the authorized keys");
+    }
+
     /// What it wrote about its connections.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Fails if a client has tried to log in.
+    #[track_caller]
+    pub(crate) fn was_offered_nothing(&self) {
+        let log = self.log();
+        assert!(log.contains("SSH2_MSG_KEX") || log.contains("kex"), "the server logs nothing:\n{log}");
+        assert!(!log.contains("userauth"), "{log}");
     }
 
     /// Cuts every connection, as a broken line does.
@@ -172,6 +187,23 @@ impl Login {
         script + text
     }
 
+    /// Puts servers behind instances of a stack that are launched later: names them to the local cloud, each with the server that it is
+    /// logged in to and the one whose host key its console shows, and lets the stack's key in.
+    pub(crate) fn put_behind(&self, stack: &str, instances: &[(&str, &Server, &Server)]) {
+        let text = format!("stack(\"{stack}\"); print(ec2::ensure_key_pair(\"key\").path);");
+        let path = finish(self.command(&text, &["--local", "--yes"])).ended_with(0).stdout;
+        let mut public = Command::new("ssh-keygen");
+        public.arg("-y").arg("-f").arg(self.project.path(path.trim()));
+        let public = finish(public).ended_with(0).stdout;
+        let mut servers = serde_json::Map::new();
+        for (name, server, shown) in instances {
+            server.admit(&public);
+            let entry = serde_json::json!({ "login": server.address(), "host_key": shown.host_key() });
+            servers.insert(format!("{stack}-{name}"), entry);
+        }
+        self.project.write(".ops/local/sshd.json", &serde_json::Value::from(servers).to_string());
+    }
+
     /// Runs a text as a playbook.
     pub(crate) fn run(&self, text: &str) -> Ran {
         finish(self.command(text, &[]))
@@ -179,7 +211,12 @@ impl Login {
 
     pub(crate) fn command(&self, text: &str, arguments: &[&str]) -> Command {
         self.project.write("it.rhai", text);
-        let mut command = self.project.command(&[&["run", "it.rhai"], arguments].concat());
+        self.ops(&[&["run", "it.rhai"], arguments].concat())
+    }
+
+    /// The `ops` program as this user runs it.
+    pub(crate) fn ops(&self, arguments: &[&str]) -> Command {
+        let mut command = self.project.command(arguments);
         command.env_remove("SSH_AUTH_SOCK").env("USER", user());
         command
     }

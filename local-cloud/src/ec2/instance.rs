@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::MetadataOptions;
 use super::profile::Association;
+use super::sshd::Sshd;
 use super::{Tags, tag_set};
 use crate::cloud::ACCOUNT;
 use crate::process::Process;
@@ -80,6 +81,8 @@ pub(crate) struct Instance {
     pub(super) interface: String,
     /// Where the instance's service listens; without a service the port means nothing.
     pub(crate) address: SocketAddrV4,
+    #[serde(default)]
+    pub(crate) sshd: Option<Sshd>,
     /// Base64, as it was sent.
     pub(crate) user_data: String,
     pub(crate) tags: Tags,

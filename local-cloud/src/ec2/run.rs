@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::instance::{self, Instance, InstanceState};
 use super::metadata::MetadataOptions;
+use super::sshd::{self, Sshd};
 use super::vpc::{subnet_not_found, subnets};
 use super::{image, instance_type, key_pair, profile, tag_specification, volume};
 use crate::cloud::fresh_id;
@@ -68,6 +69,7 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
     }
     let user_data = user_data.unwrap_or_default();
     let declared = Declaration::in_user_data(&user_data);
+    let sshd = Sshd::of(&call.cloud.folder, &tags)?;
     let reservation = fresh_id("r");
     let mut launched = Vec::new();
     for launch_index in 0..maximum {
@@ -88,6 +90,9 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
         if port.is_some() {
             tags.insert("ops-local:address".into(), address.to_string());
         }
+        if let Some(sshd) = &sshd {
+            tags.insert(sshd::TAG.into(), sshd.login.clone());
+        }
         let now = Time::now();
         let instance = Instance {
             id: fresh_id("i"),
@@ -102,6 +107,7 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
             groups: network.groups.clone(),
             interface: fresh_id("eni"),
             address,
+            sshd: sshd.clone(),
             user_data: user_data.clone(),
             tags,
             metadata: metadata.clone(),

@@ -116,6 +116,37 @@ assert key() == first
 }
 
 #[test]
+fn an_instance_has_the_ssh_server_that_its_user_names() {
+    let cloud = Cloud::start();
+    let write =
+        |entry: &str| std::fs::write(cloud.path().join("sshd.json"), format!(r#"{{"web": {entry}}}"#));
+    let public = "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+    write(&format!(r#"{{"login": "me@127.0.0.1:2222", "host_key": "ssh-ed25519 {public} me@here"}}"#))
+        .expect("a file");
+    cloud.python(&format!(
+        r#"
+named = lambda name: dict(TagSpecifications=[dict(ResourceType="instance", Tags=[dict(Key="Name", Value=name)])])
+for name, has in [("web", True), ("other", False)]:
+    i = launch(**named(name))
+    reach(i, "running")
+    tags = {{tag["Key"]: tag["Value"] for tag in instance(i)["Tags"]}}
+    assert tags.get("ops-local:ssh") == ("me@127.0.0.1:2222" if has else None), tags
+    assert ("ssh-ed25519 {public} " in ec2.get_console_output(InstanceId=i)["Output"]) == has
+"#
+    ));
+    for wrong in [
+        r#"{"login": "me@127.0.0.1:2222", "host_key": "ssh-rsa AAAA"}"#.to_owned(),
+        format!(r#"{{"login": "127.0.0.1", "host_key": "ssh-ed25519 {public}"}}"#),
+        r#"{"port": 22}"#.to_owned(),
+    ] {
+        write(&wrong).expect("a file");
+        cloud.python(
+            r#"refused("InternalError", launch, TagSpecifications=[dict(ResourceType="instance", Tags=[dict(Key="Name", Value="web")])])"#,
+        );
+    }
+}
+
+#[test]
 fn a_volume_is_made_empty_or_of_a_snapshot_once_for_each_token() {
     Cloud::start().python(
         r#"

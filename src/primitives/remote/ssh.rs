@@ -75,13 +75,14 @@ const CONNECT: Function = Function {
 
 const HOSTS: Function = Function {
     name: "hosts",
-    doc: "The running instances of the stack, or of all that carry the tags, in the order of their names: each can be given to `connect`.\n\
+    doc: "What can be logged in to: the running instances of the stack, or with `tag` all that carry these tags, whoever made them, in the order of \
+          their names. Each can be given to `connect`. What the stack has, started or not, is `ec2::list_instances`.\n\
           EC2 `DescribeInstances`.",
     parameters: &[],
     returns: "list",
     permissions: &["ec2:DescribeInstances"],
-    example: r#"for host in ssh::hosts(#{ tags: #{ Role: "web" } }) { say(host.name); }"#,
-    keys: &[optional("tags", Holds::Map, "Names and values of tags, instead of the stack's own")],
+    example: r#"for host in ssh::hosts(#{ tag: #{ Role: "web" } }) { say(host.name); }"#,
+    keys: &[optional("tag", Holds::Map, "Names and values of tags, instead of the stack's own")],
 };
 
 const FORWARD: Function = Function {

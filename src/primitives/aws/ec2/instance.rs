@@ -15,7 +15,7 @@ use super::{filter, name_tag, of_stack};
 use crate::clients::aws::{Clients, failure};
 use crate::clients::http;
 use crate::error::{Error, Kind};
-use crate::host::{Change, Host};
+use crate::host::{Change, Host, World};
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::progress::{Line, Verb};
@@ -25,6 +25,9 @@ pub(super) const START_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The tag by which the local cloud says where an instance's service really answers.
 const LOCAL_ADDRESS_TAG: &str = "ops-local:address";
+
+/// Where the local cloud says that an instance is logged in to: `user@host:port`.
+const LOCAL_SSH_TAG: &str = "ops-local:ssh";
 
 /// An instance of the stack.
 #[derive(Clone)]
@@ -51,6 +54,8 @@ struct Addresses {
     address: String,
     /// The port in it, 0 where there is no service.
     port: u16,
+    /// The local cloud's word on where to log in.
+    local_ssh: Option<String>,
 }
 
 const ENSURE: Function = Function {
@@ -132,7 +137,7 @@ const FIND: Function = Function {
 
 const LIST: Function = Function {
     name: "list_instances",
-    doc: "The stack's instances, less those that are gone or on their way out, by name. EC2 `DescribeInstances`.",
+    doc: "The stack's instances, less those that are gone or on their way out, by name. Those that can be logged in to are `ssh::hosts()`. EC2 `DescribeInstances`.",
     parameters: &[],
     returns: "list",
     permissions: &["ec2:DescribeInstances"],
@@ -430,10 +435,25 @@ impl Instance {
         &self.0.full_name
     }
 
-    /// Where to log in by SSH: the public address, else the private one. Waits until the instance runs.
-    pub fn login_address(&self, call: &Call) -> Result<String, Error> {
+    /// Where to log in by SSH as `user`, as `user@address`: the public address, else the private one. Waits until the instance runs.
+    /// In the local cloud, the server that was named for it.
+    pub fn login(&self, call: &Call, user: &str) -> Result<String, Error> {
         let addresses = self.addresses(call, "wait")?;
-        Ok(if addresses.public_ip.is_empty() { addresses.private_ip } else { addresses.public_ip })
+        if matches!(call.world, World::Local { .. }) {
+            return addresses.local_ssh.ok_or_else(|| {
+                Error::invalid(format!(
+                    "{} is an instance of the local cloud, which has no shell: its service runs as a process of this machine",
+                    self.0.full_name
+                ))
+                .help("do what needs ssh on a real server: name it like `user@host`")
+                .help(format!(
+                    "or name an ssh server of this machine for {} in .ops/local/sshd.json before it is launched (docs/operations.md)",
+                    self.0.full_name
+                ))
+            });
+        }
+        let address = if addresses.public_ip.is_empty() { addresses.private_ip } else { addresses.public_ip };
+        Ok(format!("{user}@{address}"))
     }
 
     /// The ids and names of its security groups.
@@ -531,8 +551,9 @@ impl Instance {
     fn read(&self, found: &Description) -> Addresses {
         let private_ip = found.private_ip_address().unwrap_or_default().to_owned();
         let public_ip = found.public_ip_address().unwrap_or_default().to_owned();
-        let local =
-            found.tags().iter().find(|tag| tag.key() == Some(LOCAL_ADDRESS_TAG)).and_then(|tag| tag.value());
+        let tag =
+            |name: &str| found.tags().iter().find(|tag| tag.key() == Some(name)).and_then(|tag| tag.value());
+        let local = tag(LOCAL_ADDRESS_TAG);
         let address = match (local, self.0.port) {
             (Some(address), _) => address.to_owned(),
             (None, port) => {
@@ -541,7 +562,8 @@ impl Instance {
             }
         };
         let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
-        Addresses { public_ip, private_ip, address, port }
+        let local_ssh = tag(LOCAL_SSH_TAG).map(str::to_owned);
+        Addresses { public_ip, private_ip, address, port, local_ssh }
     }
 }
 

@@ -10,7 +10,7 @@ use rhai::Dynamic;
 
 use crate::clients::ssh::Tunnel;
 use crate::error::{Error, Kind};
-use crate::host::{Host, World};
+use crate::host::Host;
 use crate::primitives::aws::ec2::{self, Rule, SecurityGroup, temporary};
 use crate::primitives::aws::rds::Endpoint;
 use crate::primitives::flow::my_ip;
@@ -77,8 +77,7 @@ pub(super) fn find(call: &Call, via: Option<&Dynamic>, database: &Endpoint) -> R
     let Some(instance) = via.clone().try_cast::<ec2::Instance>() else {
         return Err(Error::invalid("`via` is an instance or a session").key("via"));
     };
-    // In the local cloud everything is on this machine.
-    if matches!(call.world, World::Local { .. }) || answers(call, database)? {
+    if answers(call, database)? {
         return Ok(Way::default());
     }
     let title = instance.full_name().to_owned();

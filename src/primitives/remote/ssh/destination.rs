@@ -7,7 +7,6 @@ use rhai::{Array, Dynamic};
 
 use crate::clients::ssh::{Config, HostKeys, Target};
 use crate::error::{Error, Kind};
-use crate::host::World;
 use crate::primitives::aws::ec2::{Instance, KeyPair, console};
 use crate::primitives::declaration::{Options, describe};
 use crate::primitives::local::secrets::StoredSecret;
@@ -116,14 +115,7 @@ fn instance_target(
     instance: &Instance,
     with_host_keys: bool,
 ) -> Result<Target, Error> {
-    if matches!(call.world, World::Local { .. }) {
-        return Err(Error::invalid(
-            "an instance of the local cloud has no shell: its service runs as a process of this machine",
-        )
-        .help("do what needs ssh on a real server: name it like `user@host`"));
-    }
-    let address = instance.login_address(call)?;
-    let mut target = config.target(&format!("{INSTANCE_USER}@{address}"))?;
+    let mut target = config.target(&instance.login(call, INSTANCE_USER)?)?;
     target.title = instance.full_name().to_owned();
     let known = console::access(call, instance.id()?, with_host_keys)?;
     if let Some(key) = known.private_key {
@@ -142,7 +134,7 @@ fn instance_target(
 /// The running instances of the stack, or with the tags that are asked for.
 pub(super) fn hosts(call: &Call, options: &Options) -> Result<Array, Error> {
     let mut tags = Vec::new();
-    for (name, value) in options.map("tags").unwrap_or_default() {
+    for (name, value) in options.map("tag").unwrap_or_default() {
         tags.push((name.to_string(), value.to_string()));
     }
     let instances = Instance::running(call, (!tags.is_empty()).then_some(tags.as_slice()))?;

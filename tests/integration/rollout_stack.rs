@@ -1,0 +1,215 @@
+//! The rollout over a stack of the local cloud: two instances behind its balancer, each with an OpenSSH server and a Docker engine of
+//! its own, and clients that ask all the time.
+//!
+//! The two servers share this machine's loopback, where two machines would each have their own: curl on a server is told in its .curlrc
+//! that 127.0.0.1 is the instance's address, and each server sees its own folder as the service's.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::docker::Docker;
+use crate::harness::{Ran, finish, until};
+use crate::sshd::{Login, Server, may_be_root};
+
+const STACK: &str = r#"
+    import "playbooks/lib/balancer" as balancer;
+    stack("music-app");
+    let key = ec2::ensure_key_pair("key");
+    let group = ec2::ensure_security_group("app", #{ ingress: [tcp(8080, my_ip())] });
+    let topic = sns::ensure_topic("alerts");
+    sqs::ensure_queue("log", #{ retention_s: 3600, subscribe_to: topic });
+    let servers = ["server", "server-2"].map(|name| ec2::ensure_instance(name, #{ key_pair: key, security_groups: [group] }));
+"#;
+
+const MESSAGES: &str = r#"
+    stack("music-app");
+    for message in sqs::get_queue("log").messages(#{ until_empty: true, wait_s: 1 }) { print(`${message.subject}: ${message.text}`); }
+"#;
+
+/// One machine: an engine, a server that leads to it, and the folders that it alone sees.
+struct Machine {
+    docker: Docker,
+    server: Server,
+    curl: PathBuf,
+    folder: PathBuf,
+}
+
+impl Machine {
+    fn start(login: &Login, name: &str) -> Self {
+        let docker = Docker::start();
+        let folder = |what: &str| {
+            let path = login.project.path(&format!("{name}/{what}"));
+            std::fs::create_dir_all(&path).expect("a folder");
+            path
+        };
+        let (curl, folder) = (folder("curl"), folder("service"));
+        let lines = format!("SetEnv DOCKER_HOST={} CURL_HOME={}", docker.socket(), curl.display());
+        let (own, seen) = (folder.display().to_string(), shared(login).display().to_string());
+        let before = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
+        let server = Server::with(login, &lines, &["unshare", "--mount", "sh", "-c", before, &own, &seen]);
+        Self { docker, server, curl, folder }
+    }
+
+    fn listens_at(&self, address: &str) {
+        let curl = format!("connect-to = \"127.0.0.1:8080:{address}:8080\"\n");
+        std::fs::write(self.curl.join(".curlrc"), curl).expect("a file");
+        std::fs::write(self.folder.join("env"), format!("LISTEN={address}:8080\n")).expect("a file");
+    }
+
+    fn started(&self) -> String {
+        let about = ["inspect", "--format", "{{.State.StartedAt}} {{.Image}}", "app-server"];
+        self.docker.command(&about).ended_with(0).stdout
+    }
+}
+
+/// Where each machine sees its own folder of the service.
+fn shared(login: &Login) -> PathBuf {
+    let path = login.project.path("etc-app-server");
+    std::fs::create_dir_all(&path).expect("a folder");
+    path
+}
+
+fn rollout(login: &Login, archive: &Path, more: &[&str]) -> Ran {
+    let (archive, folder) = (archive.display().to_string(), shared(login).display().to_string());
+    let arguments = [
+        "run",
+        "rollout",
+        "--yes",
+        "--archive",
+        &archive,
+        "--folder",
+        &folder,
+        "--network",
+        "host",
+        "--wait",
+        "5",
+    ];
+    finish(login.ops(&[&arguments, more].concat()))
+}
+
+/// What the service behind `address` says, or why nothing was said.
+fn ask(address: &str) -> Result<String, std::io::Error> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.rsplit("\r\n").next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn two_servers_behind_a_balancer_get_an_image_and_no_client_notices() {
+    if !may_be_root("Docker engines are started, and folders mounted") {
+        return;
+    }
+    let login = Login::with_playbooks();
+    let machines = [Machine::start(&login, "one"), Machine::start(&login, "two")];
+    let [one, two] = &machines;
+    let first = one.docker.archive("first", true);
+    let second = one.docker.archive("second", true);
+    let broken = one.docker.archive("broken", false);
+    login.put_behind(
+        "music-app",
+        &[("server", &one.server, &one.server), ("server-2", &two.server, &two.server)],
+    );
+
+    let text = format!("{STACK} for server in servers {{ print(server.private_ip); }}");
+    let addresses = finish(login.command(&text, &["--local", "--yes"])).ended_with(0).stdout;
+    for (machine, address) in machines.iter().zip(addresses.lines()) {
+        machine.listens_at(address);
+        login.knows(&[&one.server, &two.server]);
+        // The service is there before the balancer asks for its health.
+        rollout(&login, &first, &["--host", &machine.server.address(), "--key", "id"])
+            .ended_with(0)
+            .says("One server: its clients are interrupted for 75 s at most");
+        assert_eq!(ask(&format!("{address}:8080")).expect("an answer"), "first");
+    }
+    // From here on only the consoles know the servers.
+    std::fs::remove_dir_all(login.project.path(".ssh")).expect("a folder");
+    let text = format!(
+        "{STACK} let nlb = balancer::ensure(servers, group, false); nlb.targets.wait_healthy(5); print(nlb.listener.address);"
+    );
+    let address = finish(login.command(&text, &["--local", "--yes"])).ended_with(0).stdout.trim().to_owned();
+
+    let before = (login.project.changes_on_the_wire(), one.started(), two.started());
+    rollout(&login, &second, &["--local", "--dry-run"])
+        .ended_with(0)
+        .says("run script `# start the new image` on music-app-server-2")
+        .says("publish \"Music app rolled out\"");
+    let after = (login.project.changes_on_the_wire(), one.started(), two.started());
+    assert_eq!(before, after, "a plan has changed something");
+
+    // Whoever asks during the rollout gets an answer, of the old image or of the new one.
+    let over = AtomicBool::new(false);
+    let (ran, heard) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut heard = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                heard.push(ask(&address));
+            }
+            heard
+        });
+        let ran = rollout(&login, &second, &["--local"]);
+        over.store(true, Ordering::SeqCst);
+        (ran, client.join().expect("the client ends"))
+    });
+    let ran = ran.ended_with(0);
+    assert!(ran.stdout.contains("servers  2") && ran.stdout.contains("changed  2"), "{}", ran.stdout);
+    assert!(!ran.stderr.contains("interrupted"), "nobody is:\n{}", ran.stderr);
+    let steps = [
+        "Drain music-app-server",
+        "Swap on music-app-server",
+        "Health of music-app-server",
+        "Drain music-app-server-2",
+    ];
+    let at = steps.map(|step| ran.stderr.find(step).unwrap_or_else(|| panic!("no {step}:\n{}", ran.stderr)));
+    assert!(at.is_sorted(), "{}", ran.stderr);
+    let wrong = heard.iter().filter(|answer| !matches!(answer.as_deref(), Ok("first" | "second"))).count();
+    assert_eq!(wrong, 0, "of {} answers: {heard:?}", heard.len());
+    for image in ["first", "second"] {
+        assert!(heard.iter().any(|answer| answer.as_deref().is_ok_and(|it| it == image)), "{heard:?}");
+    }
+    assert_eq!(ask(&address).expect("an answer"), "second");
+
+    // The second run leaves the containers as they are, and tells nobody.
+    let before = (one.started(), two.started());
+    let ran = rollout(&login, &second, &["--local"]).ended_with(0).says("==> 0 changes");
+    assert!(ran.stdout.contains("changed  0"), "{}", ran.stdout);
+    assert_eq!(before, (one.started(), two.started()));
+
+    // A broken image stops at the first server, which has its previous one back.
+    let ran = rollout(&login, &broken, &["--local"]).ended_with(1).says("went back to the previous image");
+    assert!(!ran.stderr.contains("Drain music-app-server-2"), "{}", ran.stderr);
+    for address in addresses.lines() {
+        assert_eq!(ask(&format!("{address}:8080")).expect("an answer"), "second");
+    }
+    let states = "stack(\"music-app\"); print(elbv2::get_target_group(\"app\").health().map(|it| it.state));";
+    let states = states.replace("get_target_group", "find_target_group");
+    until("both servers are healthy again", || {
+        let ran = finish(login.command(&states, &["--local"])).ended_with(0);
+        ran.stdout == "[\"healthy\", \"healthy\"]\n"
+    });
+
+    let messages = finish(login.command(MESSAGES, &["--local", "--yes"])).ended_with(0).stdout;
+    let messages: Vec<&str> = messages.lines().collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    let archive = second.display();
+    assert_eq!(
+        messages[0],
+        format!("Music app rolled out: The stack music-app runs a new image on 2 of 2 servers: {archive}")
+    );
+    assert!(
+        messages[1].starts_with("Music app rollout failed: The stack music-app keeps its previous image: "),
+        "{messages:?}"
+    );
+
+    // What the containers wrote, each line after its server's name.
+    let ran = finish(login.ops(&["run", "logs", "--local", "--yes", "--tail", "5"])).ended_with(0);
+    for name in ["music-app-server | ", "music-app-server-2 | "] {
+        let lines = ran.stderr.lines().filter(|line| line.contains(name) && line.contains("response:200"));
+        assert!(lines.count() > 0, "{name}:\n{}", ran.stderr);
+    }
+}
