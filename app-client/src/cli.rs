@@ -122,8 +122,19 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// A statement without `-c` is the first thing that a newcomer types.
+fn refuse(error: &clap::Error) -> ! {
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        // Without a stderr there is nobody to tell.
+        let _ = error.print();
+        eprintln!("hint: a statement follows `-c`: app-client -c 'select 1'; a URL follows `--url`");
+        std::process::exit(error.exit_code());
+    }
+    error.exit()
+}
+
 pub(crate) fn main() -> Result<ExitCode, Error> {
-    let matches = Cli::command().get_matches();
+    let matches = Cli::command().try_get_matches().unwrap_or_else(|error| refuse(&error));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if cli.command.is_some() && cli.run.is_given() {
         let message = "`-c`, `-f`, `-v` and `-1` run statements; `check` and `doctor` have their own";

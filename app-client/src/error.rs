@@ -23,6 +23,10 @@ pub(crate) enum Error {
     Output { source: io::Error },
     #[error("whoever reads the output has left, so the rest was not run")]
     NobodyReads,
+    #[error(
+        "{place}this ended the transaction that `--single-transaction` began, so what came before it is settled"
+    )]
+    TransactionEnded { place: String },
     #[error("Ctrl-C cannot be handled: {source}")]
     Interrupt { source: ctrlc::Error },
     #[error("the terminal cannot be used: {source}")]
@@ -47,6 +51,10 @@ impl Error {
             Self::Target(error) => error.hint(),
             Self::Connection(error) => error.hint(),
             Self::CutResult { source, .. } => source.hint(),
+            Self::TransactionEnded { .. } => Some(
+                "take COMMIT and ROLLBACK out of the statements, or leave `--single-transaction` out"
+                    .to_owned(),
+            ),
             Self::NothingToRun => {
                 Some("give a statement with `-c`, a file with `-f`, or pipe statements in".to_owned())
             }

@@ -1,6 +1,6 @@
 //! Runs what the command line names, in its order, and leaves.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +38,12 @@ pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Resu
         }
         None => return Err(Error::NothingToRun),
     };
+    // A name that is wrong should not be found out when half of the work is done.
+    for source in &sources {
+        if let Source::File(path) = source {
+            fs::metadata(path).map_err(|source| Error::File { path: path.clone(), source })?;
+        }
+    }
     let target = Arc::new(place.resolve()?);
     let mut passwords = Passwords::default();
     let mut runner = Runner {
@@ -53,7 +59,7 @@ pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Resu
     let mut worst = Outcome::Done;
     let mut sources = sources.into_iter();
     while let Some(source) = sources.next() {
-        let outcome = match run_source(&mut runner, source, &variables, on_error) {
+        let outcome = match run_source(&mut runner, source, &variables, on_error, single_transaction) {
             Err(error) if error.is_closed_output() && (sources.len() > 0 || single_transaction) => {
                 return Err(Error::NobodyReads);
             }
@@ -71,6 +77,9 @@ pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Resu
     // Leaving without a commit is the rollback.
     if single_transaction && worst == Outcome::Done {
         worst = runner.execute("commit")?;
+    }
+    if single_transaction && worst != Outcome::Done {
+        eprintln!("rolled back: nothing was kept");
     }
     runner.connection.close();
     Ok(match worst {
@@ -101,14 +110,25 @@ fn run_source(
     source: Source,
     variables: &Variables,
     on_error: OnError,
+    single_transaction: bool,
 ) -> Result<Outcome, Error> {
     match source {
-        Source::Command(text) => runner.run(&Statement { text, line: 1 }, None, &mut stdin_piece),
+        Source::Command(text) => {
+            let outcome = runner.run(&Statement { text, line: 1 }, None, &mut stdin_piece)?;
+            still_within(runner, single_transaction, String::new).map(|()| outcome)
+        }
         Source::File(path) => {
             let file = File::open(&path).map_err(|source| Error::File { path: path.clone(), source })?;
-            run_script(runner, BufReader::new(file), &path, variables, on_error)
+            run_script(runner, BufReader::new(file), &path, variables, on_error, single_transaction)
         }
-        Source::Stdin => run_script(runner, io::stdin().lock(), Path::new("stdin"), variables, on_error),
+        Source::Stdin => run_script(
+            runner,
+            io::stdin().lock(),
+            Path::new("stdin"),
+            variables,
+            on_error,
+            single_transaction,
+        ),
     }
 }
 
@@ -118,6 +138,7 @@ fn run_script(
     path: &Path,
     variables: &Variables,
     on_error: OnError,
+    single_transaction: bool,
 ) -> Result<Outcome, Error> {
     let mut script = Script::new(input, path.display().to_string(), variables.clone());
     let mut worst = Outcome::Done;
@@ -129,6 +150,7 @@ fn run_script(
             }
             outcome => outcome?,
         };
+        still_within(runner, single_transaction, || format!("{name}:{}: ", statement.line))?;
         match outcome {
             Outcome::Done => {}
             Outcome::Failed if on_error == OnError::Continue => worst = Outcome::Failed,
@@ -136,6 +158,16 @@ fn run_script(
         }
     }
     Ok(worst)
+}
+
+/// All of it or nothing was promised; a COMMIT within takes that out of our hands.
+fn still_within(
+    runner: &Runner,
+    single_transaction: bool,
+    place: impl FnOnce() -> String,
+) -> Result<(), Error> {
+    let ended = single_transaction && runner.connection.transaction == b'I';
+    if ended { Err(Error::TransactionEnded { place: place() }) } else { Ok(()) }
 }
 
 /// COPY FROM STDIN of a `-c` takes the program's own stdin, as it is.

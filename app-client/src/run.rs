@@ -20,6 +20,8 @@ const QUERY_CANCELED: &str = "57014";
 /// The query server says with it what the tier may do; another PostgreSQL says nothing.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
+const SYNTAX_ERROR: &str = "42601";
+
 /// How a statement, or a string of several, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -251,10 +253,27 @@ fn report(message: &ServerMessage, statement: &Statement, name: Option<&str>) {
             "\nHINT: this login lacks that right; its owner can GRANT it, or log in with another `--user`",
         );
     }
+    if let Some(variable) = unset_variable(message, &statement.text) {
+        report.push_str(&format!(
+            "\nHINT: no variable `{variable}` is set: `-v {variable}=VALUE` for a file or stdin (`-c` takes none), \
+             `\\set {variable} VALUE` at the prompt"
+        ));
+    }
     match name {
         Some(name) => eprintln!("{name}:{}: {report}", statement.line),
         None => eprintln!("{report}"),
     }
+}
+
+/// The variable that was not filled in, if it is what the server stumbled over.
+fn unset_variable<'a>(message: &ServerMessage, sql: &'a str) -> Option<&'a str> {
+    if message.sqlstate != SYNTAX_ERROR {
+        return None;
+    }
+    let (at, _) = sql.char_indices().nth(message.position?.checked_sub(1)?)?;
+    let name = sql[at..].strip_prefix(':')?.trim_start_matches(['\'', '"']);
+    let end = name.find(|letter: char| !(letter.is_alphanumeric() || letter == '_')).unwrap_or(name.len());
+    (end > 0).then(|| &name[..end])
 }
 
 fn copy_in(connection: &mut Connection, input: &mut CopyInput<'_>) -> Result<(), Error> {

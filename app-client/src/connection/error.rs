@@ -55,6 +55,12 @@ impl Error {
             Self::Resolve { .. } => {
                 "check the spelling of the host, and that this machine is online".to_owned()
             }
+            Self::ServerName { name } if name.contains("://") => {
+                "that is a URL: `--url` takes the whole of it".to_owned()
+            }
+            Self::ServerName { .. } => {
+                "is it the host you mean? see `--host`, PGHOST or the file that names it".to_owned()
+            }
             Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused => {
                 "nothing listens there: is the server running, and is this its port?".to_owned()
             }
@@ -146,6 +152,9 @@ fn login_hint(message: &ServerMessage, password_from: Option<&str>) -> Option<St
         ("28P01", Some(origin)) => Some(format!("the password came from {origin}: correct it there")),
         (sqlstate, _) if is_unavailable(sqlstate) => {
             Some("the server is starting, draining or full: try again in a moment".to_owned())
+        }
+        ("28000", _) if message.detail.is_none() => {
+            Some("check the user name: `--user`, PGUSER or the file that names it".to_owned())
         }
         ("3D000", _) => Some("name another database with `--database`".to_owned()),
         _ => message.detail.clone(),

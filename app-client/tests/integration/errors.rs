@@ -52,6 +52,13 @@ fn a_wrong_password_an_unknown_host_and_a_closed_port_say_what_to_do() {
     let closed = server.client(["-c", "select 1", "--port", "1"]).run();
     closed.fails(3, &["cannot connect to 127.0.0.1:1", "hint: nothing listens there"]);
 
+    let nobody = server.client(["-c", "select 1", "--user", "nobody"]).env("PGPASSWORD", "x").run();
+    nobody.fails(3, &["hint: the password came from PGPASSWORD"]);
+    let url = server.client(["-c", "select 1", "--host", "postgresql://db.example.com/music"]).run();
+    url.fails(3, &["hint: that is a URL: `--url` takes the whole of it"]);
+    let bare = server.client(["select 1"]).run();
+    bare.fails(2, &["hint: a statement follows `-c`"]);
+
     let mut terminal = server.terminal_without_password(["-c", "select 1"]);
     terminal.shows(&format!("Password for {USER}: "));
     terminal.keys("wrong\r");

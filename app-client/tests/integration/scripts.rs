@@ -146,3 +146,46 @@ fn what_cannot_run_is_said_before_it_runs() {
     server.client(["-f", "absent.sql"]).run().fails(2, &["cannot read absent.sql"]);
     server.client(["--nonsense"]).run().fails(2, &["--nonsense"]);
 }
+
+#[test]
+fn a_file_that_fails_in_a_single_transaction_leaves_nothing_and_says_so() {
+    let server = Server::start();
+    server.psql(&["-c", "create table t (a int unique deferrable initially deferred)"]);
+    let file =
+        server.file("fails.sql", "insert into t values (1);\nselect nope;\ninsert into t values (2);\n");
+    let file = file.to_str().expect("UTF-8");
+    let run = server.client(["-1", "-f", file]).run();
+    run.fails(1, &["fails.sql:2: ERROR: column \"nope\" does not exist", "rolled back: nothing was kept"]);
+    // What is only found out at the end counts as well.
+    let run = server.client(["-1", "-c", "insert into t values (1), (1)"]).run();
+    run.fails(1, &["(23505)", "rolled back: nothing was kept"]);
+    assert_eq!(server.psql(&["-Atc", "select count(*) from t"]), b"0\n");
+
+    let run = server.client(["-1"]).stdin("insert into t values (3);\ncommit;\nselect nope;\n").run();
+    run.fails(1, &["stdin:2: this ended the transaction", "hint: take COMMIT and ROLLBACK out"]);
+    assert!(!run.stderr.contains("nope"), "{run:?}");
+}
+
+#[test]
+fn a_file_that_is_missing_is_found_out_before_anything_runs() {
+    let server = Server::start();
+    let run = server.client(["-c", "create table t (a int)", "-f", "missing.sql"]).run();
+    run.fails(2, &["cannot read missing.sql"]);
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn variables_are_quoted_as_asked_and_one_that_is_not_set_is_named() {
+    let server = Server::start();
+    server.psql(&["-c", "create table \"Odd \"\"one\" (a text)"]);
+    let script = "insert into :\"table\" values (:'value');\nselect a, :n + 1, ':n' from :\"table\";\n";
+    let arguments = ["-t", "-v", "table=Odd \"one", "-v", "value=it's \\ \"so\"", "-v", "n=41"];
+    let printed = server.client(arguments).argument("--csv").stdin(script).run().succeeds();
+    assert_eq!(printed, "\"it's \\ \"\"so\"\"\",42,:n\n");
+    for (text, name) in [("select :count", "count"), ("select :'name'", "name")] {
+        let run = server.client([]).stdin(text).run();
+        run.fails(1, &["(42601)", &format!("HINT: no variable `{name}` is set: `-v {name}=VALUE`")]);
+    }
+    let run = server.client(["-c", "select 1 :"]).run();
+    assert!(!run.stderr.contains("variable"), "{run:?}");
+}
