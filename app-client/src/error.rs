@@ -19,6 +19,8 @@ pub(crate) enum Error {
     File { path: PathBuf, source: io::Error },
     #[error("cannot read the data of COPY from stdin: {source}")]
     CopyInput { source: io::Error },
+    #[error("given up at the prompt")]
+    CopyGivenUp,
     #[error("cannot write the result: {source}")]
     Output { source: io::Error },
     #[error("whoever reads the output has left, so the rest was not run")]

@@ -15,6 +15,7 @@ mod names;
 mod operation;
 mod recovery;
 mod time_zone;
+mod typed_data;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::password::Passwords;
 use crate::run::{Outcome, Runner};
 use crate::script::{Splitter, Statement, Variables};
 use crate::target::{Place, Target};
+use typed_data::TypedData;
 
 /// How often in a row the terminal is asked for a line that it does not give.
 const TERMINAL_ATTEMPTS: u32 = 3;
@@ -260,7 +262,8 @@ impl Session {
             return Ok(None);
         }
         let started = Instant::now();
-        let outcome = self.runner.run(statement, None, &mut typed_line);
+        let mut data = TypedData::default();
+        let outcome = self.runner.run(statement, None, &mut |line| data.next(line));
         let outcome = self.survived(outcome)?;
         if self.timing {
             println!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1000.0);
@@ -283,14 +286,6 @@ impl Session {
 /// The statement as it would be typed; the splitter has taken its semicolon away.
 fn typed(statement: &Statement) -> String {
     format!("{};", statement.text)
-}
-
-/// COPY FROM STDIN at the prompt: lines are typed until `\.`.
-fn typed_line(line: &mut Vec<u8>) -> Result<bool, Error> {
-    use std::io::BufRead;
-    line.clear();
-    let read = io::stdin().lock().read_until(b'\n', line).map_err(|source| Error::CopyInput { source })?;
-    Ok(read > 0 && line.as_slice() != b"\\.\n")
 }
 
 /// Anything but a yes is a no.

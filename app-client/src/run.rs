@@ -282,6 +282,8 @@ fn copy_in(connection: &mut Connection, input: &mut CopyInput<'_>) -> Result<(),
         match input(&mut piece) {
             Ok(true) => connection.copy_data(&piece)?,
             Ok(false) => return Ok(connection.copy_done()?),
+            // The server answers with an error, and the session goes on.
+            Err(error @ Error::CopyGivenUp) => return Ok(connection.copy_fail(&error.to_string())?),
             Err(error) => {
                 // The server must not take half of the data for all of it.
                 connection.copy_fail(&error.to_string())?;

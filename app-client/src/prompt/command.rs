@@ -34,6 +34,9 @@ const HELP: &str = "\
   \\conninfo          where this session is
   \\q                 leave (also exit, quit, Ctrl-D)";
 
+/// Where the second column of the help begins.
+const HELP_COLUMN: usize = 21;
+
 impl Session {
     /// Runs a command; `line` is what followed the backslash.
     pub(super) fn command(&mut self, line: &str) -> Result<Next, Error> {
@@ -43,7 +46,7 @@ impl Session {
         let rest = rest.trim();
         match name {
             "q" | "quit" => return Ok(Next::Leave),
-            "?" | "h" | "help" => println!("{HELP}"),
+            "?" | "h" | "help" => self.help()?,
             "x" => {
                 let expanded = self.runner.output.style.format == Format::Expanded;
                 self.format(if expanded { "aligned" } else { "expanded" });
@@ -82,6 +85,14 @@ impl Session {
             },
         }
         Ok(Next::Stay)
+    }
+
+    /// Through the pager, where the window is too small for it.
+    fn help(&mut self) -> Result<(), Error> {
+        let columns = terminal_size::terminal_size().map_or(usize::MAX, |(width, _)| usize::from(width.0));
+        let output = &mut self.runner.output;
+        let shown = output.raw(wrapped(HELP, columns).as_bytes()).and_then(|()| output.finish());
+        shown.map_err(|source| Error::Output { source })
     }
 
     fn format(&mut self, name: &str) {
@@ -239,10 +250,35 @@ impl Session {
             }
             Err(error) => {
                 eprintln!("error: {error}");
+                if let operation::Error::NoFolder = error {
+                    eprintln!("hint: they are files of the project: start app-client in its folder");
+                }
                 Ok(())
             }
         }
     }
+}
+
+/// Lines of two columns in a window: words that do not fit go on under the second column.
+fn wrapped(text: &str, columns: usize) -> String {
+    let room = columns.max(2 * HELP_COLUMN);
+    let mut wrapped = String::new();
+    for line in text.lines() {
+        let (head, rest) = line.split_at_checked(HELP_COLUMN).unwrap_or((line, ""));
+        wrapped.push_str(head);
+        let mut width = head.len();
+        for word in rest.split_inclusive(' ') {
+            if width > HELP_COLUMN && width + word.trim_end().len() > room {
+                wrapped.push('\n');
+                wrapped.extend(std::iter::repeat_n(' ', HELP_COLUMN));
+                width = HELP_COLUMN;
+            }
+            wrapped.push_str(word);
+            width += word.len();
+        }
+        wrapped.push('\n');
+    }
+    wrapped
 }
 
 /// `on`, `off`, or the other way round; says which it is now.

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Session, typed_line};
+use super::Session;
+use super::typed_data::TypedData;
 use crate::error::Error;
 use crate::run::Outcome;
 use crate::script::Statement;
@@ -43,7 +44,10 @@ impl Session {
         }
         let statement = Statement { text: copy.sql, line: 1 };
         let outcome = match (copy.direction, copy.file) {
-            (Direction::From, None) => self.runner.run(&statement, None, &mut typed_line),
+            (Direction::From, None) => {
+                let mut data = TypedData::default();
+                self.runner.run(&statement, None, &mut |line| data.next(line))
+            }
             (Direction::To, None) => self.runner.run(&statement, None, &mut |_| Ok(false)),
             (Direction::From, Some(path)) => match File::open(&path) {
                 Ok(file) => self.copy_from(&statement, file, path),

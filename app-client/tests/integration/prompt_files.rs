@@ -95,6 +95,35 @@ fn the_editor_gives_the_statement_back_to_the_prompt() {
 }
 
 #[test]
+fn rows_are_typed_or_pasted_after_copy_and_can_be_given_up() {
+    let server = Server::start();
+    server.psql(&["-c", "create table t (a int, b text)"]);
+    let mut terminal = begin(&server);
+    // As a paste comes: all at once.
+    terminal.keys("copy t from stdin;\r1\tone\r2\ttwo\r\\.\rselect count(*), 'pas' || 'ted' as x from t;\r");
+    terminal.shows("`\\.` alone or Ctrl-D ends them");
+    terminal.shows("copy> ");
+    terminal.shows("COPY 2");
+    terminal.shows("     2 | pasted");
+    terminal.shows(PROMPT);
+    terminal.keys("copy t from stdin;\r");
+    terminal.shows("copy> ");
+    terminal.keys("3\tthree\r");
+    terminal.shows("three");
+    terminal.shows("copy> ");
+    terminal.keys("\x03");
+    terminal.shows("given up at the prompt");
+    terminal.shows(PROMPT);
+    terminal.keys("\\copy t from stdin csv\r");
+    terminal.shows("copy> ");
+    terminal.keys("4,four\r");
+    terminal.shows("copy> ");
+    terminal.keys("\x04");
+    terminal.shows("COPY 1");
+    assert_eq!(server.psql(&["-Atc", "select a, b from t order by a"]), b"1|one\n2|two\n4|four\n");
+}
+
+#[test]
 fn home_shows_songs_and_podcasts_and_the_playlists_of_those_who_may_have_some() {
     let server = Server::start();
     let mut terminal = begin(&server);
