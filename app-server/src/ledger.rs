@@ -66,6 +66,8 @@ pub(crate) struct Ledger {
     copying_in: bool,
     /// Extended-protocol messages were sent and no Sync has ended them.
     batch_open: bool,
+    /// The database has ended its session, and all that comes is the end of the connection: no ReadyForQuery.
+    is_over: bool,
     /// Answers were taken in and have not been passed on.
     pub(crate) undelivered: bool,
     pub(crate) last_activity: Instant,
@@ -111,6 +113,7 @@ impl Ledger {
             transaction_status: b'I',
             copying_in: false,
             batch_open: false,
+            is_over: false,
             undelivered: false,
             last_activity: Instant::now(),
             last_ended: Instant::now(),
@@ -127,9 +130,9 @@ impl Ledger {
         self.transaction_status == b'I' && !self.is_busy()
     }
 
-    /// A statement is under way.
+    /// A statement is under way, or something else that the client has to hear of.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.asked.is_empty() || self.batch_open || self.undelivered || self.queued
+        !self.asked.is_empty() || self.batch_open || self.undelivered || self.queued || self.is_over
     }
 
     /// Nothing of the client's is in the database session, or on the way to or from it, that a next transaction would need.
@@ -529,8 +532,9 @@ impl Ledger {
         Answer::Pass
     }
 
+    /// A Sync that is next is the error's own: it commits, and that may fail.
     fn error(&mut self, body: &[u8], now: Instant, ended: &mut impl FnMut(&Statement<'_>)) {
-        self.drop_stale_syncs();
+        self.is_over |= matches!(error_field(body, b'V'), Some(b"FATAL" | b"PANIC"));
         self.settings_in_doubt();
         self.copying_in = false;
         let bytes = self.bytes;

@@ -18,8 +18,7 @@ use crate::raw::Raw;
 
 /// Sockets that say nothing, or little, in front of an honest client.
 const SLOW_SOCKETS: usize = 2_000;
-/// More by hand: with a thousand, some runs never end (docs/query-server.md, "Known defects").
-const KILLS: usize = 100;
+const KILLS: usize = 1_000;
 /// Nothing takes as long as this; whoever waits for longer waits for ever.
 const STUCK: Duration = Duration::from_secs(60);
 const RESTARTS: usize = 4;

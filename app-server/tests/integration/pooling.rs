@@ -399,3 +399,50 @@ async fn who_listens_is_heard_by_and_says_what_it_costs() {
         assert!(bodies.contains("news") && bodies.contains("extra"), "{bodies}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_session_that_ends_in_a_commit_is_not_given_back() {
+    let (postgres, server) = world(&[]).await;
+    let admin = server.connect(ADMIN).await;
+    admin
+        .batch_execute(
+            "create table late (mark int);
+             create function slow() returns trigger language plpgsql as
+                 'begin if new.mark = 0 then raise exception ''not zero''; end if; perform pg_sleep(60); return null; end';
+             create constraint trigger slow after insert on late deferrable initially deferred for each row execute function slow()",
+        )
+        .await
+        .unwrap();
+    let mut raw = Raw::connect(&server, ADMIN);
+    let commit = |raw: &mut Raw, mark: &str| {
+        let mut out = BytesMut::new();
+        let insert = format!("insert into late values ({mark})");
+        frontend::parse("", &insert, [], &mut out).unwrap();
+        frontend::bind("", "", [], [], |(): (), _| Ok(postgres_protocol::IsNull::No), [], &mut out)
+            .ok()
+            .unwrap();
+        frontend::execute("", 0, &mut out).unwrap();
+        frontend::flush(&mut out);
+        raw.send(&out);
+        assert_eq!(raw.until(b'C').0, "12C");
+        // The commit is all that is left to be answered.
+        out.clear();
+        frontend::sync(&mut out);
+        raw.send(&out);
+    };
+    commit(&mut raw, "0");
+    assert_eq!(raw.until(b'Z').0, "EZ");
+    assert_eq!(raw.query("select 1").0, "TDCZ");
+    commit(&mut raw, "1");
+    let superuser = postgres.superuser().await;
+    let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity where wait_event = 'PgSleep'";
+    while value(&superuser, kill).await == "0" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (kinds, said) = raw.until(b'E');
+    assert!(kinds == "E" && said.contains("57P01"), "{kinds} {said}");
+    // The client hears that this was the end; it would wait for ReadyForQuery for ever.
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut raw.stream, &mut rest).expect("the server ends the session");
+    assert_eq!(value(&superuser, "select count(*) from workspace.late").await, "0");
+}
