@@ -171,3 +171,24 @@ fn a_database_that_serves_clients_without_tls_is_warned_of() {
     set("1");
     assert!(!is_warned(), "its own group forbids it");
 }
+
+#[test]
+fn a_certificate_is_made_anew_for_another_name_and_by_the_same_authority() {
+    let project = Project::empty();
+    project.write(
+        "certificate.rhai",
+        r#"stack("s");
+        let hostname = option("hostname", "a.example.com", "For whom");
+        print(secrets::ensure_certificate("server", #{ hostname: hostname }).authority);"#,
+    );
+    let first = project.run_local("certificate.rhai", &["--yes"]).ended_with(0);
+    let same = project.run_local("certificate.rhai", &["--yes"]).ended_with(0).says("==> 0 changes");
+    let other = ["--yes", "--hostname", "b.example.com"];
+    let made = project.run_local("certificate.rhai", &other).ended_with(0).says("==> 2 changes");
+    project.run_local("certificate.rhai", &other).ended_with(0).says("==> 0 changes");
+    assert!(
+        first.stdout.contains("BEGIN CERTIFICATE")
+            && first.stdout == same.stdout
+            && same.stdout == made.stdout
+    );
+}

@@ -1,8 +1,8 @@
 //! `secrets::` a stack's secrets, kept as SSM SecureStrings under `/ops/<stack>/`, made once and never printed.
 
-use std::collections::BTreeMap;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -22,6 +22,8 @@ use crate::primitives::owned::{Owned, at_once};
 use crate::progress::Verb;
 use crate::secret::Secret;
 use crate::state::write_atomically;
+use x509_parser::extensions::GeneralName;
+use x509_parser::pem::parse_x509_pem;
 
 pub use source::{secret_value, spent};
 
@@ -100,7 +102,7 @@ const PATH: Function = Function {
 
 const ENSURE_CERTIFICATE: Function = Function {
     name: "ensure_certificate",
-    doc: "A certificate of the stack's own authority, with its key. Made for ten years where there is none; kept as \
+    doc: "A certificate of the stack's own authority, with its key. Made for ten years where there is none for `hostname`; kept as \
           `<name>/tls_certificate` and `<name>/tls_key`, the authority as `authority/certificate` and `authority/key`.\n\
           SSM `GetParameter`, `PutParameter`.",
     parameters: &["name: string"],
@@ -313,7 +315,7 @@ fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Ce
         }
     };
     let (certificate, key) = match (found[2].take(), found[3].take()) {
-        (Some(certificate), Some(key)) => {
+        (Some(certificate), Some(key)) if is_for(&unescape(&certificate), &hostname) => {
             let stored = |name: &String, text: String| -> Result<StoredSecret, Error> {
                 Ok(StoredSecret { path: path(call, name)?, value: Secret::new(text) })
             };
@@ -334,6 +336,14 @@ fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Ce
         }
     };
     Ok(Certificate { authority: known.then_some(authority.0), certificate, key })
+}
+
+/// Whether a certificate is for that host name (RFC 5280, section 4.2.1.6). One that cannot be read is for none.
+fn is_for(certificate: &str, hostname: &str) -> bool {
+    let Ok((_, pem)) = parse_x509_pem(certificate.as_bytes()) else { return false };
+    let Ok(certificate) = pem.parse_x509() else { return false };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
+    names.value.general_names.iter().any(|name| *name == GeneralName::DNSName(hostname))
 }
 
 fn ten_years(params: &mut CertificateParams) {
