@@ -280,8 +280,11 @@ impl Backend {
     pub(crate) async fn discard_all(&mut self) -> Result<(), BackendError> {
         let discarding = async {
             let mut out = BytesMut::new();
+            // By itself and first: a clock of the last owner's that runs out during DISCARD ALL does not stop it, but what comes next.
+            frontend::query("reset statement_timeout", &mut out)?;
             frontend::query(DISCARD_ALL, &mut out)?;
             self.send(&out).await?;
+            self.answer().await?;
             self.answer().await.map(drop)
         };
         timeout(QUERY_TIMEOUT, discarding)

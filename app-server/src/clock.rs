@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::cancel::Target;
@@ -68,6 +69,9 @@ pub(crate) async fn watch(
         if must_cancel {
             cancelled_at = Some(now);
             target.cancel(&services.database).await;
+            ledger.lock().unwrap_or_else(PoisonError::into_inner).cancelling = false;
+            // The relay looks again.
+            yield_now().await;
         }
         if let Some(at) = cancelled_at {
             if at.elapsed() >= CANCEL_GRACE {

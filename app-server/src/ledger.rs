@@ -80,6 +80,8 @@ pub(crate) struct Ledger {
     exceeded: Option<ErrorResponse>,
     /// .. and it has not been told to the database yet.
     must_cancel: bool,
+    /// .. or is on its way there: until then nothing more of the answer is taken in, so that little more comes than may.
+    pub(crate) cancelling: bool,
     /// DISCARD ALL or RESET took the session's identity away.
     identity_lost: bool,
 }
@@ -121,6 +123,7 @@ impl Ledger {
             bytes: 0,
             exceeded: None,
             must_cancel: false,
+            cancelling: false,
             identity_lost: false,
         }
     }
@@ -347,6 +350,7 @@ impl Ledger {
         if is_new {
             self.exceeded = Some(answer);
             self.must_cancel = true;
+            self.cancelling = true;
         }
         is_new
     }
@@ -366,6 +370,7 @@ impl Ledger {
         self.bytes = 0;
         self.exceeded = None;
         self.must_cancel = false;
+        self.cancelling = false;
     }
 
     /// Notes a message of the database that was read at `now`, and tells `ended` of the statement that it ends, if it does.

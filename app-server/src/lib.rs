@@ -1,7 +1,7 @@
 //! A query server: any PostgreSQL client logs in as an application user and works under the grants of that user's tier.
 //!
 //! The way of a connection: `listener` gives it to one of the `workers` and tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
-//! (`scram`, `accounts`, `guard`), `pool` has database sessions logged in as the tier's role (`backend`, `database_scram`),
+//! (`scram`, `accounts`, `guard`), `pool` has database sessions (and `queue` those who wait for one) logged in as the tier's role (`backend`, `database_scram`),
 //! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet
 //! answered, `prepared_statements` what a client has prepared, and `client_settings` what it has set; `allow_list` reads what free and premium accounts say, `refusal` and
 //! `clock` say no, `record_play` is the free tier's only write, and `audit` (`audit_record`, `audit_file`, `metrics`) keeps what came of it all. `readiness` says
@@ -35,6 +35,7 @@ mod metrics;
 mod pool;
 mod prepared_statements;
 mod proxy_protocol;
+mod queue;
 mod readiness;
 mod record_play;
 mod redaction;

@@ -15,6 +15,9 @@ use crate::client_settings::{FOLLOWED, Setting};
 use crate::scram::{self, Exchange, ScramError, Verifier};
 use crate::wire::{ErrorResponse, put_message, put_text, read_login_message, take_text};
 
+/// AuthenticationOk, among the messages of a login.
+const OK: u32 = 0;
+
 /// Of protocol 3: what clients may ask for since PostgreSQL 18. Version 3.1 was never used.
 const NEWEST_MINOR: u16 = 2;
 
@@ -125,7 +128,7 @@ pub(crate) enum Method<'a> {
     Password,
 }
 
-/// Checks that somebody knows a password. `account` is what the user name stands for, if it does.
+/// Checks that somebody knows a password, and says that it does. `account` is what the user name stands for, if it does.
 pub(crate) async fn authenticate<S>(
     stream: &mut S,
     user: &str,
@@ -147,7 +150,9 @@ where
         Method::Scram { certificate_hash } => certificate_hash,
         Method::Password => {
             check_password(stream, verifier, wrong_password).await?;
-            return check_state(account);
+            check_state(account)?;
+            send(stream, OK, |_| {}).await?;
+            return Ok(());
         }
     };
     send(stream, 10, |body| {
@@ -180,7 +185,11 @@ where
         other => protocol_violation(&other.to_string()),
     })?;
     check_state(account)?;
-    send(stream, 12, |body| body.extend_from_slice(server_final.as_bytes())).await?;
+    let mut out = BytesMut::new();
+    put_request(&mut out, 12, |body| body.extend_from_slice(server_final.as_bytes()));
+    put_request(&mut out, OK, |_| {});
+    stream.write_all(&out).await?;
+    stream.flush().await?;
     Ok(())
 }
 
@@ -232,12 +241,16 @@ where
     S: AsyncWrite + Unpin,
 {
     let mut out = BytesMut::new();
-    put_message(&mut out, b'R', |body| {
+    put_request(&mut out, code, write);
+    stream.write_all(&out).await?;
+    stream.flush().await
+}
+
+fn put_request(out: &mut BytesMut, code: u32, write: impl FnOnce(&mut BytesMut)) {
+    put_message(out, b'R', |body| {
         body.put_u32(code);
         write(body);
     });
-    stream.write_all(&out).await?;
-    stream.flush().await
 }
 
 async fn read_password_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, LoginError> {

@@ -18,7 +18,6 @@ use crate::backend::{Backend, BackendError, Database, Login};
 use crate::config::{Limits, Pooling};
 use crate::log;
 use crate::tier::Tier;
-use crate::wire::ErrorResponse;
 
 /// Between two attempts to reach a database that restarts.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -66,15 +65,6 @@ impl DatabaseSession {
         self.prepared.clear();
         Ok(())
     }
-}
-
-/// What a client is told that waited for longer than it may.
-pub(crate) fn queue_too_long() -> ErrorResponse {
-    ErrorResponse::fatal(
-        "53300",
-        "all database sessions of your tier are in use, and none became free in time",
-    )
-    .with_hint("try again, and keep transactions short")
 }
 
 /// Boxed: they go in and out for every transaction, and the others close up.
@@ -189,7 +179,8 @@ impl Pools {
 
     /// Waits for a place and answers a database session: `owner`'s own, a clean one, or one that must be reset before use. An
     /// admin's is reset here already: admins may run code that makes the reset itself fail, and what was sent behind it would
-    /// run under somebody else's identity. What the other tiers may say cannot do that (`allow_list`).
+    /// run under somebody else's identity. What the other tiers may say cannot do that (`allow_list`), but the DISCARD ALL of one may
+    /// leave an error behind for the next statement, which must not be somebody else's.
     pub(crate) async fn acquire(&self, tier: Tier, owner: u64) -> Result<Box<DatabaseSession>, BackendError> {
         let pool = self.pool(tier);
         let place =
@@ -197,7 +188,9 @@ impl Pools {
         while let Some(mut session) = pool.take_idle(owner, self.pooling.size) {
             let foreign = !matches!(session.owner, Owner::Clean) && session.owner != Owner::Session(owner);
             let usable = session.backend.is_alive()
-                && (tier != Tier::Admin || !foreign || session.reset().await.is_ok());
+                && (!foreign
+                    || (tier != Tier::Admin && session.owner != Owner::Abandoned)
+                    || session.reset().await.is_ok());
             if usable {
                 session.place = Some(place);
                 return Ok(session);

@@ -15,13 +15,11 @@ use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use self::answers::Answers;
 use self::aside::Aside;
@@ -34,15 +32,12 @@ use crate::config::PoolMode;
 use crate::guard::Pace;
 use crate::handover::Person;
 use crate::ledger::{HandOver, Ledger};
-use crate::pool::{self, DatabaseSession};
+use crate::pool::DatabaseSession;
 use crate::session::Services;
 use crate::stream::Stream;
 use crate::tier::Tier;
 use crate::wire::{ErrorResponse, put_message, put_text};
-use crate::{clock, log};
-
-/// A client is told why nothing happens when it has waited for a database session for this long.
-const NOTICE_AFTER: Duration = Duration::from_secs(2);
+use crate::{clock, log, queue};
 
 /// The parties of a relay.
 pub(crate) struct Relay<'a> {
@@ -221,33 +216,22 @@ async fn attach(
     Ok((session, ahead))
 }
 
-/// Waits in the tier's line, and tells the client so when it takes long.
+/// Waits in the tier's line.
 async fn wait_for_session(
     shared: &Shared<'_>,
     client: &mut Stream,
 ) -> Result<Box<DatabaseSession>, ErrorResponse> {
     let Relay { services, actor, tier, person, .. } = &shared.relay;
     let pools = &services.pools;
-    let acquiring = timeout(pools.pooling.queue_timeout, pools.acquire(*tier, person.session));
-    tokio::pin!(acquiring);
-    let acquired = match timeout(NOTICE_AFTER, &mut acquiring).await {
-        Ok(acquired) => acquired,
-        Err(_) => {
-            let notice = "all database sessions of your tier are in use: waiting for one";
-            // A client that is gone is noticed when it is answered.
-            let _ = client.write_all(&ErrorResponse::notice(notice).encoded()).await;
-            let _ = client.flush().await;
-            acquiring.await
-        }
-    };
-    match acquired {
-        Ok(Ok(session)) => Ok(session),
-        Ok(Err(error)) => {
+    let acquiring = pools.acquire(*tier, person.session);
+    match queue::wait(client, pools.pooling.queue_timeout, acquiring).await {
+        Some(Ok(session)) => Ok(session),
+        Some(Err(error)) => {
             log::warning("session_refused", json!({ "user": actor.user, "error": error.to_string() }));
             Err(ErrorResponse::fatal("57P03", "the database is not available at the moment")
                 .with_hint("connect again in a few seconds"))
         }
-        Err(_) => Err(pool::queue_too_long()),
+        None => Err(queue::too_long()),
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::{BufMut as _, BytesMut};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::accounts::{Account, Accounts};
 use crate::audit::Audit;
@@ -25,8 +25,9 @@ use crate::handover::Person;
 use crate::identity::IdentityKey;
 use crate::log;
 use crate::login::{self, LoginError, Method, Startup};
-use crate::pool::{self, DatabaseSession, Owner, Pools};
+use crate::pool::{DatabaseSession, Owner, Pools};
 use crate::proxy_protocol::Network;
+use crate::queue;
 use crate::readiness::Readiness;
 use crate::relay::{self, Relay};
 use crate::stream::Stream;
@@ -137,8 +138,8 @@ async fn begin(
     let person = Person::new(session, account.account_id);
     let settings = ClientSettings::new(std::mem::take(&mut startup.settings));
     let opening = open(services, tier, &person, settings.current());
-    let opened = timeout(services.pools.pooling.queue_timeout, opening).await;
-    let (database_session, reported) = match opened.unwrap_or_else(|_| Err(OpenError::Queue)) {
+    let opened = queue::wait(&mut stream, services.pools.pooling.queue_timeout, opening).await;
+    let (database_session, reported) = match opened.unwrap_or(Err(OpenError::Queue)) {
         Ok(opened) => opened,
         Err(error) => {
             log::warning("session_refused", json!({ "user": actor.user, "error": error.to_string() }));
@@ -150,7 +151,6 @@ async fn begin(
     record_login(services, &actor, "00000", "")?;
     let registration = services.cancels.register(startup.key_length);
     let mut greeting = BytesMut::new();
-    put_message(&mut greeting, b'R', |body| body.put_u32(0));
     for (name, value) in &reported {
         // What the database calls its session's user is no business of the client's.
         let value = if name == "session_authorization" { &startup.user } else { value };
@@ -181,7 +181,7 @@ impl OpenError {
     /// What the client is told: its own mistakes in full, ours in general.
     fn answer(&self) -> ErrorResponse {
         match self {
-            Self::Queue => pool::queue_too_long(),
+            Self::Queue => queue::too_long(),
             // Invalid parameter value, too many connections: the database's words are for the client.
             Self::Database(BackendError::Refused { code, message, .. })
                 if code.starts_with("22") || code == "53300" =>

@@ -15,7 +15,7 @@ use crate::backend::Backend;
 use crate::ledger::Answer;
 use crate::session_state::Tie;
 use crate::stream::Stream;
-use crate::wire::ErrorResponse;
+use crate::wire::{ErrorResponse, error_field};
 use crate::{clock, log, refusal};
 
 /// What comes next.
@@ -95,6 +95,10 @@ impl Answers {
                     self.stage = Stage::Read;
                 }
                 Stage::Read => {
+                    if shared.ledger().cancelling {
+                        // The clock sees to it, in this task.
+                        return Poll::Pending;
+                    }
                     if !matches!(ready!(self.bulk.poll_read(database, received, context)), Ok(1..)) {
                         return Poll::Ready(End::DatabaseLeft);
                     }
@@ -187,16 +191,22 @@ impl Answers {
                 None
             };
             let body = &explained.as_deref().unwrap_or(message)[5..];
-            match (ledger.database_message(kind, body, now, &mut ended), explained) {
+            match (ledger.database_message(kind, body, now, &mut ended), &explained) {
                 (Answer::HandOverFailed, _) => {
-                    log::warning("hand_over_failed", json!({ "role": shared.relay.tier.role() }));
+                    let said = |field| error_field(body, field).map(String::from_utf8_lossy);
+                    let (sqlstate, error) = (said(b'C'), said(b'M'));
+                    let role = shared.relay.tier.role();
+                    log::warning(
+                        "hand_over_failed",
+                        json!({ "role": role, "sqlstate": sqlstate, "error": error }),
+                    );
                     let message = "the database session could not be prepared for you";
                     let answer = ErrorResponse::fatal("57P03", message).with_hint("connect again");
                     *end = Some(End::Closed(answer));
                     break;
                 }
                 (Answer::Swallow, _) => outgoing.replace(buffer, at, at + length, &[]),
-                (Answer::Pass, Some(explained)) => outgoing.replace(buffer, at, at + length, &explained),
+                (Answer::Pass, Some(explained)) => outgoing.replace(buffer, at, at + length, explained),
                 (Answer::Pass, None) => {}
             }
             outgoing.end_at += length;

@@ -173,6 +173,38 @@ async fn state_that_a_client_asks_for_stays_with_it_until_it_is_discarded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_makes_a_reset_fail_costs_nobody_else_a_session() {
+    let (_postgres, server) = world(&[("POOL_SIZE", "1")]).await;
+    let (one, other) = (server.connect(ADMIN).await, server.connect(ADMIN).await);
+    for _ in 0..3 {
+        // Too much to be discarded within a millisecond.
+        let trap = "do $$ begin
+            for number in 1..20000 loop execute format('prepare trap%s as select 1', number); end loop;
+            perform set_config('statement_timeout', '1', false);
+        end $$";
+        ask(&one, trap).await.unwrap();
+        assert_eq!(value(&other, "select 'served'").await, "served");
+        assert_eq!(value(&server.connect(ADMIN).await, "select 'served'").await, "served");
+        assert_eq!(value(&one, "select current_setting('statement_timeout')").await, "0");
+    }
+    // What others may say does it too: discarded by themselves, or by the server once they have left.
+    let next = server.connect(OTHER_PREMIUM).await;
+    for discards in [true, false] {
+        let leaver = server.connect(PREMIUM).await;
+        for part in 0..20 {
+            let plans: Vec<_> = (0..1000).map(|plan| format!("prepare p{part}_{plan} as select 1")).collect();
+            ask(&leaver, &plans.join(";")).await.unwrap();
+        }
+        ask(&leaver, "set statement_timeout = 1").await.unwrap();
+        if discards {
+            let _ = ask(&leaver, "discard all").await;
+        }
+        drop(leaver);
+        assert_eq!(value(&next, "select 'served'").await, "served");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_drivers_set_follows_the_client_and_keeps_no_database_session() {
     let (_postgres, server) = world(&[("POOL_SIZE", "1")]).await;
     let (one, other) = (server.connect(PREMIUM).await, server.connect(OTHER_PREMIUM).await);
@@ -277,6 +309,10 @@ async fn who_waits_for_a_database_session_is_told_and_served_or_refused_in_time(
     let (kinds, bodies) = waiting.until(b'E');
     assert_eq!(kinds, "NE");
     assert!(bodies.contains("53300"), "{bodies}");
+    // Who has not logged in yet waits like the others.
+    let late = server.psql(OTHER_PREMIUM, PASSWORD, &["-c", "select 1"]);
+    let told = String::from_utf8_lossy(&late.stderr);
+    assert!(told.contains("waiting for one") && told.contains("none became free in time"), "{late:?}");
     ask(&busy, "commit").await.unwrap();
     assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
 }
