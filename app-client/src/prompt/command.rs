@@ -269,6 +269,7 @@ fn wrapped(text: &str, columns: usize) -> String {
         let mut width = head.len();
         for word in rest.split_inclusive(' ') {
             if width > HELP_COLUMN && width + word.trim_end().len() > room {
+                wrapped.truncate(wrapped.trim_end_matches(' ').len());
                 wrapped.push('\n');
                 wrapped.extend(std::iter::repeat_n(' ', HELP_COLUMN));
                 width = HELP_COLUMN;
