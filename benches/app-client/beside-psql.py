@@ -111,6 +111,7 @@ def prompt(complete):
         terminal = Terminal([CLIENT])
         ready.append(terminal.until(b"bench postgres=> ") - login)
         if complete:
+            time.sleep(2)  # the names arrive while the prompt waits; the popup asks nobody
             terminal.keys(b"select * from relation_99")
             terminal.until(b"relation_99")
             terminal.keys(b"\t")
