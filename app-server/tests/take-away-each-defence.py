@@ -23,7 +23,7 @@ DEFENCES = [
      '"replication" => {}', ["replication_options_and_unknown_parameters_are_refused"]),
     ("start-up options refused", "login.rs", '"options" if value.trim().is_empty() => {}', '"options" => {}',
      ["probes_leave_no_line_and_requests_that_are_not_served_are_refused"]),
-    ("start-up parameters from a list", "login.rs", "lower if ACCEPTED_PARAMETERS.contains(&lower) => {",
+    ("start-up parameters from a list", "login.rs", "lower if FOLLOWED.contains(&lower) => {",
      "lower if !lower.is_empty() => {", ["replication_options_and_unknown_parameters_are_refused"]),
     ("safe encodings at the start", "login.rs", '"client_encoding" if !is_safe_encoding(value) => {',
      '"client_encoding" if value.is_empty() => {', ["an_encoding_in_which_a_quote_may_be_half_a_character_is_refused"]),
