@@ -5,14 +5,14 @@
 //! ```text
 //! main -> cli -> commands -> check -> reference
 //!                         -> playbook, parameters, engine, report, sources
-//!                         -> primitives -> host -> journal, lock, state, plan, progress
+//!                         -> primitives -> host -> journal, lock, state, plan, progress, picture
 //!                                               -> clients -> error, secret
 //! ```
 //!
 //! - [`cli`] is the command line, [`commands`] has a file for each command.
 //! - [`check`] judges a playbook without running it, [`reference`] is all that a playbook can call, also as pages.
 //! - [`playbook`] finds a script, [`parameters`] reads what it declares, [`engine`] prepares its run, [`report`] draws its errors.
-//! - [`primitives`] is what a playbook's author sees, [`host`] what one run may touch, [`clients`] how it reaches a service and what it makes of its errors.
+//! - [`primitives`] is what a playbook's author sees, [`picture`] how it is drawn, [`host`] what one run may touch, [`clients`] how it reaches a service and what it makes of its errors.
 
 pub mod check;
 pub mod cli;
@@ -24,6 +24,7 @@ pub mod host;
 pub mod journal;
 pub mod lock;
 pub mod parameters;
+pub mod picture;
 pub mod plan;
 pub mod playbook;
 pub mod primitives;

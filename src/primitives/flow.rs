@@ -11,6 +11,7 @@ use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
 
 use super::aws::ec2::{self, Rule};
 use super::declaration::{Function, Holds, Options, optional};
+use super::drawing;
 use super::local::state::json;
 use super::namespace::{Call, Namespace, thrown};
 use super::owned::{Inventory, Owned};
@@ -240,6 +241,37 @@ const ONLY: Function = Function {
     keys: &[],
 };
 
+const DRAW: Function = Function {
+    name: "draw",
+    doc: "Draws what is in the inventory and who may talk to whom, by the rules of the security groups, the balancer's listeners and the \
+          topics' subscriptions. A file that ends in `.svg` gets a picture, one that ends in `.mmd` a Mermaid flow chart. Says whether \
+          it was another picture.\n\
+          Throws `invalid` for another ending.",
+    parameters: &["path: string"],
+    returns: "bool",
+    permissions: &[
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeSecurityGroupRules",
+        "ec2:DescribeInstances",
+        "elasticloadbalancing:DescribeLoadBalancers",
+        "elasticloadbalancing:DescribeListeners",
+        "elasticloadbalancing:DescribeTags",
+        "elasticloadbalancing:DescribeTargetGroups",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "rds:DescribeDBInstances",
+        "sns:ListTopics",
+        "sns:ListTagsForResource",
+        "sns:ListSubscriptionsByTopic",
+        "sqs:ListQueues",
+        "sqs:ListQueueTags",
+        "sqs:GetQueueAttributes",
+    ],
+    example: r#"
+        sns::ensure_topic("alerts");
+        owned().draw("stack.svg");"#,
+    keys: &[],
+};
+
 const DELETE: Function = Function {
     name: "delete",
     doc: "Deletes everything in the inventory, after consent: a list is shown, and what is protected needs the stack's name as well.\n\
@@ -330,6 +362,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         .handle::<Inventory>("Inventory")
         .function0(&OWNED, |call| Inventory::take(call))
         .method1(&KEEP, |_, it: &Inventory, key: String| it.keep(&key))
+        .method1(&DRAW, |call, it: &Inventory, path: String| drawing::draw(call, it, &path))
         .method0(&DELETE, |call, it: &Inventory| it.delete(call, "", || Ok(())))
         .method_options(&DELETE, |call, it: &Inventory, options: &Options| {
             let announce = options.get("announce").and_then(|closure| closure.clone().try_cast::<FnPtr>());

@@ -1,6 +1,7 @@
 //! What a playbook's author sees. A file is a namespace of the same name; `flow.rs` holds the global words.
 
 pub mod declaration;
+pub mod drawing;
 pub mod namespace;
 pub mod owned;
 

@@ -45,28 +45,8 @@ pub struct Inventory {
 impl Inventory {
     /// Everything that carries the stack's tag, in deletion order.
     pub fn take(host: &Host) -> Result<Self, Error> {
-        // The services are asked side by side: none needs another's answer.
-        let lists =
-            super::aws::OWNED.iter().copied().chain([super::local::secrets::owned as super::aws::List]);
-        let scope = host.scope();
-        let answers: Vec<Result<Vec<Owned>, Error>> = std::thread::scope(|threads| {
-            let asked: Vec<_> = lists
-                .map(|list| {
-                    threads.spawn({
-                        let scope = scope.clone();
-                        move || host.within(scope, || list(host))
-                    })
-                })
-                .collect();
-            asked
-                .into_iter()
-                .map(|list| list.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        });
-        let mut things = Vec::new();
-        for list in answers {
-            things.extend(list?);
-        }
+        let lists = [super::aws::OWNED, &[super::local::secrets::owned]].concat();
+        let mut things = side_by_side(host, &lists)?;
         things.sort_by(|a, b| a.order.cmp(&b.order).then_with(|| a.key.cmp(&b.key)));
         // A database cannot be read without its secrets.
         let secrets: Vec<String> = keys(&things, "secrets:").collect();
@@ -168,6 +148,32 @@ impl Inventory {
             }
         }
     }
+}
+
+/// Asks all services at once, since none needs another's answer, and gives their answers in the order of the questions.
+pub fn side_by_side<T: Send>(
+    host: &Host,
+    questions: &[fn(&Host) -> Result<Vec<T>, Error>],
+) -> Result<Vec<T>, Error> {
+    let scope = host.scope();
+    let answers: Vec<Result<Vec<T>, Error>> = std::thread::scope(|threads| {
+        let asked: Vec<_> = questions
+            .iter()
+            .map(|question| {
+                let scope = scope.clone();
+                threads.spawn(move || host.within(scope, || question(host)))
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|answer| answer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut all = Vec::new();
+    for answer in answers {
+        all.extend(answer?);
+    }
+    Ok(all)
 }
 
 fn keys<'a>(things: &'a [Owned], prefix: &'a str) -> impl Iterator<Item = String> + 'a {

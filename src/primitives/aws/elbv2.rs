@@ -1,5 +1,6 @@
 //! `elbv2::` Network Load Balancers: target groups, balancers, their listeners, and what is healthy behind them.
 
+mod drawn;
 mod listener;
 mod load_balancer;
 mod target_group;
@@ -8,6 +9,8 @@ mod target_health;
 use std::sync::Arc;
 
 use aws_sdk_elasticloadbalancingv2::types::Tag;
+
+pub use drawn::drawn;
 
 use crate::clients::aws::failure;
 use crate::error::Error;

@@ -1,5 +1,6 @@
 //! `rds::` database instances: encrypted, not public, protected from deletion, in a subnet group of their own.
 
+mod drawn;
 mod modify;
 mod owned;
 mod transport;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use aws_sdk_rds::types::{DbInstance, Tag};
 
+pub use drawn::drawn;
 pub use owned::owned;
 
 use super::ec2::{self, SecurityGroup};

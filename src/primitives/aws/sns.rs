@@ -1,7 +1,10 @@
 //! `sns::` topics, their subscriptions, and messages to them.
 
+mod drawn;
+
 use std::sync::Arc;
 
+use aws_sdk_sns::types::Subscription;
 use rhai::Dynamic;
 
 use crate::clients::aws::failure;
@@ -11,6 +14,8 @@ use crate::primitives::declaration::{Function, Options};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
 use crate::progress::{Line, Verb};
+
+pub use drawn::drawn;
 
 /// A topic of the stack.
 #[derive(Clone, PartialEq, Eq)]
@@ -152,25 +157,11 @@ fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> 
 
 /// Subscribes `endpoint` unless it is subscribed or waits for its confirmation.
 pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint: &str) -> Result<(), Error> {
-    let found = call.block(async {
-        let mut pages =
-            call.aws()?.sns.list_subscriptions_by_topic().topic_arn(&topic.arn).into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = match page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error)) {
-                // The topic is only planned, or was just made and is not visible everywhere yet.
-                Err(error) if error.kind == Kind::NotFound => return Ok(false),
-                other => other?,
-            };
-            let same = |known: &aws_sdk_sns::types::Subscription| {
-                known.protocol() == Some(protocol) && known.endpoint() == Some(endpoint)
-            };
-            if page.subscriptions().iter().any(same) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    })?;
-    if found {
+    // Where the topic is only planned, or was just made and is not visible everywhere yet, it has none.
+    let found = call.block(subscriptions(call, &topic.arn))?;
+    let same =
+        |known: &Subscription| known.protocol() == Some(protocol) && known.endpoint() == Some(endpoint);
+    if found.iter().any(same) {
         return Ok(());
     }
     let detail = format!("{protocol} subscription");
@@ -192,6 +183,20 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
     Ok(())
 }
 
+/// The subscriptions of a topic; none where there is no such topic.
+async fn subscriptions(host: &Host, topic: &str) -> Result<Vec<Subscription>, Error> {
+    let mut subscriptions = Vec::new();
+    let mut pages = host.aws()?.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page = match page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error)) {
+            Err(error) if error.kind == Kind::NotFound => return Ok(subscriptions),
+            other => other?,
+        };
+        subscriptions.extend(page.subscriptions.unwrap_or_default());
+    }
+    Ok(subscriptions)
+}
+
 /// A subject is one line of an e-mail's header (SNS API Reference, `Publish`).
 const LONGEST_SUBJECT: usize = 99;
 
@@ -211,11 +216,12 @@ fn publish(call: &Call, topic: &Topic, subject: String, message: String) -> Resu
     })
 }
 
-pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+/// The stack's topics, as ARN and name.
+fn topics(host: &Host) -> Result<Vec<(String, String)>, Error> {
     let stack = host.stack()?.to_owned();
     // Names of a stack begin with its own: the others need not be asked for their tags.
     let mine = host.arn("sns", &format!("{stack}-"))?;
-    let found = host.block(async {
+    host.block(async {
         let mut topics = Vec::new();
         let mut pages = host.aws()?.sns.list_topics().into_paginator().send();
         while let Some(page) = pages.next().await {
@@ -239,7 +245,11 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
             }
         }
         Ok(topics)
-    })?;
+    })
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let stack = host.stack()?;
     let owned = |(arn, name): (String, String)| Owned {
         key: format!("sns:{name}"),
         title: format!("topic {stack}-{name}"),
@@ -250,7 +260,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         delete: Arc::new(move |host| delete(host, &name, &arn)),
         wait: at_once(),
     };
-    Ok(found.into_iter().map(owned).collect())
+    Ok(topics(host)?.into_iter().map(owned).collect())
 }
 
 fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
@@ -263,17 +273,11 @@ fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
     };
     host.change(change, |_| async {
         // Deleting a topic leaves its subscriptions listed for days (SNS Developer Guide): end them first.
-        let mut pages = host.aws()?.sns.list_subscriptions_by_topic().topic_arn(arn).into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = match page.map_err(|error| failure("sns", "ListSubscriptionsByTopic", error)) {
-                Err(error) if error.kind == Kind::NotFound => return Ok(()),
-                other => other?,
-            };
-            let confirmed = page.subscriptions().iter().filter_map(|known| known.subscription_arn());
-            for subscription in confirmed.filter(|known| known.starts_with("arn:")) {
-                let request = host.aws()?.sns.unsubscribe().subscription_arn(subscription);
-                request.send().await.map_err(|error| failure("sns", "Unsubscribe", error))?;
-            }
+        let known = subscriptions(host, arn).await?;
+        let confirmed = known.iter().filter_map(Subscription::subscription_arn);
+        for subscription in confirmed.filter(|known| known.starts_with("arn:")) {
+            let request = host.aws()?.sns.unsubscribe().subscription_arn(subscription);
+            request.send().await.map_err(|error| failure("sns", "Unsubscribe", error))?;
         }
         let request = host.aws()?.sns.delete_topic().topic_arn(arn);
         request.send().await.map(drop).map_err(|error| failure("sns", "DeleteTopic", error))

@@ -1,5 +1,6 @@
 //! `sqs::` queues: encrypted, with their policy from the first moment, and subscribed to a topic; and the messages in them.
 
+mod drawn;
 mod message;
 mod messages;
 mod receive;
@@ -21,6 +22,8 @@ use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
 use crate::progress::Verb;
+
+pub use drawn::drawn;
 
 /// A queue's name is blocked for 60 s after its deletion (SQS API Reference, `DeleteQueue`); a little more is waited.
 const NAME_BLOCKED: Duration = Duration::from_secs(75);
@@ -369,9 +372,10 @@ fn numbers_as_text(value: Value) -> Value {
     }
 }
 
-pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+/// The stack's queues, as URL and name.
+fn queues(host: &Host) -> Result<Vec<(String, String)>, Error> {
     let stack = host.stack()?.to_owned();
-    let found = host.block(async {
+    host.block(async {
         let mut queues = Vec::new();
         for url in list_urls(host).await? {
             let tags = host.aws()?.sqs.list_queue_tags().queue_url(&url).send().await;
@@ -384,7 +388,11 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
             }
         }
         Ok(queues)
-    })?;
+    })
+}
+
+pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
+    let stack = host.stack()?;
     let owned = |(url, name): (String, String)| Owned {
         key: format!("sqs:{name}"),
         title: format!("queue {stack}-{name}"),
@@ -395,7 +403,7 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         delete: Arc::new(move |host| delete(host, &name, &url)),
         wait: at_once(),
     };
-    Ok(found.into_iter().map(owned).collect())
+    Ok(queues(host)?.into_iter().map(owned).collect())
 }
 
 fn delete(host: &Host, name: &str, url: &str) -> Result<(), Error> {

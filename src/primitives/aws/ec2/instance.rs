@@ -11,7 +11,7 @@ use super::launch::{USER_DATA_TAG, fingerprint, launch};
 use super::profile;
 use super::security_group::SecurityGroup;
 use super::service::Service;
-use super::{filter, name_tag, of_stack};
+use super::{filter, filter_of_values, name_tag, of_stack};
 use crate::clients::aws::{Clients, failure};
 use crate::clients::http;
 use crate::error::{Error, Kind};
@@ -234,11 +234,7 @@ fn named(host: &Host, name: &str, instances: &[Description]) -> Result<Option<De
 
 /// The instances of the stack that are not gone or on their way out.
 fn alive(host: &Host) -> Result<Vec<Description>, Error> {
-    let alive = aws_sdk_ec2::types::Filter::builder()
-        .name("instance-state-name")
-        .set_values(Some(["pending", "running", "stopping", "stopped"].map(str::to_owned).to_vec()))
-        .build();
-    describe(host, vec![of_stack(host)?, alive])
+    describe(host, vec![of_stack(host)?, in_states(&["pending", "running", "stopping", "stopped"])])
 }
 
 fn alive_now(host: &Host) -> Result<Arc<Vec<Description>>, Error> {
@@ -267,6 +263,15 @@ pub fn zones(host: &Host) -> Result<BTreeMap<String, String>, Error> {
         Some((zone, found.subnet_id()?.to_owned()))
     };
     Ok(alive_lately(host)?.iter().filter_map(zone).collect())
+}
+
+/// The filter for instances that are not gone, those on their way out included.
+pub(super) fn not_gone() -> aws_sdk_ec2::types::Filter {
+    in_states(&["pending", "running", "stopping", "stopped", "shutting-down"])
+}
+
+fn in_states(states: &[&str]) -> aws_sdk_ec2::types::Filter {
+    filter_of_values("instance-state-name", states.iter().map(|state| (*state).to_owned()).collect())
 }
 
 pub(super) fn describe(

@@ -1,6 +1,7 @@
 //! `ec2::` key pairs, security groups, instances, and what they stand on.
 
 pub mod console;
+mod drawn;
 pub mod instance;
 pub mod key_pair;
 pub mod launch;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
+pub use drawn::drawn;
 pub use instance::Instance;
 pub use key_pair::KeyPair;
 pub use network::subnets;
@@ -45,7 +47,11 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
 }
 
 fn filter(name: &str, value: &str) -> Filter {
-    Filter::builder().name(name).values(value).build()
+    filter_of_values(name, vec![value.to_owned()])
+}
+
+fn filter_of_values(name: &str, values: Vec<String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values)).build()
 }
 
 /// The filter for everything of this stack.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup as Description, SecurityGroupRule,
+    Filter, IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup as Description, SecurityGroupRule,
     UserIdGroupPair,
 };
 use rhai::Dynamic;
@@ -367,14 +367,13 @@ fn list_ingress(call: &Call) -> Result<rhai::Array, Error> {
 
 /// The inbound rules of a group.
 pub fn rules_of(host: &Host, group: &str) -> Result<Vec<SecurityGroupRule>, Error> {
+    rules(host, filter("group-id", group))
+}
+
+/// The inbound rules that a filter lets through.
+pub(super) fn rules(host: &Host, only: Filter) -> Result<Vec<SecurityGroupRule>, Error> {
     host.block(async {
-        let mut pages = host
-            .aws()?
-            .ec2
-            .describe_security_group_rules()
-            .filters(filter("group-id", group))
-            .into_paginator()
-            .send();
+        let mut pages = host.aws()?.ec2.describe_security_group_rules().filters(only).into_paginator().send();
         let mut rules = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failure("ec2", "DescribeSecurityGroupRules", error))?;
@@ -385,7 +384,7 @@ pub fn rules_of(host: &Host, group: &str) -> Result<Vec<SecurityGroupRule>, Erro
     })
 }
 
-fn describe(host: &Host, filters: Vec<aws_sdk_ec2::types::Filter>) -> Result<Vec<Description>, Error> {
+pub(super) fn describe(host: &Host, filters: Vec<Filter>) -> Result<Vec<Description>, Error> {
     host.block(async {
         let mut pages =
             host.aws()?.ec2.describe_security_groups().set_filters(Some(filters)).into_paginator().send();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::instance::{START_LIMIT, describe, state};
+use super::instance::{START_LIMIT, describe, not_gone, state};
 use super::{filter, name_tag, of_stack};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
@@ -11,14 +11,8 @@ use crate::primitives::owned::Owned;
 use crate::progress::Verb;
 
 pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
-    let alive = aws_sdk_ec2::types::Filter::builder()
-        .name("instance-state-name")
-        .set_values(Some(
-            ["pending", "running", "stopping", "stopped", "shutting-down"].map(str::to_owned).to_vec(),
-        ))
-        .build();
     let mut things = Vec::new();
-    for instance in describe(host, vec![of_stack(host)?, alive])? {
+    for instance in describe(host, vec![of_stack(host)?, not_gone()])? {
         let (Some(id), Some(name)) = (instance.instance_id.clone(), name_tag(instance.tags())) else {
             continue;
         };

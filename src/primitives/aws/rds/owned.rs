@@ -15,12 +15,7 @@ use crate::progress::Verb;
 pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let stack = host.stack()?.to_owned();
     let (instances, groups) = host.block(async {
-        let mut instances = Vec::new();
-        let mut pages = host.aws()?.rds.describe_db_instances().into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure("rds", "DescribeDBInstances", error))?;
-            instances.extend(page.db_instances.unwrap_or_default());
-        }
+        let instances = instances(host).await?;
         let mut groups = Vec::new();
         let mut pages = host.aws()?.rds.describe_db_subnet_groups().into_paginator().send();
         while let Some(page) = pages.next().await {
@@ -86,6 +81,17 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         });
     }
     Ok(things)
+}
+
+/// Every database of the account and region.
+pub(super) async fn instances(host: &Host) -> Result<Vec<DbInstance>, Error> {
+    let mut instances = Vec::new();
+    let mut pages = host.aws()?.rds.describe_db_instances().into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| failure("rds", "DescribeDBInstances", error))?;
+        instances.extend(page.db_instances.unwrap_or_default());
+    }
+    Ok(instances)
 }
 
 /// The stack's security groups by id, so that an instance can name the ones it needs.
