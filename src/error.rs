@@ -200,10 +200,13 @@ impl Error {
 
     /// Prints it to stderr, for an error that belongs to no place in a playbook.
     pub fn print(&self) {
-        say(&format!("error: {}", self.title()));
-        for sentence in &self.0.help {
-            say(&format!("  help: {sentence}"));
-        }
+        say(&self.text());
+    }
+
+    /// What [`Error::print`] prints.
+    pub fn text(&self) -> String {
+        let help: String = self.0.help.iter().map(|sentence| format!("\n  help: {sentence}")).collect();
+        format!("error: {}{help}", self.title())
     }
 
     /// A sentence with the service's own words, for a title.

@@ -476,10 +476,11 @@ impl Host {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        let deletes = matches!(change.verb, Verb::Delete | Verb::Remove);
         let mut line = None;
         loop {
             let failed = match self.block(call()) {
-                Err(error) if error.kind == Kind::NotFound && change.verb != Verb::Delete => error,
+                Err(error) if error.kind == Kind::NotFound && !deletes => error,
                 other => return other,
             };
             if !self.made_lately() {
@@ -510,6 +511,7 @@ impl Host {
             let key = format!("{}:{} {line}", change.service, change.operation);
             if self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
                 self.progress.changed(change.verb, &line);
+                self.record(change, None);
             }
             return Ok(None);
         }
@@ -525,11 +527,12 @@ impl Host {
                 self.with_journal(|journal| journal.intend(change.service, change.operation, &name))?;
             match self.send(change, || call(intent.token.clone())) {
                 Ok(value) => {
-                    if change.verb == Verb::Create {
+                    if matches!(change.verb, Verb::Create | Verb::Add) {
                         *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     }
                     self.with_journal(|journal| journal.done(&intent, change.detail))?;
                     self.progress.changed(change.verb, &line);
+                    self.record(change, None);
                     return Ok(Some(value));
                 }
                 // The token was spent on a thing that is gone or was other: this is a new thing.
@@ -540,10 +543,19 @@ impl Host {
                     })?;
                 }
                 Err(error) => {
+                    self.record(change, Some(&error));
                     self.with_journal(|journal| journal.failed(&intent, &error))?;
                     return Err(error);
                 }
             }
+        }
+    }
+
+    /// Keeps a change for the report of the run.
+    fn record(&self, change: Change<'_>, failure: Option<&Error>) {
+        if let Some(record) = self.progress.record() {
+            let of = [change.service, change.operation, change.name];
+            record.changed(change.verb, of, change.detail, failure.map(Error::title));
         }
     }
 
@@ -553,7 +565,7 @@ impl Host {
         if !self.dry_run {
             self.agree_to_effect(what)?;
         }
-        self.progress.effect();
+        self.progress.effect(what);
         self.attempts.fetch_add(1, Ordering::SeqCst);
         if self.dry_run {
             self.progress.line(Line::Info, &format!("  > {what}"));

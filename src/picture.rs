@@ -182,6 +182,8 @@ impl Picture {
         }
         let mut things: Vec<Thing> = things.into_values().collect();
         let mut groups: Vec<Group> = groups.into_values().collect();
+        // A rule names a group by its id alone: one of the stack is drawn as what it is.
+        things.retain(|thing| thing.kind != Kind::Outside || groups.iter().all(|group| group.id != thing.id));
         let ends = |things: &[Thing], groups: &[Group]| -> BTreeMap<String, End> {
             let things = things.iter().enumerate().map(|(at, thing)| (thing.id.clone(), End::Thing(at)));
             let groups = groups.iter().enumerate().map(|(at, group)| (group.id.clone(), End::Group(at)));

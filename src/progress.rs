@@ -14,6 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 pub use transfer::Transfer;
 
+use crate::record::{self, How, Record};
 use crate::{plan, secret};
 
 /// Without a terminal, a wait says again that it still waits after this long.
@@ -98,6 +99,9 @@ pub enum Verb {
     Create,
     Update,
     Delete,
+    /// A part of a thing that is there: a rule, a listener, a target, a subscription.
+    Add,
+    Remove,
     /// A rule that is there for a while: no change that stays, and counted as an effect.
     Open,
     Close,
@@ -110,16 +114,19 @@ impl Verb {
             Verb::Create => "create",
             Verb::Update => "update",
             Verb::Delete => "delete",
+            Verb::Add => "add",
+            Verb::Remove => "remove",
             Verb::Open => "open",
             Verb::Close => "close",
         }
     }
 
-    fn sign(self) -> char {
+    /// How lines of a change begin.
+    pub fn sign(self) -> char {
         match self {
-            Verb::Create | Verb::Open => '+',
+            Verb::Create | Verb::Add | Verb::Open => '+',
             Verb::Update => '~',
-            Verb::Delete | Verb::Close => '-',
+            Verb::Delete | Verb::Remove | Verb::Close => '-',
         }
     }
 }
@@ -134,6 +141,8 @@ pub struct Progress {
     bars: MultiProgress,
     recap: Mutex<Recap>,
     json: bool,
+    /// For the report, where one is asked for.
+    record: Option<Record>,
 }
 
 impl Progress {
@@ -148,6 +157,7 @@ impl Progress {
             bars: MultiProgress::new(),
             recap: Mutex::new(Recap::default()),
             json: false,
+            record: None,
         }
     }
 
@@ -155,6 +165,18 @@ impl Progress {
     #[must_use]
     pub fn json(self, json: bool) -> Self {
         Progress { json, ..self }
+    }
+
+    /// What happens is recorded for a report.
+    #[must_use]
+    pub fn recorded(self, recorded: bool) -> Self {
+        let record = recorded.then(|| Record::begin(self.started));
+        Progress { record, ..self }
+    }
+
+    /// What has happened, where that is recorded.
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
     }
 
     pub fn is_json(&self) -> bool {
@@ -177,6 +199,9 @@ impl Progress {
     }
 
     pub fn line(&self, kind: Line, text: &str) {
+        if let (Some(record), Line::Warning) = (&self.record, kind) {
+            record.warning(text);
+        }
         let text = plan::readable(&secret::mask(text));
         let (sign, style) = match self.style {
             LogStyle::Tagged => (format!("{} ", kind.tag()), kind.style()),
@@ -194,9 +219,9 @@ impl Progress {
     pub fn changed(&self, verb: Verb, text: &str) {
         let mut recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match verb {
-            Verb::Create => recap.created += 1,
+            Verb::Create | Verb::Add => recap.created += 1,
             Verb::Update => recap.updated += 1,
-            Verb::Delete => recap.deleted += 1,
+            Verb::Delete | Verb::Remove => recap.deleted += 1,
             Verb::Open | Verb::Close => recap.effects += 1,
         }
         drop(recap);
@@ -204,9 +229,9 @@ impl Progress {
             LogStyle::Tagged => self.line(Line::Success, text),
             LogStyle::Plain => {
                 let style = match verb {
-                    Verb::Create | Verb::Open => AnsiColor::Green.on_default(),
+                    Verb::Create | Verb::Add | Verb::Open => AnsiColor::Green.on_default(),
                     Verb::Update => AnsiColor::Yellow.on_default(),
-                    Verb::Delete | Verb::Close => AnsiColor::Red.on_default(),
+                    Verb::Delete | Verb::Remove | Verb::Close => AnsiColor::Red.on_default(),
                 };
                 let text = plan::readable(&secret::mask(text));
                 let sign = verb.sign();
@@ -220,7 +245,10 @@ impl Progress {
     }
 
     /// Something is done that is no resource: SQL, a message.
-    pub fn effect(&self) {
+    pub fn effect(&self, what: &str) {
+        if let Some(record) = &self.record {
+            record.effect(what);
+        }
         self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).effects += 1;
     }
 
@@ -230,14 +258,11 @@ impl Progress {
     }
 
     /// Begins a step.
-    pub fn step(&self, title: &str) {
+    pub fn step(&self, title: &str) -> Step<'_> {
         self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begun += 1;
         self.line(Line::Step, title);
-    }
-
-    pub fn step_took(&self, title: &str, took: Duration) {
-        let mut recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        recap.steps.push((title.to_owned(), took));
+        let span = self.record.as_ref().map(|record| record.span(record::Kind::Step, title));
+        Step { progress: self, title: title.to_owned(), started: Instant::now(), span }
     }
 
     /// How many steps have begun.
@@ -322,6 +347,26 @@ impl Progress {
     }
 }
 
+/// A step that is under way.
+#[derive(Debug)]
+pub struct Step<'a> {
+    progress: &'a Progress,
+    title: String,
+    started: Instant,
+    span: Option<record::Open<'a>>,
+}
+
+impl Step<'_> {
+    /// The step is over.
+    pub fn end(self, how: How) {
+        if let Some(span) = self.span {
+            span.end(how);
+        }
+        let mut recap = self.progress.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        recap.steps.push((self.title, self.started.elapsed()));
+    }
+}
+
 /// A wait that is under way.
 #[derive(Debug)]
 pub struct Wait<'a> {
@@ -351,6 +396,9 @@ impl Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
+        if let Some(record) = &self.progress.record {
+            record.waited(&self.what, self.started);
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
             self.progress.bars.remove(bar);

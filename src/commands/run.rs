@@ -1,6 +1,9 @@
 //! `ops run`: reads a playbook's parameters, runs it on a thread of its own, and says how it ended.
 
+mod told;
+
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +16,7 @@ use crate::commands::session::{Mode, SessionFlags};
 use crate::engine::{self, Prepared};
 use crate::error::{Error, Kind, LOCKED, say};
 use crate::host::Host;
+use crate::page::{self, Ending};
 use crate::parameters::{self, Declarations};
 use crate::playbook::Playbook;
 use crate::primitives::Parameters;
@@ -38,6 +42,9 @@ pub struct HostFlags {
     /// Print the playbook's result as JSON
     #[arg(long)]
     pub json: bool,
+    /// Write a page about the run: its steps, changes and errors, and a picture of what exists then
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// How the lines of a run begin: `tagged` is for grep
     #[arg(long, value_enum, default_value_t, value_name = "STYLE", hide_possible_values = true)]
     pub log_style: LogStyle,
@@ -123,15 +130,26 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
     let parameters: Parameters =
         parameters.iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
 
+    let report = flags.report.as_ref().map(|path| current.join(path));
+    if let Some(path) = &report {
+        page::check(path)?;
+    }
+
     let runtime = tokio::runtime::Runtime::new().map_err(|source| Error::io("start the runtime", &source))?;
-    let progress = Progress::new(flags.log_style).json(flags.json);
+    let progress = Progress::new(flags.log_style).json(flags.json).recorded(report.is_some());
     let mode = Mode { dry_run: flags.dry_run, under_test: flags.under_test, ..Mode::default() };
     let host = flags.session.host(root, &current, &settings, mode, progress, runtime.handle());
     let host = Arc::new(host);
     let prepared = engine::prepare(&host, parameters, &playbook, &sources);
     stop_on_signal(&runtime, &host);
 
-    let code = on_script_thread(|| execute(&host, &playbook, &prepared, &sources, &flags));
+    let code = on_script_thread(|| {
+        let outcome = execute(&host, &playbook, &prepared, &sources, &flags);
+        match &report {
+            Some(path) => told::write(path, &host, &playbook, outcome),
+            None => outcome.code,
+        }
+    });
     // What is still under way in the background has no say in how long the command takes.
     runtime.shutdown_background();
     Ok(code)
@@ -198,13 +216,41 @@ pub fn on_script_thread(run: impl FnOnce() -> ExitCode + Send) -> ExitCode {
     })
 }
 
+/// How a run ended.
+struct Outcome {
+    code: ExitCode,
+    ending: Ending,
+    /// Each failure, as it was drawn on the screen.
+    errors: Vec<String>,
+    /// The playbook's result.
+    output: Option<serde_json::Value>,
+}
+
+impl Outcome {
+    fn failed(code: ExitCode, errors: Vec<String>) -> Self {
+        Outcome { code, ending: Ending::Failed, errors, output: None }
+    }
+
+    /// The end of a run in which `error` was not caught.
+    fn of(error: Option<&Error>, drawn: Vec<String>) -> Self {
+        let refused = error.is_some_and(|error| error.kind == Kind::Refused || error.code == LOCKED);
+        let ending = if refused { Ending::Refused } else { Ending::Failed };
+        Outcome {
+            code: error.map_or(ExitCode::FAILURE, Error::exit_code),
+            ending,
+            errors: drawn,
+            output: None,
+        }
+    }
+}
+
 fn execute(
     host: &Arc<Host>,
     playbook: &Playbook,
     prepared: &Prepared,
     sources: &Sources,
     flags: &HostFlags,
-) -> ExitCode {
+) -> Outcome {
     let reporter = Reporter {
         sources,
         functions: &prepared.functions,
@@ -216,7 +262,8 @@ fn execute(
         Ok(ast) => ast,
         Err(error) => {
             say(&reporter.syntax(playbook.source(), &error));
-            return ExitCode::from(USAGE);
+            let drawn = plain(&reporter).syntax(playbook.source(), &error);
+            return Outcome::failed(ExitCode::from(USAGE), vec![drawn]);
         }
     };
     ast.set_source(playbook.source());
@@ -249,8 +296,10 @@ fn execute(
     if host.used() {
         host.progress.recap();
     }
+    let mut drawn = Vec::new();
     for error in &tidied {
         say(&reporter.runtime(playbook.source(), error));
+        drawn.push(plain(&reporter).runtime(playbook.source(), error));
     }
     let ended = match tidied.into_iter().next() {
         Some(error) if ended.is_ok() => Err(Ended::Deferred(error)),
@@ -259,28 +308,45 @@ fn execute(
     // Whatever it was that the interruption made fail, or did not.
     if interrupted {
         host.progress.line(Line::Warning, "interrupted; run the same command again to go on");
-        return Error::interrupted().exit_code();
+        return Outcome {
+            code: Error::interrupted().exit_code(),
+            ending: Ending::Interrupted,
+            errors: drawn,
+            output: None,
+        };
     }
     match ended {
         Ok(()) => {
-            if let Some(output) = host.take_output() {
-                print_output(&output, flags.json);
+            let output = host.take_output();
+            if let Some(output) = &output {
+                print_output(output, flags.json);
             }
             let pending = flags.exit_code && host.progress.pending();
-            ExitCode::from(chosen.unwrap_or(if pending { PENDING } else { 0 }))
+            let code = chosen.unwrap_or(if pending { PENDING } else { 0 });
+            let ending = match code {
+                _ if host.dry_run => Ending::Planned,
+                0 => Ending::Done,
+                _ => Ending::Failed,
+            };
+            Outcome { code: ExitCode::from(code), ending, errors: drawn, output }
         }
         Err(Ended::Host(error)) => {
             error.print();
-            error.exit_code()
+            drawn.push(error.text());
+            Outcome::of(Some(&error), drawn)
         }
-        Err(Ended::Deferred(error)) => {
-            engine::host_error(&error).map_or(ExitCode::FAILURE, |error| error.exit_code())
-        }
+        Err(Ended::Deferred(error)) => Outcome::of(engine::host_error(&error).as_ref(), drawn),
         Err(Ended::Script(error)) => {
             say(&reporter.runtime(playbook.source(), &error));
-            engine::host_error(&error).map_or(ExitCode::FAILURE, |error| error.exit_code())
+            drawn.insert(0, plain(&reporter).runtime(playbook.source(), &error));
+            Outcome::of(engine::host_error(&error).as_ref(), drawn)
         }
     }
+}
+
+/// The same reporter without colours.
+fn plain<'a>(reporter: &Reporter<'a>) -> Reporter<'a> {
+    Reporter { colour: false, ..*reporter }
 }
 
 /// Runs what the script has deferred, and gives what failed.

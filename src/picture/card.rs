@@ -140,7 +140,9 @@ pub(super) fn width(text: &str, font: f64) -> f64 {
         _ if character.width() == Some(2) => 1.05,
         _ => 0.59,
     };
-    text.chars().map(of).sum::<f64>() * font
+    let width = text.chars().map(of).sum::<f64>() * font;
+    // Names are bold.
+    if font > LINE_FONT { width * 1.12 } else { width }
 }
 
 /// A text that fits: what is too long ends in `…`.

@@ -37,6 +37,7 @@ fn parts() -> Vec<Part> {
         thing("arn:queue", "sqs:log", Kind::Queue, "log", ""),
         thing("0.0.0.0/0", "", Kind::Outside, "0.0.0.0/0", ""),
         thing("198.51.100.0/24", "", Kind::Outside, "198.51.100.0/24", ""),
+        thing("sg-1", "", Kind::Outside, "sg-1", ""),
         member("sg-1", "i-1"),
         member("sg-2", "db-1"),
         member("sg-3", "lb-1"),
@@ -132,7 +133,9 @@ fn the_svg_shows_every_thing_every_arrow_and_what_is_wrong() {
         assert!(svg.contains(sentence), "{sentence}\n{svg}");
     }
     // Whoever is outside is drawn for its arrows alone, and an arrow needs both its ends.
-    assert!(!svg.contains("198.51.100.0") && !svg.contains("another-stack"), "{svg}");
+    for nobody in ["198.51.100.0", "another-stack", "sg-1"] {
+        assert!(!svg.contains(nobody), "{nobody}\n{svg}");
+    }
     assert_eq!(svg.matches("class=\"arrow").count(), 8 + 3, "an arrow, or its sample in the legend:\n{svg}");
     assert!(svg.contains("class=\"card wrong\""), "{svg}");
 }
@@ -194,7 +197,8 @@ fn a_thing_in_two_groups_is_drawn_once_and_remembered_in_the_other_frame() {
     let picture = picture(parts);
     assert!(texts(&picture.svg()).contains(&"the same as in app".to_owned()));
     let mermaid = picture.mermaid();
-    assert_eq!(mermaid.matches("t3[\"server").count(), 1, "{mermaid}");
+    assert_eq!(mermaid.matches(" t3[\"server").count(), 1, "{mermaid}");
+    assert_eq!(mermaid.matches(" g1t3[\"server").count(), 1, "{mermaid}");
 }
 
 #[test]

@@ -10,8 +10,10 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::picture::{Part, Picture};
 
+type Write = fn(&Picture) -> String;
+
 /// The endings of a picture's file, and how it is written.
-const FORMATS: [(&str, fn(&Picture) -> String); 2] = [("svg", Picture::svg), ("mmd", Picture::mermaid)];
+const FORMATS: [(&str, Write); 2] = [("svg", Picture::svg), ("mmd", Picture::mermaid)];
 
 /// The picture of what is in the inventory, and of who may talk to whom.
 pub fn picture(host: &Host, inventory: &Inventory) -> Result<Picture, Error> {

@@ -5,7 +5,6 @@ mod scope;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
 
@@ -20,6 +19,7 @@ use crate::clients::http;
 use crate::error::{Error, Kind};
 use crate::host::{Host, World};
 use crate::progress::{self, Line};
+use crate::record::How;
 
 /// The values of a playbook's parameters, read before it runs.
 pub type Parameters = BTreeMap<String, Dynamic>;
@@ -428,11 +428,20 @@ fn announced(call: &Call, closure: &FnPtr) -> Result<(), Error> {
 }
 
 fn step(call: &Call, title: String, body: FnPtr) -> Result<Dynamic, Box<EvalAltResult>> {
-    call.progress.step(&title);
-    let started = Instant::now();
-    let value = body.call_within_context(call.context, ());
-    call.progress.step_took(&title, started.elapsed());
+    let step = call.progress.step(&title);
+    let value: Result<Dynamic, _> = body.call_within_context(call.context, ());
+    step.end(how_it_ended(&value));
     value
+}
+
+/// How a closure ended, for the report: `exit()` is no failure, and neither is the end of a plan.
+fn how_it_ended(outcome: &Result<Dynamic, Box<EvalAltResult>>) -> How {
+    let Err(error) = outcome else { return How::Well };
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorTerminated(value, _) if value.is::<Error>() => How::Stopped,
+        EvalAltResult::ErrorTerminated(..) => How::Well,
+        _ => How::Failed,
+    }
 }
 
 fn attempt(call: &Call, body: FnPtr) -> Result<Map, Box<EvalAltResult>> {

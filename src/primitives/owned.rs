@@ -150,11 +150,11 @@ impl Inventory {
     }
 }
 
+/// What a service is asked about a stack.
+pub type Question<T> = fn(&Host) -> Result<Vec<T>, Error>;
+
 /// Asks all services at once, since none needs another's answer, and gives their answers in the order of the questions.
-pub fn side_by_side<T: Send>(
-    host: &Host,
-    questions: &[fn(&Host) -> Result<Vec<T>, Error>],
-) -> Result<Vec<T>, Error> {
+pub fn side_by_side<T: Send>(host: &Host, questions: &[Question<T>]) -> Result<Vec<T>, Error> {
     let scope = host.scope();
     let answers: Vec<Result<Vec<T>, Error>> = std::thread::scope(|threads| {
         let asked: Vec<_> = questions

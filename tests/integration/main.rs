@@ -30,6 +30,7 @@ mod reference;
 mod repl;
 mod rollout;
 mod rollout_stack;
+mod run_report;
 mod rust_sdk;
 mod secrets_manager;
 mod ssh;

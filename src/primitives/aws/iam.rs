@@ -217,7 +217,7 @@ fn ensure_policy(
     if same {
         return Ok(());
     }
-    let verb = if found.is_some() { Verb::Update } else { Verb::Create };
+    let verb = if found.is_some() { Verb::Update } else { Verb::Add };
     let change =
         Change { verb, service: "iam", operation: "PutRolePolicy", name, detail: "policy of the role" };
     call.change(change, |_| async {

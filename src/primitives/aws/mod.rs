@@ -9,19 +9,17 @@ pub mod rds;
 pub mod sns;
 pub mod sqs;
 
-use super::owned::Owned;
-use crate::error::Error;
-use crate::host::Host;
+use super::owned::{Owned, Question};
 use crate::picture::Part;
 
 /// Lists what a stack owns in one service.
-pub type List = fn(&Host) -> Result<Vec<Owned>, Error>;
+pub type List = Question<Owned>;
 
 /// Every service that can own something, for the clean-up.
 pub const OWNED: &[List] = &[elbv2::owned, ec2::owned, iam::owned, rds::owned, sns::owned, sqs::owned];
 
 /// Says what one service knows of the picture of a stack.
-pub type Draw = fn(&Host) -> Result<Vec<Part>, Error>;
+pub type Draw = Question<Part>;
 
 /// Every service that has something to draw.
 pub const DRAWN: &[Draw] = &[ec2::drawn, elbv2::drawn, rds::drawn, sns::drawn, sqs::drawn];

@@ -166,7 +166,7 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
     }
     let detail = format!("{protocol} subscription");
     let change = Change {
-        verb: Verb::Create,
+        verb: Verb::Add,
         service: "sns",
         operation: "Subscribe",
         name: &topic.name,

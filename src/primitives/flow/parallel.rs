@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
 
+use super::how_it_ended;
 use crate::error::{Error, Kind};
 use crate::primitives::declaration::{Function, Holds, Options, describe, optional};
 use crate::primitives::namespace::{Call, Namespace, thrown};
 use crate::progress::{Line, seconds};
+use crate::record;
 
 /// As many at once as nobody's machine or service minds.
 const WIDTH: i32 = 10;
@@ -62,8 +64,12 @@ fn parallel(call: &Call, items: Array, width: i32, body: &FnPtr) -> Result<Array
     let outcomes: Vec<Mutex<Option<Outcome>>> = items.iter().map(|_| Mutex::new(None)).collect();
     let width = usize::try_from(width).unwrap_or(1).min(items.len());
     let scope_of_caller = call.host.scope();
+    let span_of_caller = record::current();
     let work = || {
-        call.host.within(scope_of_caller.clone(), || {
+        let in_scope = |run: &dyn Fn()| {
+            call.host.within(scope_of_caller.clone(), || record::within(span_of_caller, run));
+        };
+        in_scope(&|| {
             loop {
                 let index = next.fetch_add(1, Ordering::SeqCst);
                 let Some(item) = items.get(index) else { return };
@@ -122,7 +128,11 @@ fn one(call: &Call, body: &FnPtr, item: Dynamic, title: &str, said: bool) -> Out
     let captured: Vec<Dynamic> = body.iter_curry().map(Dynamic::flatten_clone).collect();
     body.set_curry(captured);
     let started = Instant::now();
+    let span = call.progress.record().map(|record| record.span(record::Kind::Item, title));
     let outcome = body.call_within_context::<Dynamic>(call.context, (item,));
+    if let Some(span) = span {
+        span.end(how_it_ended(&outcome));
+    }
     if said {
         let how = if outcome.is_ok() { "done" } else { "failed" };
         call.progress.line(Line::Wait, &format!("{title}: {how} ({})", seconds(started.elapsed())));

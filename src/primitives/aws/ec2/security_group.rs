@@ -286,7 +286,7 @@ fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> R
     for rule in rules.iter().filter(|rule| !present.iter().any(|found| rule.is(found))) {
         let detail = rule.to_string();
         let change = Change {
-            verb: Verb::Create,
+            verb: Verb::Add,
             service: "ec2",
             operation: "AuthorizeSecurityGroupIngress",
             name,
@@ -307,7 +307,7 @@ fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> R
         })?;
     }
     for rule in present.iter().filter(|found| !rules.iter().any(|rule| rule.is(found))) {
-        revoke(call, Verb::Delete, name, rule)?;
+        revoke(call, Verb::Remove, name, rule)?;
     }
     Ok(())
 }
@@ -435,7 +435,7 @@ fn delete(host: &Host, name: &str, id: &str) -> Result<(), Error> {
         let other = name_tag(group.tags()).unwrap_or_default().to_owned();
         for rule in rules_of(host, group.group_id().unwrap_or_default())? {
             if rule.referenced_group_info().and_then(|group| group.group_id()) == Some(id) {
-                revoke(host, Verb::Delete, &other, &rule)?;
+                revoke(host, Verb::Remove, &other, &rule)?;
             }
         }
     }

@@ -103,7 +103,7 @@ fn create(call: &Call, balancer: &LoadBalancer, port: u16, group: &TargetGroup) 
         .set_tags(Some(tags(call, balancer.name())?));
     let detail = format!("listener {port} to {}", group.full_name);
     let change = Change {
-        verb: Verb::Create,
+        verb: Verb::Add,
         service: "elbv2",
         operation: "CreateListener",
         name: balancer.name(),

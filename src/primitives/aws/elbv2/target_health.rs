@@ -152,7 +152,7 @@ pub(super) fn register_target(call: &Call, group: &TargetGroup, instance: &Insta
     };
     let detail = format!("target {}", instance.name());
     let change = Change {
-        verb: Verb::Create,
+        verb: Verb::Add,
         service: "elbv2",
         operation: "RegisterTargets",
         name: &group.name,
@@ -169,7 +169,7 @@ pub(super) fn register_target(call: &Call, group: &TargetGroup, instance: &Insta
 pub(super) fn deregister_target(call: &Call, group: &TargetGroup, name: &str, id: &str) -> Result<(), Error> {
     let detail = format!("target {name}");
     let change = Change {
-        verb: Verb::Delete,
+        verb: Verb::Remove,
         service: "elbv2",
         operation: "DeregisterTargets",
         name: &group.name,

@@ -53,8 +53,8 @@ fn put_aside(from: &str, redrive: &str) -> Option<Part> {
 fn kept(seconds: &str) -> Option<String> {
     let seconds: u64 = seconds.parse().ok()?;
     let (count, unit) = match seconds {
-        _ if seconds % 86_400 == 0 => (seconds / 86_400, "day"),
-        _ if seconds % 3600 == 0 => (seconds / 3600, "hour"),
+        _ if seconds.is_multiple_of(86_400) => (seconds / 86_400, "day"),
+        _ if seconds.is_multiple_of(3600) => (seconds / 3600, "hour"),
         _ => (seconds, "second"),
     };
     Some(format!("keeps {count} {unit}{}", if count == 1 { "" } else { "s" }))

@@ -173,7 +173,7 @@ fn perform(
     let stdin = options.get("stdin").map(|value| value_of("stdin", value)).transpose()?;
     let limit = limit(options)?;
     if options.bool("read_only").unwrap_or(false) {
-        call.progress.effect();
+        call.progress.effect(&format!("read by {shown} on {}", it.title()));
     } else {
         call.effect(&format!("run {shown} on {}", it.title()))?;
     }
