@@ -18,6 +18,20 @@ pub(super) fn judge(text: &Text, found: &mut Vec<Finding>) {
     no_stack(text, found);
     delete_outside_owned(text, found);
     outside_tests(text, found);
+    planned_switch(text, found);
+}
+
+/// A plan does not know every property of what is not made yet, and the engine takes the `_` of a `switch` for what it does not know.
+fn planned_switch(text: &Text, found: &mut Vec<Finding>) {
+    found.extend(text.facts.switches.iter().map(|(property, call, position)| {
+        let title = format!(
+            "`switch` on `{}` of what `{call}` makes takes `_` in a plan, where it may not be known",
+            property
+        );
+        Finding::new("planned-switch", *position, title)
+            .help("decide by `if`: a plan ends there, and says so")
+            .help("where it is known before: `// ops:allow planned-switch`")
+    }));
 }
 
 /// What only a test may ask of its cloud.

@@ -100,6 +100,8 @@ pub(super) struct Facts<'s> {
     /// Names with the value that they are given: keys of maps, variables, properties that are assigned.
     pub(super) named: Vec<(&'s str, &'s Expr, Position)>,
     pub(super) empty_loops: Vec<Position>,
+    /// `switch` on a property of what a call makes: the property, and the call.
+    pub(super) switches: Vec<(&'s str, &'s str, Position)>,
 }
 
 impl Script {
@@ -266,6 +268,9 @@ impl<'s> Walk<'s> {
             }
             Stmt::Switch(parts, _) => {
                 self.expression(&parts.0);
+                if let Some((property, call)) = self.made(&parts.0, None, usize::MAX) {
+                    self.facts.switches.push((property, call, parts.0.position()));
+                }
                 for case in &parts.1.expressions {
                     self.expression(&case.lhs);
                     self.expression(&case.rhs);
@@ -400,6 +405,27 @@ impl<'s> Walk<'s> {
                 self.index(&parts.rhs, *flags);
             }
             _ => {}
+        }
+    }
+
+    /// The property, and the call `ensure_..` of a namespace that gives what it is read of, where the expression is one: by itself, or by
+    /// way of variables that were declared before the one with the index `before`.
+    fn made(&self, expression: &'s Expr, read: Option<&'s str>, before: usize) -> Option<(&'s str, &'s str)> {
+        match expression {
+            Expr::Dot(parts, ..) => match &parts.rhs {
+                Expr::Property(property, _) => self.made(&parts.lhs, Some(&property.2), before),
+                _ => None,
+            },
+            Expr::Variable(variable, _, _) if variable.2.is_empty() => {
+                let mut visible = self.scopes.iter().rev().flat_map(|scope| scope.iter().rev()).copied();
+                let index = visible
+                    .find(|index| *index < before && self.facts.declared[*index].name == variable.1)?;
+                self.made(self.facts.declared[index].value?, read, index)
+            }
+            Expr::FnCall(call, _) if !call.namespace.is_empty() && call.name.starts_with("ensure_") => {
+                Some((read?, &call.name))
+            }
+            _ => None,
         }
     }
 
