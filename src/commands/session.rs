@@ -90,7 +90,7 @@ impl SessionFlags {
 }
 
 /// A time such as `30s`, `5m` or `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|it| Duration::try_from(it).ok());
     parsed.ok_or_else(|| format!("`{text}` is no time: write it like 30s, 5m or 1h"))
 }

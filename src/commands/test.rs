@@ -5,6 +5,7 @@
 
 mod junit;
 pub mod one;
+mod process;
 mod room;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::commands::{project, run};
+use crate::commands::{project, run, session};
 use crate::error::{Error, say};
 use crate::playbook::Playbook;
 use crate::progress::{result, seconds};
@@ -37,6 +38,9 @@ pub struct TestArgs {
     /// How many tests run at once [default: as many as there are processors]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// How long a test may take, such as 30s, before it is stopped and has failed
+    #[arg(long, value_name = "TIME", value_parser = session::duration, default_value = "5m")]
+    time_limit: Duration,
 }
 
 /// A function `test_*` of a file.
@@ -75,7 +79,7 @@ pub fn test(arguments: &TestArgs) -> Result<ExitCode, Error> {
     }
     let started = Instant::now();
     let stopped = stop_on_signal()?;
-    let outcomes = run_all(&root, &tests, arguments.jobs, &stopped);
+    let outcomes = run_all(&root, &tests, arguments, &stopped);
     let ran: Vec<(&Test, &Outcome)> =
         tests.iter().zip(&outcomes).filter_map(|(test, outcome)| Some((test, outcome.as_ref()?))).collect();
     if let Some(path) = &arguments.junit {
@@ -195,16 +199,16 @@ fn stop_on_signal() -> Result<Stop, Error> {
 }
 
 /// Runs the tests, several at once; `None` for one that was not begun.
-fn run_all(root: &Path, tests: &[Test], jobs: Option<u16>, stop: &Stop) -> Vec<Option<Outcome>> {
+fn run_all(root: &Path, tests: &[Test], arguments: &TestArgs, stop: &Stop) -> Vec<Option<Outcome>> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = jobs.map_or(processors, usize::from).min(tests.len());
+    let jobs = arguments.jobs.map_or(processors, usize::from).min(tests.len());
     let next = AtomicUsize::new(0);
     let outcomes: Vec<Mutex<Option<Outcome>>> = tests.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
         while !stop.stopped.load(Ordering::SeqCst) {
             let index = next.fetch_add(1, Ordering::SeqCst);
             let Some(test) = tests.get(index) else { return };
-            let outcome = run_one(root, test);
+            let outcome = run_one(root, test, arguments.time_limit);
             tell(test, &outcome);
             *outcomes[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         }
@@ -217,9 +221,9 @@ fn run_all(root: &Path, tests: &[Test], jobs: Option<u16>, stop: &Stop) -> Vec<O
     outcomes.into_iter().map(|outcome| outcome.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }
 
-fn run_one(root: &Path, test: &Test) -> Outcome {
+fn run_one(root: &Path, test: &Test, limit: Duration) -> Outcome {
     let started = Instant::now();
-    let failure = match in_a_room(root, test) {
+    let failure = match in_a_room(root, test, limit) {
         Ok(failure) => failure,
         Err(error) => Some(format!("error: {error}")),
     };
@@ -227,7 +231,7 @@ fn run_one(root: &Path, test: &Test) -> Outcome {
 }
 
 /// What a test said, if it has failed.
-fn in_a_room(root: &Path, test: &Test) -> Result<Option<String>, Error> {
+fn in_a_room(root: &Path, test: &Test, limit: Duration) -> Result<Option<String>, Error> {
     let room = Room::of(root)?;
     let program = std::env::current_exe().map_err(|source| Error::io("find the program itself", &source))?;
     let mut command = Command::new(program);
@@ -239,13 +243,16 @@ fn in_a_room(root: &Path, test: &Test) -> Result<Option<String>, Error> {
         }
     }
     command.env("HOME", room.folder()).env("AWS_EC2_METADATA_DISABLED", "true");
-    let ran = command.output().map_err(|source| Error::io("start a test", &source))?;
+    let (status, said) = process::finished(command, limit)?;
     room.leave()?;
-    if ran.status.success() {
+    let Some(status) = status else {
+        let why = format!("error: `{}` had not ended after {}, and was stopped", test.name, seconds(limit));
+        return Ok(Some(format!("{why}\n{said}")));
+    };
+    if status.success() {
         return Ok(None);
     }
-    let said = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    Ok(Some(if said.trim().is_empty() { format!("error: the test ended with {}", ran.status) } else { said }))
+    Ok(Some(if said.trim().is_empty() { format!("error: the test ended with {status}") } else { said }))
 }
 
 /// One line for each test; what a failed one said comes with it.

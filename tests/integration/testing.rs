@@ -48,12 +48,8 @@ fn every_shipped_playbook_has_a_test() {
         .map(|file| file.text)
         .collect();
     let playbooks = ops::playbook::Playbook::names(root()).expect("the playbooks");
-    // They need a server with SSH, which `ssh`, `disk` and `rollout` start.
-    let by_ssh = ["disk", "logs"];
-    let missing: Vec<_> = playbooks
-        .iter()
-        .filter(|name| !by_ssh.contains(&name.as_str()) && !tests.contains(&format!("cloud::run(\"{name}\"")))
-        .collect();
+    let missing: Vec<_> =
+        playbooks.iter().filter(|name| !tests.contains(&format!("cloud::run(\"{name}\""))).collect();
     assert!(missing.is_empty(), "no test in playbooks/tests runs {missing:?}");
 }
 
@@ -182,4 +178,18 @@ fn outside_of_a_test_there_is_no_cloud_to_try_things_with() {
     project.write("playbooks/it.rhai", "//! It.\ncloud::skip(60);\n");
     project.ops(&["check"]).ended_with(2).says("error[outside-tests]");
     project.run_local("it", &[]).ended_with(4).says("this is for tests");
+}
+
+#[test]
+fn a_test_that_does_not_end_is_stopped_and_named() {
+    let project = Project::empty();
+    project.write(
+        "playbooks/tests/endless.rhai",
+        "fn test_ends() { assert(true, \"it is\"); }\nfn test_never_ends() { say(\"round\"); loop { let n = 1; } }\n",
+    );
+    let ran = project.ops(&["test", "--time-limit", "2s"]).ended_with(1);
+    assert!(ran.stdout.contains("FAIL  playbooks/tests/endless.rhai  test_never_ends"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("ok    playbooks/tests/endless.rhai  test_ends"), "{}", ran.stdout);
+    ran.says("error: `test_never_ends` had not ended after 2.0 s, and was stopped\nround\n")
+        .says("1 passed, 1 failed");
 }
