@@ -93,6 +93,8 @@ pub struct Host {
     asking: Mutex<()>,
     /// How often something was to be changed.
     attempts: AtomicU64,
+    /// Whether the stack was looked through, and has nothing.
+    empty: AtomicBool,
     output: Mutex<Option<serde_json::Value>>,
     /// The stack's secrets by their path, read once in a run.
     pub secrets: Mutex<Option<BTreeMap<String, Secret>>>,
@@ -142,6 +144,7 @@ impl Host {
             agreed: AtomicBool::new(false),
             asking: Mutex::new(()),
             attempts: AtomicU64::new(0),
+            empty: AtomicBool::new(false),
             output: Mutex::new(None),
             secrets: Mutex::new(None),
             deferred: Mutex::new(Vec::new()),
@@ -355,6 +358,16 @@ impl Host {
         }
         // The account line comes first, and missing credentials before anything else.
         self.own_aws().map(drop)
+    }
+
+    /// Remembers that the stack has nothing.
+    pub fn found_empty(&self) {
+        self.empty.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the stack was looked through and had nothing, and nothing was made of it since.
+    pub fn is_empty(&self) -> bool {
+        self.empty.load(Ordering::SeqCst) && self.progress.changes() == 0
     }
 
     /// The stack's name. Fails where the playbook has not called `stack(..)` yet.

@@ -59,7 +59,8 @@ pub fn answer(command: fn() -> Command) {
 /// The command line with each playbook of the project as a subcommand of its own. Outside a project there are none.
 fn with_playbooks(command: Command) -> Command {
     let Ok((root, current)) = project::find() else { return command };
-    let names = Playbook::names(&root).unwrap_or_default();
+    let mut names = Playbook::names(&root).unwrap_or_default();
+    names.extend(paths(&current));
     let flags = host_flags();
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let stacks = stacks(&root);
@@ -71,7 +72,8 @@ fn with_playbooks(command: Command) -> Command {
             let about: StyledStr = about.lines().next().unwrap_or_default().to_owned().into();
             // One that does not compile is offered all the same, with the flags of `ops run` alone.
             let own = playbook.and_then(|playbook| Declarations::read(&playbook, &flags).ok());
-            let own = own.map_or_else(|| Command::new(name.clone()), |declared| declared.command());
+            let own = own
+                .map_or_else(|| Command::new(name.clone()), |declared| declared.command().name(name.clone()));
             let own = HostFlags::augment_args(own.no_binary_name(false)).about(about).long_about(None);
             own.mut_args(|argument| offering(argument, &stacks))
         })
@@ -81,6 +83,34 @@ fn with_playbooks(command: Command) -> Command {
             command.mut_args(|argument| offering(argument, &stacks)).subcommands(playbooks.clone())
         })
     })
+}
+
+/// The scripts and folders that the words on the line may be the paths of, up to the next `/`.
+fn paths(current: &Path) -> BTreeSet<String> {
+    let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    words
+        .filter_map(|word| word.into_string().ok())
+        .filter(|word| !word.is_empty() && !word.starts_with('-'))
+        .flat_map(|word| beginning_with(current, &word))
+        .collect()
+}
+
+fn beginning_with(current: &Path, word: &str) -> Vec<String> {
+    let (folder, begun) =
+        word.rsplit_once('/').map_or(("", word), |(folder, begun)| (&word[..=folder.len()], begun));
+    let entries = current.join(folder).read_dir().into_iter().flatten().flatten();
+    let path = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let hidden = name.starts_with('.');
+        if hidden || !name.starts_with(begun) {
+            return None;
+        }
+        if entry.path().is_dir() {
+            return Some(format!("{folder}{name}/"));
+        }
+        name.ends_with(".rhai").then(|| format!("{folder}{name}"))
+    };
+    entries.filter_map(path).collect()
 }
 
 /// A parameter that names a stack offers those of the project.
@@ -97,7 +127,7 @@ fn offering(argument: Arg, stacks: &BTreeSet<String>) -> Arg {
 }
 
 /// The stacks that have a state file in the project.
-fn stacks(root: &Path) -> BTreeSet<String> {
+pub fn stacks(root: &Path) -> BTreeSet<String> {
     let files = std::fs::read_dir(root).into_iter().flatten().flatten();
     let stack = |file: std::fs::DirEntry| {
         let name = file.file_name().into_string().ok()?;

@@ -10,4 +10,5 @@ pub mod project;
 pub mod repl;
 pub mod run;
 pub mod session;
+pub mod stacks;
 pub mod test;

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, FromArgMatches};
 use rhai::{EvalAltResult, Scope};
 
-use crate::commands::project;
 use crate::commands::session::{Mode, SessionFlags};
+use crate::commands::{project, stacks};
 use crate::engine::{self, Prepared};
 use crate::error::{Error, Kind, LOCKED, say};
 use crate::host::Host;
@@ -295,6 +295,13 @@ fn execute(
     }
     if host.used() {
         host.progress.recap();
+        if (ended.is_err() || host.is_empty())
+            && let Some(meant) = stacks::meant(host)
+        {
+            let stack = host.stack().unwrap_or_default();
+            let text = format!("nothing is known here of the stack `{stack}`; did you mean `{meant}`?");
+            host.progress.line(Line::Warning, &text);
+        }
     }
     let mut drawn = Vec::new();
     for error in &tidied {

@@ -55,6 +55,9 @@ impl Inventory {
         {
             database.needs.extend(secrets.iter().cloned());
         }
+        if things.is_empty() {
+            host.found_empty();
+        }
         Ok(Inventory { things })
     }
 

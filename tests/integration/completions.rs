@@ -48,6 +48,20 @@ fn bash_offers_playbooks_their_parameters_values_and_stacks() {
 }
 
 #[test]
+fn a_playbook_can_be_named_by_its_path() {
+    let project = Project::empty();
+    project.write("elsewhere/greet.rhai", "//! Says hello.\nlet who = option(\"who\", \"you\", \"Whom\");\n");
+    project.write("elsewhere/notes.txt", "");
+    project.write("single.rhai", "let size = choice(\"size\", [1, 2], \"How many\");\n");
+    assert_eq!(bash(&project, "ops run elsew"), ["elsewhere/"]);
+    assert_eq!(bash(&project, "ops run elsewhere/"), ["elsewhere/greet.rhai"]);
+    assert_eq!(bash(&project, "ops plan ./elsewhere/gr"), ["./elsewhere/greet.rhai"]);
+    assert_eq!(bash(&project, "ops run elsewhere/greet.rhai --wh"), ["--who"]);
+    assert_eq!(bash(&project, "ops run --local sing"), ["single.rhai"]);
+    assert_eq!(bash(&project, "ops run single.rhai --size "), ["1", "2"]);
+}
+
+#[test]
 fn a_playbook_that_was_just_written_is_known_and_one_that_is_broken_does_no_harm() {
     let project = Project::empty();
     project.write("playbooks/greet.rhai", "//! Says hello.\nlet who = option(\"who\", \"you\", \"Whom\");\n");

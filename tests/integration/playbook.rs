@@ -163,3 +163,27 @@ fn the_playbook_of_the_readme_runs_twice() {
     project.run_local("alerts", &arguments).ended_with(0).says("0 changes");
     assert_eq!(project.changes_on_the_wire(), before);
 }
+
+#[test]
+fn a_stack_that_nobody_knows_is_asked_about_where_another_is_called_much_like_it() {
+    let project = Project::new();
+    project.write("make.rhai", "stack(\"music-app\"); sns::ensure_topic(\"alerts\");");
+    project.run_local("make.rhai", &["--yes"]).ended_with(0);
+    let hint = "warning: nothing is known here of the stack `musci-app`; did you mean `music-app`?\n";
+    for (playbook, more, code) in [
+        ("status", &[][..], 0),
+        ("cleanup", &["--yes"], 0),
+        ("notify", &["--message", "hello"], 1),
+        ("monitor", &[], 1),
+    ] {
+        project.run_local(playbook, &[&["--stack", "musci-app"], more].concat()).ended_with(code).says(hint);
+    }
+    // One that is like no other, or is there, or has just been made, is none of this.
+    for stack in ["jazz", "music-app"] {
+        let ran = project.run_local("monitor", &["--stack", stack]).ended_with(1);
+        assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+    }
+    project.write("other.rhai", "stack(\"music-apq\"); owned(); sns::ensure_topic(\"alerts\");");
+    let ran = project.run_local("other.rhai", &["--yes"]).ended_with(0);
+    assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+}
