@@ -54,6 +54,19 @@ impl Project {
         project
     }
 
+    /// The same with copies, which a test may change.
+    pub(crate) fn copied() -> Self {
+        let project = Self::empty();
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let copied = Command::new("cp")
+            .arg("-r")
+            .args(["playbooks", "sql"].map(|folder| source.join(folder)))
+            .arg(project.folder.path())
+            .status();
+        assert!(copied.expect("cp is installed").success(), "the playbooks are copied");
+        project
+    }
+
     /// A project with a playbooks folder of its own, and nothing in it.
     pub(crate) fn empty() -> Self {
         let folder = tempfile::Builder::new().prefix("ops-test-").tempdir().expect("a temporary folder");
@@ -97,6 +110,15 @@ impl Project {
 
     pub(crate) fn ops(&self, arguments: &[&str]) -> Ran {
         finish(self.command(arguments))
+    }
+
+    /// Runs a line as somebody types it to a shell that finds the programs.
+    pub(crate) fn shell(&self, line: &str) -> Ran {
+        let programs = Path::new(env!("CARGO_BIN_EXE_ops")).parent().expect("a folder");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = self.program(Path::new("/bin/sh"), &["-c", line]);
+        command.env("PATH", format!("{}:{path}", programs.display()));
+        finish(command)
     }
 
     /// Runs a playbook against this project's local cloud.
