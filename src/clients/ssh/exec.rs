@@ -25,6 +25,9 @@ const CHUNK: usize = 256 * 1024;
 /// How long the end of what was stopped is waited for.
 const KILL_WITHIN: Duration = Duration::from_secs(10);
 
+/// The first line of a program that wants its input.
+pub(super) const GO: &str = "go\n";
+
 /// What is to run.
 #[derive(Debug, Clone, Default)]
 pub struct Command {
@@ -43,6 +46,8 @@ pub enum Stdin<'a> {
     Bytes(&'a [u8]),
     /// A file from where it stands.
     File(&'a mut File),
+    /// The same, once the program has printed [`GO`]; one that ends without gets nothing.
+    FileOnceAsked(&'a mut File),
 }
 
 /// Where an output goes while it comes.
@@ -232,7 +237,8 @@ impl Connection {
         let mut ended = Ended::default();
         let mut marker = Marker { token, held: Vec::new(), group: None, done: false };
         let mut lines = [Lines::default(), Lines::default()];
-        let mut sending = Sending { pending: begin, gone: 0, sent: 0, stdin, eof: Eof::Ahead };
+        let held = matches!(stdin, Stdin::FileOnceAsked(_));
+        let mut sending = Sending { pending: begin, gone: 0, sent: 0, held, stdin, eof: Eof::Ahead };
         let mut buffer = vec![0; CHUNK];
         let mut received = 0;
         loop {
@@ -265,6 +271,10 @@ impl Connection {
                     _ => ended.stderr.take(&bytes),
                 }
                 received += bytes.len() as u64;
+            }
+            if sending.held && ended.stdout.bytes.starts_with(GO.as_bytes()) {
+                sending.held = false;
+                continue;
             }
             if let Some(moved) = output.moved.as_deref_mut() {
                 moved(received.max(sending.sent));
@@ -325,6 +335,8 @@ struct Sending<'a> {
     /// How much of it has gone.
     gone: usize,
     sent: u64,
+    /// Whether the program has not asked for its input yet.
+    held: bool,
     stdin: Stdin<'a>,
     eof: Eof,
 }
@@ -341,6 +353,9 @@ impl Sending<'_> {
     fn send(&mut self, connection: &Connection, channel: &mut Channel) -> Result<bool, Error> {
         let mut moved = false;
         loop {
+            if self.is_empty() && self.held {
+                return Ok(moved);
+            }
             if self.is_empty() && self.eof == Eof::Ahead {
                 self.fill()?;
             }
@@ -391,7 +406,7 @@ impl Sending<'_> {
                 self.pending = bytes.to_vec();
                 self.eof = Eof::Due;
             }
-            Stdin::File(file) => {
+            Stdin::File(file) | Stdin::FileOnceAsked(file) => {
                 self.pending.resize(CHUNK, 0);
                 let length = file
                     .read(&mut self.pending)

@@ -83,15 +83,31 @@ fn upload(
 ) -> Result<bool, Error> {
     let local = Local(call.project.root.join(local));
     let far = far(remote, options)?;
-    let what = format!("upload of {}", local.0.display());
-    let found =
-        it.with(call, &what, limit(options)?, async |connection| connection.instead_of(&local, &far).await)?;
-    let Some(found) = found else { return Ok(false) };
-    call.effect(&format!("upload {} to {}:{}", local.0.display(), it.title(), far.path))?;
-    let mut bar = call.progress.transfer(&format!("{}: {}", it.title(), far.path));
-    it.with(call, &what, limit(options)?, async |connection| {
-        connection.upload(&local, &far, &found, &mut |done, all| bar.reached(done, all)).await
-    })?;
+    let (what, limit) = (format!("upload of {}", local.0.display()), limit(options)?);
+    let doing = format!("upload {} to {}:{}", local.0.display(), it.title(), far.path);
+    // A plan looks and sends nothing.
+    let found = if call.dry_run {
+        Some(it.with(call, &what, limit, async |connection| connection.found(&far).await)?)
+    } else {
+        let mut bar = call.progress.transfer(&format!("{}: {}", it.title(), far.path));
+        let found = it.with(call, &what, limit, async |connection| {
+            connection.upload_new(&local, &far, &mut |done, all| bar.reached(done, all)).await
+        });
+        if !matches!(found, Ok(Some(_))) {
+            call.effect(&doing)?;
+        }
+        found?
+    };
+    if let Some(found) = found {
+        if it.with(call, &what, limit, async |connection| connection.has(&local, &far, &found).await)? {
+            return Ok(false);
+        }
+        call.effect(&doing)?;
+        let mut bar = call.progress.transfer(&format!("{}: {}", it.title(), far.path));
+        it.with(call, &what, limit, async |connection| {
+            connection.upload(&local, &far, &found, &mut |done, all| bar.reached(done, all)).await
+        })?;
+    }
     call.progress.line(Line::Success, &format!("ssh {} {}  uploaded", it.title(), far.path));
     Ok(true)
 }
