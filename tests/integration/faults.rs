@@ -16,6 +16,9 @@ const IMAGE: &str =
 const DEPLOY: [&str; 9] =
     ["run", "deploy", "--yes", "--skip-schema", "--nlb", "--client-cidr", "10.0.0.0/8", "--image", IMAGE];
 
+/// What a script with boto3 asks where all is there, which makes the same groups, queue, database, server and balancer.
+const CALLS_OF_A_SCRIPT: usize = 23;
+
 /// Runs `ops` with a proxy for an account.
 fn through(proxy: &Proxy, project: &Project, arguments: &[&str]) -> Ran {
     let mut command = project.command(arguments);
@@ -49,6 +52,8 @@ fn deploys(moto: &Moto, decide: impl Fn(&Call) -> Fate + Send + Sync + 'static, 
     assert_eq!(ran.code, 0, "{what}: {}", ran.stderr);
     let open = open(moto);
     through(&open, &project, &DEPLOY).ended_with(0).says("==> 0 changes");
+    let calls = open.calls().len();
+    assert!(calls <= CALLS_OF_A_SCRIPT, "{what}: a run with nothing to do made {calls} calls");
     assert_whole(&open, &project, what);
     let calls = proxy.calls();
     let leaked = canaries::search_calls(&project.path(""), calls.iter().map(|(call, _)| call));
