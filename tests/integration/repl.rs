@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::harness::{Project, Ran, wait};
+use crate::harness::{Project, Ran, signal, wait};
 use crate::terminal::Terminal;
 
 /// Gives `text` to `ops repl` on stdin.
@@ -242,6 +242,17 @@ fn on_a_terminal_each_change_is_asked_about() {
     terminal.keys("\x04");
     terminal.shows("2 changes: 1 created, 0 updated, 1 deleted", at);
     terminal.ends(0);
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_session() {
+    let project = Project::empty();
+    let mut terminal = Terminal::start(&project, &["repl", "--local"]);
+    let at = terminal.shows("local> ", 0);
+    terminal.keys("stack(\"blue\");\r");
+    terminal.shows("local blue> ", at);
+    signal("-HUP", terminal.process());
+    terminal.ends(130);
 }
 
 #[test]

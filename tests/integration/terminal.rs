@@ -54,6 +54,10 @@ impl Terminal {
         (&*self.keyboard).write_all(keys.as_bytes()).expect("ops reads");
     }
 
+    pub(crate) fn process(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("a process id")
+    }
+
     pub(crate) fn drawn(&self) -> String {
         self.screen.lock().expect("text").clone()
     }

@@ -31,20 +31,26 @@ impl Attention {
         let (running, leaving, host) = (attention.running.clone(), attention.leaving.clone(), host.clone());
         runtime.spawn(async move {
             loop {
-                let leave = tokio::select! {
-                    _ = interrupt.recv() => false,
-                    _ = terminate.recv() => true,
-                    _ = hangup.recv() => true,
+                let (leave, can_read) = tokio::select! {
+                    _ = interrupt.recv() => (false, terminal),
+                    _ = terminate.recv() => (true, terminal),
+                    _ = hangup.recv() => (true, false),
                 };
                 if leave {
                     leaving.store(true, Ordering::SeqCst);
                 }
                 if !running.load(Ordering::SeqCst) {
-                    if terminal {
+                    if can_read {
                         continue;
                     }
-                    // Nothing calls off a read of a pipe.
-                    std::process::exit(INTERRUPTED);
+                    // Nothing calls off a read of a pipe, and the line editor would read the end of a terminal that is gone for ever.
+                    let host = host.clone();
+                    std::thread::spawn(move || {
+                        if let Err(error) = host.unlock() {
+                            error.print();
+                        }
+                        std::process::exit(INTERRUPTED);
+                    });
                 }
                 if !leave && host.end_loops() {
                     continue;

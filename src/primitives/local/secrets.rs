@@ -343,7 +343,7 @@ fn is_for(certificate: &str, hostname: &str) -> bool {
     let Ok((_, pem)) = parse_x509_pem(certificate.as_bytes()) else { return false };
     let Ok(certificate) = pem.parse_x509() else { return false };
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
-    names.value.general_names.iter().any(|name| *name == GeneralName::DNSName(hostname))
+    names.value.general_names.contains(&GeneralName::DNSName(hostname))
 }
 
 fn ten_years(params: &mut CertificateParams) {
