@@ -538,7 +538,10 @@ impl Host {
         loop {
             let intent =
                 self.with_journal(|journal| journal.intend(change.service, change.operation, &name))?;
-            match self.send(change, || call(intent.token.clone())) {
+            let answer = self.send(change, || call(intent.token.clone()));
+            // What was read meanwhile may be from before.
+            self.attempts.fetch_add(1, Ordering::SeqCst);
+            match answer {
                 Ok(value) => {
                     if matches!(change.verb, Verb::Create | Verb::Add) {
                         *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

@@ -120,7 +120,7 @@ fn describe(row: &[Option<String>]) -> Option<String> {
     let event = event.as_deref().unwrap_or_default();
     let doing = match (kind.as_deref(), holders) {
         (None, _) => "computes".to_owned(),
-        (Some("Lock"), Some(holders)) => format!("waits for a lock of {}", cell::visible(holders)),
+        (Some("Lock"), Some(holders)) => format!("waits for a lock of {holders}"),
         (Some("Lock"), None) => format!("waits for a lock ({event})"),
         (Some("IO"), _) => format!("reads or writes files ({event})"),
         (Some("Client"), _) => "waits for this program".to_owned(),
@@ -128,8 +128,10 @@ fn describe(row: &[Option<String>]) -> Option<String> {
         (Some("Timeout"), _) => format!("pauses ({event})"),
         (Some(kind), _) => format!("waits ({kind} {event})"),
     };
-    Some(match progress {
+    let said = match progress {
         Some(progress) => format!("the server {doing}; {progress}"),
         None => format!("the server {doing}"),
-    })
+    };
+    // The words are the server's: they may not steer the terminal.
+    Some(cell::visible(&said).into_owned())
 }

@@ -14,6 +14,9 @@ pub(crate) const FOLLOWED: [&str; 6] =
 /// Longer than any value that means something; it is sent to each database session that the client gets.
 const VALUE_LIMIT: usize = 128;
 
+/// More in one transaction than any driver says.
+const SAID_LIMIT: usize = 64;
+
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Set(&'static str, String),
@@ -54,7 +57,7 @@ impl ClientSettings {
 
     /// Notes a SET or RESET that has succeeded outside a transaction block. False: it is none to follow.
     pub(crate) fn hear(&mut self, sql: &str) -> bool {
-        let said = read(sql);
+        let said = read(sql).filter(|_| self.said.len() < SAID_LIMIT);
         let is_followed = said.is_some();
         self.said.extend(said);
         is_followed
@@ -117,7 +120,7 @@ fn read(sql: &str) -> Option<Said> {
     let value = if name == "time" {
         let (zone, rest) = word(rest)?;
         "timezone".clone_into(&mut name);
-        (zone == "zone").then(|| quoted(rest)).flatten()?
+        (zone == "zone").then(|| quoted(rest)).flatten()?.to_owned()
     } else {
         let rest = match rest.strip_prefix('=') {
             Some(rest) => rest.trim_ascii_start(),
@@ -126,10 +129,16 @@ fn read(sql: &str) -> Option<Said> {
         if rest.eq_ignore_ascii_case("default") {
             return Some(Said::Reset(name));
         }
-        quoted(rest).or_else(|| bare(rest))?
+        quoted(rest).map(str::to_owned).or_else(|| bare(rest))?
     };
     let name = FOLLOWED.into_iter().find(|followed| *followed == name)?;
-    (name != "client_encoding" || is_safe_encoding(value)).then(|| Said::Set(name, value.to_owned()))
+    let is_whole = match name {
+        "client_encoding" => is_safe_encoding(&value),
+        // One without a comma changes the style or the order of days and months, and keeps the other.
+        "datestyle" => value.contains(','),
+        _ => true,
+    };
+    is_whole.then_some(Said::Set(name, value))
 }
 
 /// The word that a text begins with, in lower case, and what comes behind it and its spaces.
@@ -146,11 +155,12 @@ fn quoted(text: &str) -> Option<&str> {
     (value.len() <= VALUE_LIMIT && value.bytes().all(is_plain)).then_some(value)
 }
 
-/// A number or a name.
-fn bare(text: &str) -> Option<&str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
-    let plain = text.strip_prefix('-').unwrap_or(text);
-    (!plain.is_empty() && text.len() <= VALUE_LIMIT && plain.bytes().all(is_plain)).then_some(text)
+/// A whole number, or a name, which PostgreSQL folds to lower case.
+fn bare(text: &str) -> Option<String> {
+    let is_number = text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
+    let is_name = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    (text.len() <= VALUE_LIMIT && (is_number || is_name)).then(|| text.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -169,7 +179,8 @@ mod tests {
             ),
             (" set SESSION TimeZone to 'Europe/Rome' ; ", set("timezone", "Europe/Rome")),
             ("set time zone 'UTC'", set("timezone", "UTC")),
-            ("set datestyle to iso", set("datestyle", "iso")),
+            ("set datestyle to 'ISO, DMY'", set("datestyle", "ISO, DMY")),
+            ("set application_name = MyApp", set("application_name", "myapp")),
             ("set client_encoding to latin1", set("client_encoding", "latin1")),
             ("set timezone to default", Some(Said::Reset("timezone".to_owned()))),
             ("reset timezone", Some(Said::Reset("timezone".to_owned()))),
@@ -189,6 +200,8 @@ mod tests {
             "set timezone = 'a\\b'",
             "set timezone = 'Z\u{fc}rich'",
             "set datestyle = iso, dmy",
+            "set datestyle = 'ISO'",
+            "set extra_float_digits = 007",
             "set time zone local",
             "set time zone interval '1' hour",
             "set client_encoding = 'GBK'",

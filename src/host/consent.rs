@@ -53,7 +53,7 @@ impl Host {
     /// Asks about what is no resource, where each change is asked about.
     pub(super) fn agree_to_effect(&self, doing: &str) -> Result<(), Error> {
         let _one_question_at_a_time = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.consent.each || self.agreed() {
+        if !self.asks_about_effects() {
             return Ok(());
         }
         if !self.progress.interactive() {
@@ -61,6 +61,11 @@ impl Host {
                 .help("nobody can be asked here: add `--yes` to agree to the changes"));
         }
         self.agree_to(doing)
+    }
+
+    /// Whether each effect is asked about before it is done.
+    pub fn asks_about_effects(&self) -> bool {
+        self.consent.each && !self.agreed()
     }
 
     fn agreed(&self) -> bool {

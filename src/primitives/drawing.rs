@@ -45,7 +45,12 @@ pub fn draw(host: &Host, inventory: &Inventory, path: &str) -> Result<bool, Erro
     if read_text(&full).is_ok_and(|found| found == text) {
         return Ok(false);
     }
-    host.effect(&format!("write {path}"))?;
+    let written = host.effect(&format!("write {path}"));
+    if host.dry_run {
+        // Known without doing it.
+        return Ok(true);
+    }
+    written?;
     write_text(&full, &text, None)?;
     Ok(true)
 }

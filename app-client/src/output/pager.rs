@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use terminal_size::{Height, Width};
 
 use super::cell;
+use crate::keyboard;
 
 /// How the result at hand is shown.
 #[derive(Default)]
@@ -55,6 +56,8 @@ impl Pager {
     fn start() -> Option<Self> {
         let named = ["PSQL_PAGER", "PAGER"].iter().find_map(|name| env::var(name).ok());
         let command = named.or_else(|| has_less().then(|| "less".to_owned()))?;
+        // It reads the keyboard in modes of its own, and longer than the statement runs.
+        keyboard::restore();
         let mut shell = Command::new("sh");
         shell.args(["-c", &command]).stdin(Stdio::piped());
         if env::var_os("LESS").is_none() {

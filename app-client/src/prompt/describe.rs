@@ -133,9 +133,9 @@ impl Session {
                 false => eprintln!("hint: without quotes a name is in lower case; try \\d \"{name}\""),
             }
         }
-        for relation in relations {
+        'relations: for relation in relations {
             for part in relation.parts(more) {
-                let Some(rows) = self.catalog_rows(&part.question)? else { return Ok(()) };
+                let Some(rows) = self.catalog_rows(&part.question)? else { break 'relations };
                 // Of the parts that hang on a relation those are shown that there are.
                 if rows.is_empty() && part.title.is_none() {
                     continue;

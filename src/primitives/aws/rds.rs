@@ -55,7 +55,7 @@ const ENSURE: Function = Function {
     doc: "The stack's database instance of that name. Creates one where there is none; returns when the request is accepted.\n\
           Made encrypted, not public, with gp3 storage, deletion protection, 7 days of backups and tags copied to snapshots.\n\
           Throws `conflict` where a named key differs and RDS cannot change it in place.\n\
-          RDS `DescribeDBInstances`, `CreateDBSubnetGroup`, `CreateDBInstance`, `ModifyDBInstance`.",
+          RDS `DescribeDBInstances`, `DescribeDBParameters`, `CreateDBSubnetGroup`, `CreateDBInstance`, `ModifyDBInstance`.",
     parameters: &["name: string"],
     returns: "Instance",
     permissions: &[

@@ -26,7 +26,7 @@ pub struct Topic {
 
 const ENSURE_TOPIC: Function = Function {
     name: "ensure_topic",
-    doc: "The stack's topic of that name. SNS `GetTopicAttributes`, `CreateTopic`.",
+    doc: "The stack's topic of that name. SNS `ListTagsForResource`, `CreateTopic`.",
     parameters: &["name: string"],
     returns: "Topic",
     permissions: &["sns:ListTagsForResource", "sns:CreateTopic", "sns:TagResource"],

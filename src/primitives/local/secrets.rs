@@ -3,6 +3,7 @@
 mod source;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
@@ -343,7 +344,12 @@ fn is_for(certificate: &str, hostname: &str) -> bool {
     let Ok((_, pem)) = parse_x509_pem(certificate.as_bytes()) else { return false };
     let Ok(certificate) = pem.parse_x509() else { return false };
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
-    names.value.general_names.contains(&GeneralName::DNSName(hostname))
+    let octets = match hostname.parse() {
+        Ok(IpAddr::V4(address)) => address.octets().to_vec(),
+        Ok(IpAddr::V6(address)) => address.octets().to_vec(),
+        Err(_) => return names.value.general_names.contains(&GeneralName::DNSName(hostname)),
+    };
+    names.value.general_names.contains(&GeneralName::IPAddress(&octets))
 }
 
 fn ten_years(params: &mut CertificateParams) {

@@ -365,7 +365,7 @@ fn warn_of_other_service(
     let Some(service) = service else { return Ok(()) };
     let wanted = service.user_data(&call.aws()?.region)?;
     let tag = found.tags().iter().find(|tag| tag.key() == Some(USER_DATA_TAG)).and_then(|tag| tag.value());
-    if tag != Some(&fingerprint(&wanted)) {
+    if tag.is_some_and(|tag| tag != fingerprint(&wanted)) {
         call.progress.line(
             Line::Warning,
             &format!("{full_name} was launched with another service: it keeps that one until it is terminated and made anew"),

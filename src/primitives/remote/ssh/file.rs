@@ -85,15 +85,15 @@ fn upload(
     let far = far(remote, options)?;
     let (what, limit) = (format!("upload of {}", local.0.display()), limit(options)?);
     let doing = format!("upload {} to {}:{}", local.0.display(), it.title(), far.path);
-    // A plan looks and sends nothing.
-    let found = if call.dry_run {
+    // A plan looks and sends nothing, and nothing is sent that somebody has not agreed to.
+    let found = if call.dry_run || call.asks_about_effects() {
         Some(it.with(call, &what, limit, async |connection| connection.found(&far).await)?)
     } else {
         let mut bar = call.progress.transfer(&format!("{}: {}", it.title(), far.path));
         let found = it.with(call, &what, limit, async |connection| {
             connection.upload_new(&local, &far, &mut |done, all| bar.reached(done, all)).await
         });
-        if !matches!(found, Ok(Some(_))) {
+        if matches!(found, Ok(None)) {
             call.effect(&doing)?;
         }
         found?
