@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::connection::Connection;
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::output::{Column, Output, Style};
 use crate::password::Passwords;
 use crate::prompt;
@@ -75,7 +76,12 @@ impl Verdict {
     }
 }
 
-pub(crate) fn run(accounts: &Accounts, place: &Place, style: Style) -> Result<ExitCode, Error> {
+pub(crate) fn run(
+    accounts: &Accounts,
+    place: &Place,
+    style: Style,
+    interrupt: Interrupt,
+) -> Result<ExitCode, Error> {
     let mut rows = Vec::new();
     let mut passed = 0;
     for (index, (tier, user)) in
@@ -101,7 +107,7 @@ pub(crate) fn run(accounts: &Accounts, place: &Place, style: Style) -> Result<Ex
     }
     if accounts.then_prompt {
         drop(output);
-        prompt::run(&named(place)?, Variables::new(), style)?;
+        prompt::run(&named(place)?, Variables::new(), style, interrupt)?;
     }
     Ok(ExitCode::SUCCESS)
 }

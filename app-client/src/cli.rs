@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use crate::check::{self, Accounts};
 use crate::doctor;
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::one_shot;
 use crate::output::{Format, Style};
 use crate::target::Place;
@@ -141,14 +142,15 @@ pub(crate) fn main() -> Result<ExitCode, Error> {
         Cli::command().error(ErrorKind::ArgumentConflict, message).exit();
     }
     let style = cli.output.style();
+    let interrupt = Interrupt::install().map_err(|source| Error::Interrupt { source })?;
     match cli.command {
-        Some(Command::Check(accounts)) => check::run(&accounts, &cli.place, style),
+        Some(Command::Check(accounts)) => check::run(&accounts, &cli.place, style, interrupt),
         Some(Command::Doctor) => doctor::run(&cli.place),
         None => {
             // clap keeps the values of each flag; their order among each other is in the indices.
             let indices = |name| matches.indices_of(name).into_iter().flatten().collect();
             let order = (indices("commands"), indices("files"));
-            one_shot::run(cli.run, order, &cli.place, style)
+            one_shot::run(cli.run, order, &cli.place, style, interrupt)
         }
     }
 }

@@ -29,8 +29,8 @@ pub(crate) enum Error {
         "{place}this ended the transaction that `--single-transaction` began, so what came before it is settled"
     )]
     TransactionEnded { place: String },
-    #[error("Ctrl-C cannot be handled: {source}")]
-    Interrupt { source: ctrlc::Error },
+    #[error("signals such as Ctrl-C cannot be handled: {source}")]
+    Interrupt { source: io::Error },
     #[error("the terminal cannot be used: {source}")]
     Terminal { source: io::Error },
     #[error("nothing to run: the output is not a terminal, so there is no prompt")]

@@ -1,10 +1,16 @@
-//! Ctrl-C: the first asks the server to stop the running statement, the second leaves at once.
+//! Signals. The first Ctrl-C asks the server to stop the running statement, the second leaves at once;
+//! a signal that ends the program (SIGTERM, SIGHUP of a terminal that is closed, SIGQUIT) asks the server
+//! too, and leaves the terminal as it was.
 
+use std::io;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use signal_hook::iterator::Signals;
 
 use crate::connection::Canceller;
 use crate::keyboard;
@@ -12,11 +18,18 @@ use crate::keyboard;
 /// What the shell's convention makes of SIGINT.
 pub(crate) const EXIT_CODE: u8 = 130;
 
+/// For the rows so far of a statement that was cancelled because the program ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt {
     running: Arc<Mutex<Running>>,
     /// At a prompt, Ctrl-C while nothing runs ends nothing.
     stays: Arc<AtomicBool>,
+    /// The program ends as soon as the statement has.
+    leaving: Arc<AtomicBool>,
+    /// What has come of that statement is on the screen.
+    shown: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -26,11 +39,21 @@ struct Running {
 }
 
 impl Interrupt {
-    /// Takes Ctrl-C over. Before this the process simply ends, which is right while nothing runs.
-    pub(crate) fn install() -> Result<Self, ctrlc::Error> {
+    /// Takes the signals over. Before the terminal is used: the program may be told to end while it
+    /// asks for a password.
+    pub(crate) fn install() -> io::Result<Self> {
+        keyboard::remember();
         let interrupt = Self::default();
         let handled = interrupt.clone();
-        ctrlc::set_handler(move || handled.press())?;
+        // `nohup` and a shell's `&` in a script set signals to be ignored, and mean it.
+        let ending = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+        let heard = ending.into_iter().filter(|signal| !is_ignored(*signal));
+        let mut signals = Signals::new(heard.map(|signal| signal as i32))?;
+        thread::spawn(move || {
+            for signal in signals.forever() {
+                if signal == Signal::SIGINT as i32 { handled.press() } else { handled.end(128 + signal) }
+            }
+        });
         Ok(interrupt)
     }
 
@@ -44,12 +67,21 @@ impl Interrupt {
 
     /// From here a Ctrl-C goes to this session's statement.
     pub(crate) fn watch(&self, canceller: Canceller) {
+        self.yield_to_the_end();
         *self.lock() = Running { canceller: Some(canceller), pressed: false };
     }
 
     /// The statement is over. True if Ctrl-C was pressed while it ran.
     pub(crate) fn finish(&self) -> bool {
         std::mem::take(&mut *self.lock()).pressed
+    }
+
+    /// Goes no further if the program is to end. Where nothing is half shown.
+    pub(crate) fn yield_to_the_end(&self) {
+        while self.leaving.load(Ordering::Acquire) {
+            self.shown.store(true, Ordering::Release);
+            thread::park();
+        }
     }
 
     /// Waits, unless Ctrl-C is pressed. False if it was.
@@ -79,14 +111,51 @@ impl Interrupt {
                 eprintln!("\ncancelling; Ctrl-C again leaves without waiting");
             }
             None if self.stays() => {}
-            _ => {
-                keyboard::restore();
-                process::exit(EXIT_CODE.into())
-            }
+            _ => leave(EXIT_CODE.into()),
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
+    /// Nothing is said: the terminal may be gone.
+    fn end(&self, code: i32) {
+        let mut running = self.lock();
+        let Some(canceller) = running.canceller.take() else { leave(code) };
+        self.leaving.store(true, Ordering::Release);
+        running.pressed = true;
+        let shown = Arc::clone(&self.shown);
+        // On its own thread, as above.
+        thread::spawn(move || {
+            // A server that is gone has nothing to stop.
+            let _ = canceller.cancel();
+            let cancelled = Instant::now();
+            while !shown.load(Ordering::Acquire) && cancelled.elapsed() < LAST_WORDS {
+                thread::sleep(Duration::from_millis(5));
+            }
+            leave(code)
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn leave(code: i32) -> ! {
+    keyboard::leave();
+    process::exit(code)
+}
+
+/// Whether whoever started the program has set `signal` to be ignored.
+#[expect(unsafe_code, reason = "what a signal does is told only to who sets it")]
+fn is_ignored(signal: Signal) -> bool {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler is set, so there is no code that a signal could run at the wrong time.
+    let before = unsafe { sigaction(signal, &default) };
+    match before {
+        Ok(ignoring) if matches!(ignoring.handler(), SigHandler::SigIgn) => {
+            // SAFETY: as above.
+            let _ = unsafe { sigaction(signal, &ignoring) };
+            true
+        }
+        _ => false,
     }
 }

@@ -1,14 +1,20 @@
 //! Keys that are typed while a statement runs: not drawn into its result, but kept for the prompt that
 //! follows, which then edits and runs them as if they were typed there. Ctrl-C goes on to be a signal.
+//! And the terminal as this program found it, which is how it must leave it.
 
+use std::fs::File;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use rustix::process::getpgrp;
 use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr,
+    InputModes, LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr,
 };
 
-/// How the terminal was. Not in `Aside`, since Ctrl-C may end the program from another thread.
+/// How the terminal was when the program began, before the line editor or a question for a password.
+static FOUND: OnceLock<(File, Termios)> = OnceLock::new();
+
+/// How it was before keys were put aside. Not in `Aside`, since Ctrl-C may end the program from another thread.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// While this lives, keys are put aside.
@@ -35,11 +41,33 @@ impl Drop for Aside {
     }
 }
 
-/// Keys are drawn again, and lines are lines. Before the program is left, above all.
+/// Keys are drawn again, and lines are lines.
 pub(crate) fn restore() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(Err(error)) = before.map(|modes| tcsetattr(io::stdin(), OptionalActions::Now, &modes)) {
         eprintln!("warning: the terminal does not show what is typed ({error}); `stty sane` mends it");
+    }
+}
+
+/// Looks at the terminal, for `leave`. Without one there is nothing to put back.
+pub(crate) fn remember() {
+    let found = File::open("/dev/tty").ok().and_then(|terminal| {
+        let modes = tcgetattr(&terminal).ok()?;
+        Some((terminal, modes))
+    });
+    if let Some(found) = found {
+        // A second look would find what the first one is to put back.
+        let _ = FOUND.set(found);
+    }
+}
+
+/// Leaves the terminal as it was found. A shell that has taken it back keeps it as it is; of a terminal
+/// that is gone there is nothing to say.
+pub(crate) fn leave() {
+    if let Some((terminal, modes)) = FOUND.get()
+        && tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
+    {
+        let _ = tcsetattr(terminal, OptionalActions::Now, modes);
     }
 }
 

@@ -28,13 +28,19 @@ enum Source {
 /// Where the values of `-c` and of `-f` stand on the command line.
 pub(crate) type Order = (Vec<usize>, Vec<usize>);
 
-pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Result<ExitCode, Error> {
+pub(crate) fn run(
+    flags: Run,
+    order: Order,
+    place: &Place,
+    style: Style,
+    interrupt: Interrupt,
+) -> Result<ExitCode, Error> {
     let Run { commands, files, variables, on_error, single_transaction } = flags;
     let variables: Variables = variables.into_iter().collect();
     let sources = match sources(commands, files, order) {
         Some(sources) => sources,
         None if io::stdout().is_terminal() => {
-            return prompt::run(place, variables, style).map(|()| ExitCode::SUCCESS);
+            return prompt::run(place, variables, style, interrupt).map(|()| ExitCode::SUCCESS);
         }
         None => return Err(Error::NothingToRun),
     };
@@ -49,7 +55,7 @@ pub(crate) fn run(flags: Run, order: Order, place: &Place, style: Style) -> Resu
     let mut runner = Runner {
         connection: Connection::open(&target, &mut passwords)?,
         output: Output::stdout(style).map_err(|source| Error::Output { source })?,
-        interrupt: Interrupt::install().map_err(|source| Error::Interrupt { source })?,
+        interrupt,
         observer: Observer::new(target, &passwords),
         tag: String::new(),
     };

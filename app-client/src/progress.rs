@@ -1,6 +1,6 @@
 //! A line on the terminal about a statement that takes long: on stderr, only if that is a terminal.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use terminal_size::{Width, terminal_size_of};
@@ -57,14 +57,15 @@ impl Progress {
         let said = self.activity.as_ref().and_then(Activity::said);
         let doing = said.map_or_else(String::new, |said| format!("; {said}"));
         let line = format!("{came}{seconds} s; Ctrl-C cancels{doing}");
-        eprint!("\r{}\x1b[K", fitting(&line));
+        // A terminal that is gone meanwhile is no reason to fail.
+        let _ = write!(io::stderr(), "\r{}\x1b[K", fitting(&line));
         self.shown = Some(seconds);
     }
 
     /// Takes the line away before something else is written.
     pub(crate) fn clear(&mut self) {
         if self.shown.take().is_some() {
-            eprint!("\r\x1b[K");
+            let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
 }

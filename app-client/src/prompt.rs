@@ -64,13 +64,17 @@ enum Next {
     Leave,
 }
 
-pub(crate) fn run(place: &Place, variables: Variables, style: Style) -> Result<(), Error> {
+pub(crate) fn run(
+    place: &Place,
+    variables: Variables,
+    style: Style,
+    interrupt: Interrupt,
+) -> Result<(), Error> {
     let mut target = place.resolve()?;
     target.time_zone = target.time_zone.or_else(time_zone::local);
     let target = Arc::new(target);
     let mut passwords = Passwords::default();
     let connection = Connection::open(&target, &mut passwords)?;
-    let interrupt = Interrupt::install().map_err(|source| Error::Interrupt { source })?;
     interrupt.stay();
     let mut output = Output::stdout(style).map_err(|source| Error::Output { source })?;
     output.paging = true;

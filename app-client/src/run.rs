@@ -81,6 +81,7 @@ impl Runner {
         let interrupted = self.interrupt.finish();
         // What has come stays visible, whatever happened after it.
         let flushed = self.output.finish().map_err(|source| Error::Output { source });
+        self.interrupt.yield_to_the_end();
         let failed = answered?;
         flushed?;
         Ok(match (interrupted, failed) {

@@ -249,6 +249,29 @@ impl Client {
         self
     }
 
+    /// Run by a shell, which says how the client left, and how it left the terminal. The client's process
+    /// is in the file `client.pid`.
+    pub(crate) fn in_a_shell(self) -> Self {
+        self.by_shell(
+            "sh -c 'echo $$ >client.pid; exec \"$0\" \"$@\"' \"$0\" \"$@\"; echo \"left with $?\"; stty -a",
+        )
+    }
+
+    /// `script` starts the client with `"$0" "$@"`.
+    pub(crate) fn by_shell(self, script: &str) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        for (name, value) in self.command.get_envs() {
+            if let Some(value) = value {
+                shell.env(name, value);
+            }
+        }
+        if let Some(folder) = self.command.get_current_dir() {
+            shell.current_dir(folder);
+        }
+        Self { command: shell, stdin: self.stdin }
+    }
+
     pub(crate) fn stdin(mut self, text: impl Into<Vec<u8>>) -> Self {
         self.stdin = text.into();
         self
