@@ -17,7 +17,8 @@ use crate::target::Place;
 /// Query the application's server, or any PostgreSQL server
 ///
 /// Without a host, connects to the deployment that the state file (`deploy_config.json`) describes.
-/// Exit codes: 0 done, 1 a statement failed, 2 usage, 3 no connection or login, 130 interrupted.
+/// Exit codes: 0 done, 1 a statement failed, 2 usage, 3 no connection or login, 130 interrupted,
+/// 128 + the signal if one ended it.
 #[derive(Debug, Parser)]
 #[command(version, disable_help_flag = true)]
 struct Cli {

@@ -43,12 +43,12 @@ impl Interrupt {
     /// asks for a password.
     pub(crate) fn install() -> io::Result<Self> {
         keyboard::remember();
-        let interrupt = Self::default();
-        let handled = interrupt.clone();
         // `nohup` and a shell's `&` in a script set signals to be ignored, and mean it.
         let ending = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
         let heard = ending.into_iter().filter(|signal| !is_ignored(*signal));
         let mut signals = Signals::new(heard.map(|signal| signal as i32))?;
+        let interrupt = Self::default();
+        let handled = interrupt.clone();
         thread::spawn(move || {
             for signal in signals.forever() {
                 if signal == Signal::SIGINT as i32 { handled.press() } else { handled.end(128 + signal) }
@@ -61,8 +61,16 @@ impl Interrupt {
         self.stays.load(Ordering::Relaxed)
     }
 
+    /// For a prompt, which has nothing left to do without its terminal. Where SIGHUP is ignored, or is
+    /// sent to somebody else, the line editor would read the end of it for ever.
     pub(crate) fn stay(&self) {
         self.stays.store(true, Ordering::Relaxed);
+        let handled = self.clone();
+        thread::spawn(move || {
+            if keyboard::wait_for_hangup() {
+                handled.end(128 + Signal::SIGHUP as i32);
+            }
+        });
     }
 
     /// From here a Ctrl-C goes to this session's statement.

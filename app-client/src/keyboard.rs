@@ -4,8 +4,11 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::getpgrp;
 use rustix::termios::{
     InputModes, LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr,
@@ -68,6 +71,20 @@ pub(crate) fn leave() {
         && tcgetpgrp(terminal).is_ok_and(|foreground| foreground == getpgrp())
     {
         let _ = tcsetattr(terminal, OptionalActions::Now, modes);
+    }
+}
+
+/// Waits until the terminal is gone. False if that cannot be seen.
+pub(crate) fn wait_for_hangup() -> bool {
+    let Some((terminal, _)) = FOUND.get() else { return false };
+    // A hangup is told of without being asked for.
+    let mut watched = [PollFd::new(terminal.as_fd(), PollFlags::empty())];
+    loop {
+        match poll(&mut watched, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+            Ok(_) => return watched[0].revents().is_some_and(|seen| seen.contains(PollFlags::POLLHUP)),
+        }
     }
 }
 

@@ -108,6 +108,16 @@ fn a_signal_that_was_to_be_ignored_stays_ignored() {
 }
 
 #[test]
+fn a_window_that_is_closed_ends_the_prompt_even_if_no_signal_says_so() {
+    let server = Server::start();
+    let client = server.client([]).env("TERM", "xterm-256color").env("NO_COLOR", "1");
+    let mut terminal = Terminal::open(client.by_shell("trap '' HUP; \"$0\" \"$@\"; exit $?"));
+    terminal.shows("owner postgres=> ");
+    terminal.close();
+    terminal.ends(129);
+}
+
+#[test]
 fn a_password_that_is_not_given_leaves_the_terminal_as_it_was() {
     let server = Server::start();
     for (name, code) in [("-TERM", 143), ("-INT", 130)] {

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 use std::process::Child;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pty_process::blocking::Pty;
@@ -13,7 +15,10 @@ const CURSOR_QUESTION: &str = "\x1b[6n";
 
 /// Keys go in, what the client draws comes out.
 pub(crate) struct Terminal {
-    keyboard: Arc<Pty>,
+    keyboard: Option<Arc<Pty>>,
+    reader: Option<JoinHandle<()>>,
+    /// What comes next is not looked at any more.
+    closing: Arc<AtomicBool>,
     screen: Arc<Mutex<String>>,
     /// How much of the screen was looked at.
     seen: usize,
@@ -42,7 +47,9 @@ impl Terminal {
         let keyboard = Arc::new(pty);
         let screen = Arc::new(Mutex::new(String::new()));
         let (reader, drawn) = (Arc::clone(&keyboard), Arc::clone(&screen));
-        std::thread::spawn(move || {
+        let closing = Arc::new(AtomicBool::new(false));
+        let closed = Arc::clone(&closing);
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             let mut answered = 0;
             while let Ok(read @ 1..) = (&*reader).read(&mut buffer) {
@@ -56,18 +63,34 @@ impl Terminal {
                     }
                     unanswered = unanswered.saturating_sub(1);
                 }
+                if closed.load(Ordering::Relaxed) {
+                    return;
+                }
             }
         });
-        Self { keyboard, screen, seen: 0, process }
+        Self { keyboard: Some(keyboard), reader: Some(reader), closing, screen, seen: 0, process }
+    }
+
+    fn keyboard(&self) -> &Pty {
+        self.keyboard.as_deref().expect("it is open")
+    }
+
+    /// As when the window is closed.
+    pub(crate) fn close(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        // Its echo wakes the reader, which holds the window open.
+        self.keys(" ");
+        self.reader.take().map(JoinHandle::join).expect("it is open").expect("no panic");
+        self.keyboard = None;
     }
 
     /// As when the window is dragged.
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
-        self.keyboard.resize(pty_process::Size::new(rows, columns)).expect("it is open");
+        self.keyboard().resize(pty_process::Size::new(rows, columns)).expect("it is open");
     }
 
     pub(crate) fn keys(&mut self, keys: &str) {
-        (&*self.keyboard).write_all(keys.as_bytes()).expect("the client reads");
+        self.keyboard().write_all(keys.as_bytes()).expect("the client reads");
     }
 
     /// Waits until `text` is drawn after what was waited for before; gives all that was drawn since.
