@@ -7,7 +7,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, FnNamespace, FuncRegistration, Module
 
 use crate::error::{Error, say};
 use crate::host::Host;
-use crate::plan::{self, Decided};
+use crate::plan;
 use crate::playbook::Playbook;
 use crate::primitives::namespace::Declared;
 use crate::primitives::{self, Exit, Parameters};
@@ -134,26 +134,6 @@ pub fn exit_code(error: &EvalAltResult) -> Option<u8> {
         EvalAltResult::ErrorTerminated(value, _) => value.clone().try_cast::<Exit>().map(|Exit(code)| code),
         _ => None,
     }
-}
-
-/// Where and why the script of a plan could not be followed any further, if that is how it ended.
-pub fn end_of_plan(error: &EvalAltResult) -> Option<String> {
-    let cause = error.unwrap_inner();
-    if let EvalAltResult::ErrorTerminated(value, _) = cause {
-        let Decided { doing, on } = value.clone().try_cast::<Decided>()?;
-        return Some(format!("the script {doing} {} (read at {})", on.what, on.place));
-    }
-    // A function of a namespace has no hook of its own: the engine says that there is none for such a value.
-    let text = cause.to_string();
-    // Some of the engine's errors have the author's word for a type, some its name in Rust.
-    let unknown = text.contains(plan::TYPE_NAME) || text.contains(std::any::type_name::<plan::Unknown>());
-    unknown.then(|| match cause {
-        EvalAltResult::ErrorFunctionNotFound(call, _) => {
-            let name = call.split(" (").next().unwrap_or(call);
-            format!("the script calls `{name}` with a value that is known after the deployment")
-        }
-        _ => "the script decides on a value that is known after the deployment".to_owned(),
-    })
 }
 
 /// The host's error as a report draws it.

@@ -7,7 +7,10 @@ mod words;
 
 use std::fmt;
 
-pub use words::{TYPE_NAME, register};
+use rhai::EvalAltResult;
+
+use words::TYPE_NAME;
+pub use words::register;
 
 /// A value that is known only after the deployment.
 #[derive(Debug, Clone)]
@@ -44,4 +47,24 @@ pub struct Decided {
     /// What the script does: `decides on`, ``calls `len` with`` ..
     pub doing: String,
     pub on: Unknown,
+}
+
+/// Where and why the script of a plan could not be followed any further, if that is how it ended.
+pub fn end(error: &EvalAltResult) -> Option<String> {
+    let cause = error.unwrap_inner();
+    if let EvalAltResult::ErrorTerminated(value, _) = cause {
+        let Decided { doing, on } = value.clone().try_cast::<Decided>()?;
+        return Some(format!("the script {doing} {} (read at {})", on.what, on.place));
+    }
+    // A function of a namespace has no hook of its own: the engine says that there is none for such a value.
+    let text = cause.to_string();
+    // Some of the engine's errors have the author's word for a type, some its name in Rust.
+    let unknown = text.contains(TYPE_NAME) || text.contains(std::any::type_name::<Unknown>());
+    unknown.then(|| match cause {
+        EvalAltResult::ErrorFunctionNotFound(call, _) => {
+            let name = call.split(" (").next().unwrap_or(call);
+            format!("the script calls `{name}` with a value that is known after the deployment")
+        }
+        _ => "the script decides on a value that is known after the deployment".to_owned(),
+    })
 }

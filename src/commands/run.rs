@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, LOCKED, say};
 use crate::host::Host;
 use crate::page::{self, Ending};
 use crate::parameters::{self, Declarations};
+use crate::plan;
 use crate::playbook::Playbook;
 use crate::primitives::Parameters;
 use crate::progress::{Line, LogStyle, Progress, result};
@@ -269,16 +270,16 @@ fn execute(
     ast.set_source(playbook.source());
     let ran = prepared.engine.run_ast_with_scope(&mut Scope::new(), &ast);
     let chosen = ran.as_ref().err().and_then(|error| engine::exit_code(error));
-    let ended = match (ran, chosen) {
-        (Err(error), None) if host.dry_run && engine::end_of_plan(&error).is_some() => {
-            let why = engine::end_of_plan(&error).unwrap_or_default();
+    let end_of_plan = ran.as_ref().err().filter(|_| host.dry_run).and_then(|error| plan::end(error));
+    let ended = match (ran, chosen, end_of_plan) {
+        (Err(error), None, Some(why)) => {
             say_end_of_plan(host, &ast, playbook.source(), &error, &why);
             Ok(())
         }
         // What was started is waited for, unless the script has ended itself with a failure.
-        (Ok(()), _) | (Err(_), Some(0)) => host.settle().map_err(Ended::Host),
-        (Err(_), Some(_)) => Ok(()),
-        (Err(error), None) => Err(Ended::Script(error)),
+        (Ok(()), ..) | (Err(_), Some(0), _) => host.settle().map_err(Ended::Host),
+        (Err(_), Some(_), _) => Ok(()),
+        (Err(error), None, None) => Err(Ended::Script(error)),
     };
     let interrupted = host.cancelled();
     if let Err(ended) = &ended

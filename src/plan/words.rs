@@ -6,7 +6,7 @@ use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, P
 use super::{Decided, Unknown};
 
 /// How the engine names the type in its own errors.
-pub const TYPE_NAME: &str = "KnownAfterDeploy";
+pub(super) const TYPE_NAME: &str = "KnownAfterDeploy";
 
 /// Comparisons and arithmetic. The engine's own answer to a comparison of different types would be a silent `false`.
 const OPERATORS: &[&str] = &[

@@ -18,6 +18,7 @@ use super::testing::assert;
 use crate::clients::http;
 use crate::error::{Error, Kind};
 use crate::host::{Host, World};
+use crate::plan;
 use crate::progress::{self, Line};
 use crate::record::How;
 
@@ -440,6 +441,7 @@ fn how_it_ended(outcome: &Result<Dynamic, Box<EvalAltResult>>) -> How {
     match error.unwrap_inner() {
         EvalAltResult::ErrorTerminated(value, _) if value.is::<Error>() => How::Stopped,
         EvalAltResult::ErrorTerminated(..) => How::Well,
+        _ if plan::end(error).is_some() => How::Well,
         _ => How::Failed,
     }
 }
@@ -453,8 +455,8 @@ fn attempt(call: &Call, body: FnPtr) -> Result<Map, Box<EvalAltResult>> {
             outcome.insert("error".into(), Dynamic::UNIT);
         }
         Err(error) => {
-            // What `try` cannot catch either: an interruption, an exhausted limit.
-            if !error.is_catchable() {
+            // What `try` cannot catch either: an interruption, an exhausted limit. And a plan does not go on with an invented failure.
+            if !error.is_catchable() || (call.dry_run && plan::end(&error).is_some()) {
                 return Err(error);
             }
             let error = match error.unwrap_inner() {

@@ -56,6 +56,8 @@ fn a_decision_on_what_is_not_known_yet_ends_the_plan_and_says_where() {
         "try { server.address.len() } catch { say(\"caught\"); }",
         "let rule = tcp(8080, server.public_ip); let n = aws::in_region(server.id, || 1);",
         "parallel([1], |n| server.port > n);",
+        "attempt(|| aws::in_region(server.id, || 1)); say(\"caught\");",
+        "retry(#{ times: 1000 }, || aws::in_region(server.id, || 1));",
     ] {
         project.write(
             "playbooks/p.rhai",

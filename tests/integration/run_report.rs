@@ -168,6 +168,22 @@ fn a_plan_has_a_page_that_says_so() {
 }
 
 #[test]
+fn the_step_in_which_a_plan_ends_has_not_failed() {
+    let project = Project::empty();
+    for decision in ["if server.port > 1 { say(\"high\"); }", "aws::in_region(server.id, || 1);"] {
+        let text = format!(
+            "stack(\"s\");\nlet server = ec2::ensure_instance(\"server\");\nstep(\"Last\", || {{ {decision} }});\n"
+        );
+        project.write("playbooks/p.rhai", &text);
+        let ran = project.ops(&["plan", "p", "--local", "--report", "plan.html"]).ended_with(0);
+        assert!(ran.stderr.contains("the plan ends at p.rhai:3"), "{}", ran.stderr);
+        let texts = texts(&project.read("plan.html"));
+        shows(&texts, &["planned", "Last"]);
+        assert!(!texts.contains(&"failed".to_owned()), "{decision}: {texts:#?}");
+    }
+}
+
+#[test]
 fn a_page_that_cannot_be_written_is_refused_before_anything_runs() {
     let project = Project::empty();
     project.write("playbooks/hello.rhai", "print(\"hello\");\n");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rhai::{Dynamic, EvalAltResult, FnPtr, Map};
 
 use crate::error::{Error, Kind};
+use crate::plan;
 use crate::primitives::aws::ec2::{self, Rule, SecurityGroup};
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace, thrown};
@@ -133,7 +134,7 @@ fn final_word(error: &EvalAltResult) -> bool {
         EvalAltResult::ErrorRuntime(value, _) => value
             .read_lock::<Error>()
             .is_some_and(|error| matches!(error.kind, Kind::Denied | Kind::Invalid | Kind::Refused)),
-        _ => false,
+        _ => plan::end(error).is_some(),
     }
 }
 
