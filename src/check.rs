@@ -25,6 +25,9 @@ use crate::sources::{self, Sources};
 pub use permissions::permissions;
 use script::{Facts, Script};
 
+/// The rule of how a parameter is declared.
+const PARAMETER: &str = "parameter";
+
 /// One problem of a text.
 #[derive(Debug, Clone)]
 pub struct Finding {
@@ -99,8 +102,11 @@ pub fn check(
         }
     };
     let mut found = Vec::new();
-    if let Err(parameters::Error::Declaration(wrong)) = Declarations::read(playbook, host_flags) {
-        found.push(Finding { rule: "parameter", position: wrong.position, problem: wrong.problem });
+    if playbook.is_library() {
+        let misdeclared = parameters::misdeclared_in_module(&ast);
+        found.extend(misdeclared.map(|(position, problem)| Finding { rule: PARAMETER, position, problem }));
+    } else if let Err(parameters::Error::Declaration(wrong)) = Declarations::read(playbook, host_flags) {
+        found.push(Finding { rule: PARAMETER, position: wrong.position, problem: wrong.problem });
     }
     let script = Script::of(&ast);
     let facts = script.facts();
@@ -150,8 +156,17 @@ fn module(path: &str, file: &Path, position: Position, found: &mut Vec<Finding>)
         return None;
     }
     match sources::read(file) {
-        // What is wrong inside of it is said where it is checked itself.
-        Ok(text) => sources::parse(&text).ok(),
+        // What else is wrong inside of it is said where it is checked itself.
+        Ok(text) => {
+            let ast = sources::parse(&text).ok()?;
+            if let Some((place, problem)) = parameters::misdeclared_in_module(&ast) {
+                let line = place.line().unwrap_or_default();
+                let title = format!("`{path}` cannot be imported: it declares a parameter on line {line}");
+                let finding = Finding::new(PARAMETER, position, title);
+                found.push(problem.help.into_iter().fold(finding, Finding::help));
+            }
+            Some(ast)
+        }
         Err(error) => {
             found.push(Finding::new("import", position, error.to_string()));
             None

@@ -18,6 +18,8 @@ use crate::playbook::Playbook;
 use crate::report::Problem;
 use crate::sources;
 
+pub use declare::misdeclared_in_module;
+
 /// Why parameters could not be read or given.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 
 use rhai::{
-    AST, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, ParseError, Position, Scope,
+    AST, Dynamic, Engine, EvalAltResult, Module, ModuleResolver, OptimizationLevel, ParseError, Position,
+    Scope,
 };
+
+use crate::{error, parameters};
 
 /// The deepest nesting of expressions that a script may have. The running engine and the parser of this file set the
 /// same limit, in debug and release builds alike, so that what runs can also be drawn.
@@ -112,6 +115,11 @@ impl Modules {
         let mut ast = engine
             .compile(&text)
             .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, error.1)))?;
+        if let Some((position, problem)) = parameters::misdeclared_in_module(&ast) {
+            let error =
+                problem.help.into_iter().fold(error::Error::invalid(problem.title), error::Error::help);
+            return Err(Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(error), position)));
+        }
         ast.set_source(name);
         Module::eval_ast_as_new(Scope::new(), &ast, engine).map(Into::into)
     }

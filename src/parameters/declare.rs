@@ -31,19 +31,7 @@ pub(super) fn declarations(ast: &AST, host_flags: &[&str]) -> Result<Vec<Declara
             declared.push(declaration);
         }
     }
-    let mut misplaced = None;
-    ast.walk(&mut |path| {
-        let (call, position) = match path.last() {
-            Some(ASTNode::Expr(Expr::FnCall(call, position))) => (call, position),
-            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
-            _ => return true,
-        };
-        if is_declaration(call) && !in_place.contains(position) {
-            misplaced = Some((call.name.to_string(), *position));
-        }
-        misplaced.is_none()
-    });
-    match misplaced {
+    match first_call(ast, &in_place) {
         Some((name, position)) => Err(wrong(
             position,
             format!("`{name}` declares a parameter, so it must stand alone at the top level"),
@@ -51,6 +39,35 @@ pub(super) fn declarations(ast: &AST, host_flags: &[&str]) -> Result<Vec<Declara
         )),
         None => Ok(declared),
     }
+}
+
+/// What is wrong with a file that is imported, if it declares a parameter: nobody would look for it there, and its value would always
+/// be the default.
+pub fn misdeclared_in_module(ast: &AST) -> Option<(Position, Problem)> {
+    let (name, position) = first_call(ast, &HashSet::new())?;
+    let title = format!("`{name}` declares a parameter, and only the playbook itself can");
+    Some(*wrong(
+        position,
+        title,
+        "declare it in the playbook, and pass its value to a function of the module".to_owned(),
+    ))
+}
+
+/// Name and place of the first declaration that stands at none of these places.
+fn first_call(ast: &AST, in_place: &HashSet<Position>) -> Option<(String, Position)> {
+    let mut found = None;
+    ast.walk(&mut |path| {
+        let (call, position) = match path.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position))) => (call, position),
+            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
+            _ => return true,
+        };
+        if is_declaration(call) && !in_place.contains(position) {
+            found = Some((call.name.to_string(), *position));
+        }
+        found.is_none()
+    });
+    found
 }
 
 fn wrong(position: Position, title: String, help: String) -> Misplaced {
