@@ -3,6 +3,7 @@
 pub mod check;
 pub mod completions;
 pub mod doc;
+pub mod duration;
 pub mod list;
 pub mod local;
 pub mod new;

@@ -7,8 +7,8 @@ use clap::Args;
 use tokio::runtime::Handle;
 
 use crate::clients::aws::{Clients, Target};
-use crate::commands::local;
 use crate::commands::project::Settings;
+use crate::commands::{duration, local};
 use crate::host::{Connect, Consent, Host, Project, World, private_folder};
 use crate::progress::Progress;
 
@@ -28,7 +28,7 @@ pub struct SessionFlags {
     #[arg(long, value_name = "STACK", requires = "delete_protected")]
     pub destroy_data: Option<String>,
     /// Wait for another run of the same stack to end, such as 30s or 5m [default: do not wait]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::read)]
     pub lock_wait: Option<Duration>,
     /// AWS region
     #[arg(long)]
@@ -87,12 +87,6 @@ impl SessionFlags {
         let project = Project { root, folder, state };
         Host::new(connect, world, progress, project, consent, mode.dry_run, runtime.clone())
     }
-}
-
-/// A time such as `30s`, `5m` or `1h 30m`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|it| Duration::try_from(it).ok());
-    parsed.ok_or_else(|| format!("`{text}` is no time: write it like 30s, 5m or 1h"))
 }
 
 /// How the clients are made when one is first needed.

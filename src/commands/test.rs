@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::commands::{project, run, session};
+use crate::commands::{duration, project, run};
 use crate::error::{Error, say};
 use crate::playbook::Playbook;
 use crate::progress::{result, seconds};
@@ -39,7 +39,7 @@ pub struct TestArgs {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// How long a test may take, such as 30s, before it is stopped and has failed
-    #[arg(long, value_name = "TIME", value_parser = session::duration, default_value = "5m")]
+    #[arg(long, value_name = "TIME", value_parser = duration::read, default_value = "5m")]
     time_limit: Duration,
 }
 
