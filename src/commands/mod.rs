@@ -1,5 +1,6 @@
 //! A file for each command.
 
+pub mod attention;
 pub mod check;
 pub mod completions;
 pub mod doc;
@@ -11,5 +12,6 @@ pub mod project;
 pub mod repl;
 pub mod run;
 pub mod session;
+pub mod signals;
 pub mod stacks;
 pub mod test;

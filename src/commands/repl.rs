@@ -1,9 +1,7 @@
 //! `ops repl`: statements that are typed one after the other, with the namespaces, modules and the world of a playbook.
 //!
-//! On a terminal a line editor reads them (`editor`, `completer`), else stdin is read line by line. `session` runs them, `attention`
-//! listens for Ctrl-C meanwhile.
+//! On a terminal a line editor reads them (`editor`, `completer`), else stdin is read line by line. `session` runs them.
 
-mod attention;
 mod completer;
 mod editor;
 mod session;
@@ -16,6 +14,7 @@ use std::sync::Arc;
 use clap::Args;
 use reedline::Signal;
 
+use crate::commands::attention::Attention;
 use crate::commands::session::{Mode, SessionFlags};
 use crate::commands::{doc, project, run};
 use crate::error::Error;
@@ -24,7 +23,6 @@ use crate::playbook::Playbook;
 use crate::progress::{LogStyle, Progress, result};
 use crate::reference::Reference;
 use crate::report::nearest;
-use attention::Attention;
 use session::{Ran, Session, is_whole};
 
 #[derive(Debug, Args)]
@@ -57,7 +55,7 @@ pub fn repl(arguments: &ReplArgs) -> Result<ExitCode, Error> {
     let host = arguments.session.host(root, &current, &settings, mode, progress, runtime.handle());
     let host = Arc::new(host);
     let terminal = std::io::stdin().is_terminal();
-    let attention = Attention::listen(&runtime, &host, terminal)?;
+    let attention = Attention::to_statements(&runtime, &host, terminal)?;
     let code = run::on_script_thread(|| {
         let mut session = Session::new(&host, &playbook);
         let left =

@@ -6,11 +6,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, FromArgMatches};
 use rhai::{EvalAltResult, Scope};
 
+use crate::commands::attention::Attention;
 use crate::commands::session::{Mode, SessionFlags};
 use crate::commands::{project, stacks};
 use crate::engine::{self, Prepared};
@@ -142,7 +142,7 @@ fn prepare_and_run(name: &str, arguments: &[OsString]) -> Result<ExitCode, Failu
     let host = flags.session.host(root, &current, &settings, mode, progress, runtime.handle());
     let host = Arc::new(host);
     let prepared = engine::prepare(&host, parameters, &playbook, &sources);
-    stop_on_signal(&runtime, &host);
+    Attention::to_script(&runtime, &host)?;
 
     let code = on_script_thread(|| {
         let outcome = execute(&host, &playbook, &prepared, &sources, &flags);
@@ -167,36 +167,6 @@ fn undeclared(error: parameters::Error, sources: &Sources) -> Failure {
         parameters::Error::Usage(error) => Failure::Clap(error),
         other => Failure::Usage(other.to_string()),
     }
-}
-
-/// The first Ctrl-C or SIGTERM stops the run in order, the second one at once. Where a loop has no end of its own, the first one ends that.
-pub fn stop_on_signal(runtime: &tokio::runtime::Runtime, host: &Arc<Host>) {
-    let host = host.clone();
-    runtime.spawn(async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            host.progress
-                .line(Line::Warning, "signals cannot be caught here: Ctrl-C ends the run without tidying up");
-            return;
-        };
-        let once = AtomicBool::new(false);
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if host.end_loops() {
-                continue;
-            }
-            if once.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-            host.progress.line(Line::Warning, "stopping; once more to leave at once");
-            host.cancel();
-        }
-    });
 }
 
 /// Runs a script on a thread with a large stack, outside the runtime: blocking clients may live there.

@@ -11,11 +11,12 @@ mod room;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::commands::signals::Signals;
 use crate::commands::{duration, project, run};
 use crate::error::{Error, say};
 use crate::playbook::Playbook;
@@ -167,33 +168,27 @@ fn tests(playbooks: &[Playbook], root: &Path, current: &Path) -> Result<Option<V
     Ok(Some(found))
 }
 
-/// Whether Ctrl-C was pressed; the runtime listens for it.
+/// Whether the tests are to end; the runtime listens for that.
 struct Stop {
-    stopped: std::sync::Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
     _listener: tokio::runtime::Runtime,
 }
 
 /// From now on Ctrl-C ends the tests that run, which get it as well, and no further one is begun: their clouds are still taken down.
 fn stop_on_signal() -> Result<Stop, Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |source| Error::io("listen for signals", &source);
     let listener = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .map_err(|source| Error::io("start the runtime", &source))?;
-    let stopped = std::sync::Arc::new(AtomicBool::new(false));
-    let (mut interrupt, mut terminate) = {
-        let _inside = listener.enter();
-        (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?)
-    };
+    let stopped = Arc::new(AtomicBool::new(false));
+    let mut signals = Signals::listen(&listener)?;
     let seen = stopped.clone();
     listener.spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        loop {
+            signals.next().await;
+            seen.store(true, Ordering::SeqCst);
         }
-        seen.store(true, Ordering::SeqCst);
     });
     Ok(Stop { stopped, _listener: listener })
 }

@@ -94,7 +94,8 @@ impl Project {
         self.program(Path::new(env!("CARGO_BIN_EXE_ops")), arguments)
     }
 
-    fn program(&self, program: &Path, arguments: &[&str]) -> Command {
+    /// Another program, as [`command`](Self::command).
+    pub(crate) fn program(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {

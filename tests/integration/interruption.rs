@@ -1,10 +1,14 @@
 //! A run that is stopped or killed, and a cloud that is: running the same command again goes on, and nothing is there twice.
 
-use std::process::Stdio;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::harness::{Project, signal, until, wait};
+use pty_process::blocking::{Command as TerminalCommand, open};
+
+use crate::harness::{Project, Ran, signal, until, wait};
 
 /// Everything of the stack, once each.
 const WHOLE: &str = r#"["ec2:server", "rds:db", "rds:subnet_group/db", "sns:alerts", "sqs:log", "sqs:log-dead", "ec2:security_group/app", "ec2:security_group/db", "iam:server", "ec2:key_pair/key", "secrets:all"]"#;
@@ -132,4 +136,106 @@ fn a_playbook_that_sleeps_is_interrupted_too() {
     signal("-INT", i32::try_from(child.id()).expect("a process id"));
     let ended = child.wait_with_output().expect("ops ends");
     assert_eq!((line.as_str(), ended.status.code()), ("asleep\n", Some(130)));
+}
+
+/// Holds a rule open and the lock, until it is stopped; then it takes its time to tidy up.
+const HOLD: &str = r#"stack("s");
+let group = ec2::ensure_security_group("app");
+defer(|| {
+    say("tidying");
+    sleep(3);
+    state::set(#{ tidied: true });
+});
+open_while(group, tcp(22, "203.0.113.7/32"), || {
+    say("ready");
+    loop { sleep(1); }
+});
+"#;
+
+const HELD: [&str; 4] = ["run", "hold", "--local", "--yes"];
+
+fn holding() -> Project {
+    let project = Project::empty();
+    project.write("playbooks/hold.rhai", HOLD);
+    project.write("playbooks/other.rhai", "stack(\"s\");\nsns::ensure_topic(\"alerts\");\n");
+    project
+}
+
+/// Starts a command whose lines go to a file, and waits until it has said `ready`.
+fn ready(project: &Project, mut command: Command) -> (Child, i32) {
+    let file = std::fs::File::create(project.path("log")).expect("a file");
+    let child = command.stdout(Stdio::null()).stderr(file).spawn().expect("ops starts");
+    until("it is ready", || project.read("log").contains("ready"));
+    let process = i32::try_from(child.id()).expect("a process id");
+    (child, process)
+}
+
+/// Fails unless the run has done what it had deferred, closed its rule and given its lock back.
+#[track_caller]
+fn was_tidied(project: &Project) {
+    assert_eq!(project.state()["tidied"], true);
+    let Ran { stderr, .. } = project.run_local("other", &["--yes"]).ended_with(0);
+    assert!(!stderr.contains("has left"), "{stderr}");
+}
+
+#[test]
+fn a_run_whose_terminal_is_closed_tidies_up() {
+    let project = holding();
+    let (pty, pts) = open().expect("a pseudo terminal");
+    let plain = project.command(&HELD);
+    let mut command = TerminalCommand::new(plain.get_program()).args(plain.get_args());
+    command = command.current_dir(project.path("")).env("HOME", project.path(""));
+    let mut child = command.spawn(pts).expect("ops starts");
+    let (mut said, mut part) = (String::new(), [0; 4096]);
+    while !said.contains("ready") {
+        let count = (&pty).read(&mut part).expect("the terminal is open");
+        said += &String::from_utf8_lossy(&part[..count]);
+    }
+    drop(pty);
+    let mut ended = None;
+    until("the run ends", || {
+        ended = child.try_wait().expect("the run can be waited for");
+        ended.is_some()
+    });
+    assert_eq!(ended.and_then(|status| status.code()), Some(130));
+    was_tidied(&project);
+}
+
+#[test]
+fn a_shell_that_says_so_as_well_does_not_hurry_the_run() {
+    let project = holding();
+    let (child, process) = ready(&project, project.command(&HELD));
+    signal("-HUP", process);
+    until("it tidies up", || project.read("log").contains("tidying"));
+    signal("-HUP", process);
+    assert_eq!(until_ended(child), 130);
+    was_tidied(&project);
+}
+
+#[test]
+fn a_run_under_nohup_outlives_its_terminal() {
+    let project = holding();
+    let mut nohup = project.program(Path::new("nohup"), &[env!("CARGO_BIN_EXE_ops")]);
+    nohup.args(HELD);
+    let (child, process) = ready(&project, nohup);
+    signal("-HUP", process);
+    // Had it been heard, this would be the second one.
+    signal("-INT", process);
+    assert_eq!(until_ended(child), 130);
+    was_tidied(&project);
+}
+
+#[test]
+fn the_second_ctrl_c_ends_a_run_at_once() {
+    let project = Project::empty();
+    project.write(
+        "playbooks/hold.rhai",
+        "defer(|| { say(\"tidying\"); loop { sleep(1); } });\nsay(\"ready\");\nsleep(1000);\n",
+    );
+    let (child, process) = ready(&project, project.command(&["run", "hold"]));
+    signal("-INT", process);
+    until("it tidies up", || project.read("log").contains("tidying"));
+    signal("-INT", process);
+    assert_eq!(until_ended(child), 130);
+    assert!(!project.read("log").contains("run the same command again"), "{}", project.read("log"));
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rhai::{CallFnOptions, Dynamic, EvalAltResult, Scope};
 
+use crate::commands::attention::Attention;
 use crate::commands::{project, run, session};
 use crate::engine::{self, Prepared};
 use crate::error::{Error, say};
@@ -36,7 +37,7 @@ pub fn one(file: &str, name: &str) -> Result<ExitCode, Error> {
         runtime.handle().clone(),
     ));
     let prepared = engine::prepare(&host, Parameters::new(), &playbook, &sources);
-    run::stop_on_signal(&runtime, &host);
+    Attention::to_script(&runtime, &host)?;
     let code = run::on_script_thread(|| execute(&host, &playbook, name, &prepared, &sources));
     runtime.shutdown_background();
     Ok(code)
