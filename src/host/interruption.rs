@@ -1,6 +1,7 @@
 //! How a run ends before its script does: Ctrl-C stops the run, or ends a loop without an end of its own; and what is done on the way out.
 
 use std::future::Future;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,27 @@ impl Drop for Endless {
 }
 
 impl Host {
+    /// Stops the run: the blocked call returns, and the script ends at its next operation.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.cancel.send_replace(true);
+    }
+
+    pub fn cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// Runs what has to be done also after Ctrl-C, such as closing what was opened. A second Ctrl-C ends the process.
+    pub fn uninterrupted<T>(&self, run: impl FnOnce() -> T) -> T {
+        let cancelled = self.cancelled.swap(false, Ordering::SeqCst);
+        self.cancel.send_replace(false);
+        let outcome = run();
+        if cancelled {
+            self.cancel();
+        }
+        outcome
+    }
+
     /// Makes the first Ctrl-C end a loop in place of the run, as long as the value lives.
     pub fn endless(self: &Arc<Self>) -> Endless {
         let told = watch::Sender::new(false);
