@@ -142,12 +142,19 @@ impl Session {
         let names = &self.names;
         let typed = thread::scope(|scope| {
             let loading = scope.spawn(move || names.load(connection));
-            let typed = editor.read_line(&prompt);
-            // The statement has to wait for the rest; who will not, presses Ctrl-C.
-            if !loading.is_finished() {
-                interrupt.watch(canceller);
+            loop {
+                let typed = editor.read_line(&prompt);
+                match typed {
+                    _ if loading.is_finished() => {}
+                    // Another line, and no reason to wait for the names.
+                    Ok(Signal::CtrlC) => continue,
+                    // The statement has to wait for the rest; who will not, presses Ctrl-C.
+                    Ok(Signal::Success(_)) => interrupt.watch(canceller),
+                    // Who leaves needs no names. If the server cannot be asked to stop, they come sooner or later.
+                    _ => drop(canceller.cancel()),
+                }
+                return typed;
             }
-            typed
         });
         interrupt.finish();
         typed

@@ -11,7 +11,7 @@ use crate::output::{Format, cell};
 use crate::run::Outcome;
 use crate::script::{Script, Statement};
 
-const HELP: &str = "\
+pub(super) const HELP: &str = "\
   \\d [PATTERN]       what there is, or columns, indexes and constraints; \\d+ also comments, partitions, a view's text
   \\dt \\dv \\dm \\di \\ds \\df [PATTERN]   tables, views, materialized views, indexes, sequences, functions
   \\dn \\du \\l [PATTERN]   schemas, roles, databases; a + after \\dt, \\l and the like: sizes, comments
@@ -33,6 +33,15 @@ const HELP: &str = "\
   \\home              songs, podcasts and your playlists
   \\conninfo          where this session is
   \\q                 leave (also exit, quit, Ctrl-D)";
+
+pub(super) const FORMATS: [(&str, Format); 6] = [
+    ("aligned", Format::Aligned),
+    ("expanded", Format::Expanded),
+    ("csv", Format::Csv),
+    ("json", Format::Json),
+    ("ndjson", Format::Ndjson),
+    ("markdown", Format::Markdown),
+];
 
 /// Where the second column of the help begins.
 const HELP_COLUMN: usize = 21;
@@ -96,21 +105,13 @@ impl Session {
     }
 
     fn format(&mut self, name: &str) {
-        let formats = [
-            ("aligned", Format::Aligned),
-            ("expanded", Format::Expanded),
-            ("csv", Format::Csv),
-            ("json", Format::Json),
-            ("ndjson", Format::Ndjson),
-            ("markdown", Format::Markdown),
-        ];
-        match formats.into_iter().find(|(known, _)| *known == name) {
+        match FORMATS.into_iter().find(|(known, _)| *known == name) {
             Some((name, format)) => {
                 self.runner.output.style.format = format;
                 println!("format is {name}");
             }
             None => {
-                let known = formats.map(|(name, _)| name).join(", ");
+                let known = FORMATS.map(|(name, _)| name).join(", ");
                 eprintln!("error: there is no format `{name}`; expected one of {known}");
             }
         }

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use nu_ansi_term::{Color, Style};
 use reedline::{
-    ColumnarMenu, Emacs, FileBackedHistory, Highlighter, KeyCode, KeyModifiers, MenuBuilder, PromptEditMode,
-    PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, StyledText, ValidationResult, Validator,
-    default_emacs_keybindings,
+    ColumnarMenu, Emacs, FileBackedHistory, Highlighter, InputMode, KeyCode, KeyModifiers, MenuBuilder,
+    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, StyledText, ValidationResult,
+    Validator, default_emacs_keybindings,
 };
 
 use super::names::{KEYWORDS, Names};
@@ -24,7 +24,9 @@ pub(super) fn open(names: Names) -> Reedline {
     let complete =
         ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext]);
     keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, complete);
-    let menu = ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name(MENU)));
+    // What is selected is typed before the tables that it is selected from.
+    let menu = ColumnarMenu::default().with_name(MENU).with_input_mode(InputMode::FullBuffer);
+    let menu = ReedlineMenu::EngineCompleter(Box::new(menu));
     // https://no-color.org
     let colours = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let editor = Reedline::create()

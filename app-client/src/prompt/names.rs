@@ -1,30 +1,21 @@
-//! Completion: SQL's words, the tables and columns that this user can see, and the joins that their
+//! Completion: SQL's words, the tables and columns that this user can name, and the joins that their
 //! foreign keys suggest.
 
+mod catalog;
+mod commands;
 mod joins;
 mod keywords;
+mod words;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reedline::{Completer, Span, Suggestion};
 
-use crate::connection::{Answer, Connection};
-use joins::{ForeignKey, Source};
+use crate::connection::Connection;
+use catalog::{Catalog, Table};
 pub(super) use keywords::KEYWORDS;
-
-/// A table and its columns, in order.
-#[derive(Debug, Clone, PartialEq)]
-struct Table {
-    name: String,
-    columns: Vec<String>,
-}
-
-/// What the catalog says.
-#[derive(Debug, Default)]
-struct Catalog {
-    tables: Vec<Table>,
-    keys: Vec<ForeignKey>,
-}
+use words::Token;
 
 /// Shared between the session, which loads them, and the line editor, which offers them.
 #[derive(Clone, Default)]
@@ -32,164 +23,216 @@ pub(super) struct Names {
     catalog: Arc<Mutex<Catalog>>,
 }
 
-/// More tables than anyone completes among; it bounds the memory, and the time before a statement that is
-/// typed at once.
-const MOST_TABLES: usize = 20_000;
 const MOST_SUGGESTIONS: usize = 100;
-/// Between the columns of a table: no name has it.
-const SEPARATOR: char = '\x1f';
+
+/// What a cursor stands behind.
+struct Place<'a> {
+    /// The beginning of a word, perhaps nothing of it.
+    typed: &'a str,
+    /// `schema.table.` or `alias.`, outermost first, without its dots.
+    owners: Vec<String>,
+    /// The words of the statement that come before, without owners.
+    ahead: Vec<Token<'a>>,
+}
 
 impl Names {
     /// Asks the catalog. A server that does not answer leaves what is known, at least the words of SQL.
     pub(super) fn load(&self, connection: &mut Connection) {
-        let tables = format!(
-            "select c.relname, (select string_agg(a.attname::text, E'\\x1f' order by a.attnum) \
-             from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) \
-             from pg_catalog.pg_class c \
-             where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace \
-             and pg_catalog.pg_table_is_visible(c.oid) order by c.relname limit {MOST_TABLES}"
-        );
-        let columns = |relation: &str, numbers: &str| {
-            format!(
-                "(select string_agg(a.attname::text, E'\\x1f' order by k.place) \
-                 from unnest({numbers}) with ordinality k(number, place) \
-                 join pg_catalog.pg_attribute a on a.attrelid = {relation} and a.attnum = k.number)"
-            )
-        };
-        let keys = format!(
-            "select r.relname, {}, f.relname, {} from pg_catalog.pg_constraint c \
-             join pg_catalog.pg_class r on r.oid = c.conrelid join pg_catalog.pg_class f on f.oid = c.confrelid \
-             where c.contype = 'f' and pg_catalog.pg_table_is_visible(r.oid) and pg_catalog.pg_table_is_visible(f.oid) \
-             order by 3, 1 limit {MOST_TABLES}",
-            columns("c.conrelid", "c.conkey"),
-            columns("c.confrelid", "c.confkey")
-        );
-        let apart = |text: &str| text.split(SEPARATOR).map(str::to_owned).collect();
-        let Ok(Answer { error: None, rows, .. }) = connection.ask(&tables) else { return };
-        let tables = rows.into_iter().filter_map(|row| match row.as_slice() {
-            [Some(name), columns] => {
-                let columns = columns.as_deref().map(apart).unwrap_or_default();
-                Some(Table { name: name.clone(), columns })
-            }
-            _ => None,
-        });
-        self.catalog().tables = tables.collect();
-        let Ok(Answer { error: None, rows, .. }) = connection.ask(&keys) else { return };
-        let keys = rows.into_iter().filter_map(|row| match row.as_slice() {
-            [Some(table), Some(columns), Some(other), Some(other_columns)] => Some(ForeignKey {
-                table: table.clone(),
-                columns: apart(columns),
-                other: other.clone(),
-                other_columns: apart(other_columns),
-            }),
-            _ => None,
-        });
-        self.catalog().keys = keys.collect();
+        let Some((tables, places)) = catalog::tables(connection) else { return };
+        // The tables are there for whoever asks while the keys are not.
+        *self.catalog() = Catalog::new(tables, Vec::new());
+        if let Some(keys) = catalog::keys(connection, &places) {
+            self.catalog().keys = keys;
+        }
     }
 
     fn catalog(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What fits at the end of `before`, the text up to the cursor; `text` is the whole statement.
-    fn fitting(&self, before: &str, text: &str) -> Vec<String> {
+    /// What fits at the end of `before`, the text up to the cursor, and how much of `before` it replaces;
+    /// `after` is the rest.
+    fn fitting(&self, before: &str, after: &str) -> (Vec<String>, usize) {
+        let Some(place) = Place::find(before) else { return (Vec::new(), 0) };
         let catalog = self.catalog();
-        let Catalog { tables, keys } = &*catalog;
-        let typed = last_word(before);
-        let ahead = &before[..before.len() - typed.len()];
-        let sources = joins::sources(text);
-        let mut found: Vec<String> = Vec::new();
-        if let Some(owner) = ahead.strip_suffix('.').map(last_word).filter(|owner| !owner.is_empty()) {
-            // After `alias.` only that table's columns make sense, and what joins them.
-            let name =
-                sources.iter().find(|source| source.name == owner).map_or(owner, |source| source.table);
-            let before_owner = &ahead[..ahead.len() - owner.len() - 1];
-            if last_word(before_owner.trim_end()).eq_ignore_ascii_case("on") {
-                let conditions = joins::conditions(keys, &joins::sources(before_owner));
-                let prefix = format!("{owner}.");
-                found.extend(
-                    conditions.iter().filter_map(|whole| whole.strip_prefix(&prefix)).map(str::to_owned),
-                );
-            }
-            found.extend(
-                tables.iter().filter(|table| table.name == name).flat_map(|table| table.columns.clone()),
-            );
-        } else {
-            match last_word(ahead.trim_end()).to_ascii_lowercase().as_str() {
-                "join" => {
-                    found.extend(joins::with_conditions(keys, &joins::sources(ahead)));
-                    found.extend(tables.iter().map(|table| table.name.clone()));
-                }
-                "from" | "into" | "update" | "table" => {
-                    found.extend(tables.iter().map(|table| table.name.clone()));
-                }
-                previous => {
-                    if previous == "on" {
-                        found.extend(joins::conditions(keys, &joins::sources(ahead)));
-                    }
-                    let mentioned =
-                        |table: &&Table| sources.iter().any(|Source { table: name, .. }| *name == table.name);
-                    found.extend(tables.iter().filter(mentioned).flat_map(|table| table.columns.clone()));
-                    found.extend(KEYWORDS.iter().map(|word| (*word).to_owned()));
-                    found.extend(tables.iter().map(|table| table.name.clone()));
-                }
+        let statement: Vec<Token<'_>> = place.ahead.iter().copied().chain(following(after)).collect();
+        let mut found = match place.owners.as_slice() {
+            [] => unowned(&catalog, &place, &statement),
+            owners => owned(&catalog, owners, &place, &statement),
+        };
+        let quoted = place.typed.starts_with('"');
+        let typed = place.typed.trim_start_matches('"').to_lowercase();
+        found.retain(|offer| begins_with(offer.strip_prefix('"').unwrap_or(offer), &typed));
+        if quoted {
+            // A quote was typed: only a name can follow, and it has to be closed.
+            found.retain(|offer| offer.starts_with('"') || offer.chars().all(words::is_word));
+            for offer in found.iter_mut().filter(|offer| !offer.starts_with('"')) {
+                *offer = format!("\"{offer}\"");
             }
         }
-        let lower = typed.to_lowercase();
-        found.retain(|name| name.to_lowercase().starts_with(&lower));
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|name| seen.insert(name.clone()));
+        let mut seen = HashSet::new();
+        found.retain(|offer| seen.insert(offer.clone()));
         found.truncate(MOST_SUGGESTIONS);
-        found
+        (found, place.typed.len())
     }
+}
+
+/// After `alias.` only that table's columns make sense, and what joins them; after `schema.` its tables.
+fn owned(catalog: &Catalog, owners: &[String], place: &Place<'_>, statement: &[Token<'_>]) -> Vec<String> {
+    let mut found = Vec::new();
+    let columns = |place: usize| catalog.tables[place].columns.clone();
+    match owners {
+        [schema, table] => found.extend(catalog.find(Some(schema), table).into_iter().flat_map(columns)),
+        [owner] => {
+            let sources = joins::sources(catalog, statement);
+            let source = sources.iter().find(|source| source.is_called(owner));
+            if let (true, Some(source)) = (place.follows("on"), source) {
+                let conditions = joins::conditions(catalog, &joins::sources(catalog, &place.ahead));
+                let prefix = format!("{}.", source.name);
+                let whole = conditions.iter();
+                found.extend(whole.filter_map(|whole| whole.strip_prefix(&prefix)).map(str::to_owned));
+            }
+            let table = source.map(|source| source.table).or_else(|| catalog.find(None, owner));
+            found.extend(table.into_iter().flat_map(columns));
+            let within = catalog.tables.iter().filter(|table| words::plain(&table.schema) == *owner);
+            found.extend(within.map(|table| table.name.clone()));
+        }
+        _ => {}
+    }
+    found
+}
+
+fn unowned(catalog: &Catalog, place: &Place<'_>, statement: &[Token<'_>]) -> Vec<String> {
+    // As in psql, the server's own tables are for who asks for them.
+    let system = place.typed.to_lowercase().starts_with("pg_");
+    let offered = |table: &&Table| table.visible && (system || !table.is_system());
+    let tables = || catalog.tables.iter().filter(offered).map(|table| table.name.clone());
+    let schemas = || catalog.schemas.iter().map(|schema| format!("{schema}."));
+    let mut found = Vec::new();
+    if place.follows("join") {
+        found.extend(joins::with_conditions(catalog, &joins::sources(catalog, &place.ahead)));
+        found.extend(tables().chain(schemas()));
+    } else if ["from", "into", "update", "table"].iter().any(|word| place.follows(word)) || place.describes()
+    {
+        found.extend(tables().chain(schemas()));
+    } else {
+        if place.follows("on") {
+            found.extend(joins::conditions(catalog, &joins::sources(catalog, &place.ahead)));
+        }
+        let mentioned: Vec<_> = joins::sources(catalog, statement);
+        found.extend(mentioned.iter().flat_map(|source| catalog.tables[source.table].columns.clone()));
+        if !place.typed.starts_with('"') {
+            found.extend(KEYWORDS.iter().map(|word| (*word).to_owned()));
+        }
+        found.extend(tables().chain(schemas()));
+    }
+    found
+}
+
+impl<'a> Place<'a> {
+    /// `None` inside of a string or a comment, where nothing is to be completed.
+    fn find(before: &'a str) -> Option<Self> {
+        let mut ahead = words::tokens(before);
+        if ahead.last().is_some_and(|last| !last.closed && !last.is_quoted_name()) {
+            return None;
+        }
+        // A statement that ended is another one's.
+        if let Some(end) = ahead.iter().rposition(|token| token.text == ";") {
+            ahead.drain(..=end);
+        }
+        let mut start = before.len();
+        let mut typed = "";
+        let open = |last: &Token<'_>| last.is_word() || last.is_quoted_name() && !last.closed;
+        if let Some(last) = ahead.last().copied().filter(|last| last.end() == start && open(last)) {
+            ahead.pop();
+            (start, typed) = (last.start, last.text);
+        }
+        let mut owners = Vec::new();
+        while let [.., owner, dot] = ahead.as_slice()
+            && dot.text == "."
+            && dot.end() == start
+            && owner.end() == dot.start
+            && owner.is_name()
+        {
+            owners.insert(0, owner.name().into_owned());
+            start = owner.start;
+            ahead.truncate(ahead.len() - 2);
+        }
+        Some(Self { typed, owners, ahead })
+    }
+
+    /// After `\d`, `\dt+` and the like.
+    fn describes(&self) -> bool {
+        match self.ahead.as_slice() {
+            [backslash, command, plus @ ..] => {
+                backslash.text == "\\"
+                    && command.text.starts_with('d')
+                    && plus.iter().all(|plus| plus.text == "+")
+            }
+            _ => false,
+        }
+    }
+
+    fn follows(&self, word: &str) -> bool {
+        let last = self.ahead.iter().rev().find(|token| !token.is_comment());
+        last.is_some_and(|last| last.text.eq_ignore_ascii_case(word))
+    }
+}
+
+/// The rest of the statement that `after` begins within.
+fn following(after: &str) -> impl Iterator<Item = Token<'_>> {
+    words::tokens(after).into_iter().take_while(|token| token.text != ";")
+}
+
+/// Whether `offer` begins with `typed`, which is in lower case.
+fn begins_with(offer: &str, typed: &str) -> bool {
+    let mut offered = offer.chars().flat_map(char::to_lowercase);
+    typed.chars().all(|letter| offered.next() == Some(letter))
 }
 
 impl Completer for Names {
     fn complete(&mut self, line: &str, position: usize) -> Vec<Suggestion> {
-        let before = line.get(..position).unwrap_or(line);
-        let start = before.len() - last_word(before).len();
-        self.fitting(before, line)
-            .into_iter()
-            .map(|value| Suggestion { value, span: Span::new(start, before.len()), ..Suggestion::default() })
-            .collect()
+        let (before, after) = line.split_at_checked(position).unwrap_or((line, ""));
+        let command = before.trim_start().strip_prefix('\\').and_then(commands::fitting);
+        let (found, replaced) = command.unwrap_or_else(|| self.fitting(before, after));
+        let span = Span::new(before.len() - replaced, before.len());
+        found.into_iter().map(|value| Suggestion { value, span, ..Suggestion::default() }).collect()
     }
-}
-
-fn is_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_'
-}
-
-fn last_word(text: &str) -> &str {
-    let start = text.char_indices().rev().find(|(_, character)| !is_word(*character));
-    start.map_or(text, |(at, character)| &text[at + character.len_utf8()..])
 }
 
 #[cfg(test)]
 mod tests {
+    use super::catalog::Table;
+    use super::joins::ForeignKey;
     use super::*;
 
     fn names() -> Names {
-        let table = |name: &str, columns: &[&str]| Table {
+        let table = |schema: &str, name: &str, columns: &[&str]| Table {
+            schema: schema.to_owned(),
             name: name.to_owned(),
+            visible: schema != "private",
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         };
         let tables = vec![
-            table("content", &["content_id", "title"]),
-            table("artist", &["artist_id", "name"]),
-            table("content_artist", &["content_id", "artist_id"]),
+            table("public", "content", &["content_id", "title"]),
+            table("public", "artist", &["artist_id", "name"]),
+            table("public", "content_artist", &["content_id", "artist_id"]),
+            table("public", "\"Release Year\"", &["\"Year\"", "\"order\"", "content_id"]),
+            table("private", "account", &["artist_id", "secret"]),
+            table("pg_catalog", "pg_class", &["relname"]),
         ];
-        let key = |other: &str, column: &str| ForeignKey {
-            table: "content_artist".to_owned(),
+        let key = |table: usize, other: usize, column: &str| ForeignKey {
+            table,
             columns: vec![column.to_owned()],
-            other: other.to_owned(),
+            other,
             other_columns: vec![column.to_owned()],
         };
-        let keys = vec![key("artist", "artist_id"), key("content", "content_id")];
-        Names { catalog: Arc::new(Mutex::new(Catalog { tables, keys })) }
+        let keys = vec![key(2, 1, "artist_id"), key(2, 0, "content_id"), key(4, 1, "artist_id")];
+        Names { catalog: Arc::new(Mutex::new(Catalog::new(tables, keys))) }
     }
 
     fn fitting(before: &str, after: &str) -> Vec<String> {
-        names().fitting(before, &format!("{before}{after}"))
+        names().fitting(before, after).0
     }
 
     #[test]
@@ -200,6 +243,9 @@ mod tests {
         assert_eq!(fitting("select ti", " from content"), ["title"]);
         assert_eq!(fitting("select x.n", " from content c, public.artist x where true"), ["name"]);
         assert_eq!(fitting("SEL", ""), ["select"]);
+        // The statement at hand, not its neighbours.
+        assert_eq!(fitting("select * from artist; select ti", " from content; table artist"), ["title"]);
+        assert!(fitting("select * from artist; select ti", "; table content").is_empty());
     }
 
     #[test]
@@ -211,5 +257,51 @@ mod tests {
         assert_eq!(fitting(start, "")[0], "a.artist_id = ca.artist_id");
         assert_eq!(fitting(&format!("{start}a.ar"), ""), ["artist_id = ca.artist_id", "artist_id"]);
         assert_eq!(fitting("select * from content c join artist a on t", "")[0], "title");
+        let away = "private.account on account.artist_id = artist.artist_id";
+        assert_eq!(fitting("select * from artist join priv", ""), [away, "private."]);
+    }
+
+    #[test]
+    fn names_that_need_quotes_get_them_and_are_known_by_them() {
+        assert_eq!(fitting("select * from rel", ""), ["\"Release Year\""]);
+        assert_eq!(fitting("select * from \"Rel", ""), ["\"Release Year\""]);
+        assert_eq!(names().fitting("select * from \"Release Y", "").1, "\"Release Y".len());
+        assert_eq!(fitting("select * from \"conte", ""), ["\"content\"", "\"content_artist\""]);
+        assert_eq!(fitting("select o", " from \"Release Year\" r")[0], "\"order\"");
+        assert_eq!(fitting("select \"R\".", " from \"Release Year\" \"R\"")[0], "\"Year\"");
+        assert_eq!(fitting("select R.y", " from \"Release Year\" r"), ["\"Year\""]);
+    }
+
+    #[test]
+    fn a_schema_is_completed_and_then_its_tables() {
+        assert_eq!(fitting("select * from priv", ""), ["private."]);
+        assert_eq!(fitting("select * from private.", ""), ["account"]);
+        assert_eq!(fitting("select secr", " from private.account"), ["secret"]);
+        assert_eq!(fitting("select private.account.s", ""), ["secret"]);
+        assert!(fitting("select secr", " from account").is_empty());
+        assert_eq!(fitting("select * from pg_", ""), ["pg_class", "pg_catalog."]);
+        assert!(!fitting("select * from ", "").contains(&"pg_class".to_owned()));
+    }
+
+    #[test]
+    fn commands_complete_themselves_and_what_they_take() {
+        let complete = |line: &str| -> Vec<String> {
+            names().complete(line, line.len()).into_iter().map(|suggestion| suggestion.value).collect()
+        };
+        assert_eq!(complete("\\ti"), ["timing"]);
+        assert!(complete("\\d").iter().any(|name| name == "d+"), "{:?}", complete("\\d"));
+        assert_eq!(complete("\\d conte"), ["content", "content_artist"]);
+        assert_eq!(complete("\\d+ private."), ["account"]);
+        assert_eq!(complete("\\format nd"), ["ndjson"]);
+        assert_eq!(complete("\\i src/prompt/nam"), ["src/prompt/names.rs", "src/prompt/names/"]);
+        assert_eq!(complete("\\explain table conte"), ["content", "content_artist"]);
+    }
+
+    #[test]
+    fn nothing_is_offered_inside_of_strings_and_comments() {
+        for inside in ["select 'sel", "select 1 -- sel", "select /* sel", "select 'it''s sel"] {
+            assert!(fitting(inside, "").is_empty(), "{inside}");
+        }
+        assert_eq!(fitting("select 'x' /* y */ -- z\n, ti", " from content"), ["title"]);
     }
 }

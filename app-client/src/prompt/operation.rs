@@ -33,20 +33,12 @@ pub(super) fn find(line: &str) -> Result<Operation, Error> {
     let mut words = words(line)?.into_iter();
     let wanted = words.next().unwrap_or_default();
     let arguments: Vec<String> = words.collect();
-    let folder = folder()?;
     let read = |path: &Path| {
         fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })
     };
-    let entries = fs::read_dir(&folder).map_err(|source| Error::Read { path: folder.clone(), source })?;
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .collect();
-    files.sort();
     let mut known = String::new();
-    for path in &files {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let (number, name) = stem.split_once('_').unwrap_or(("", &stem));
+    for path in &files()? {
+        let (stem, number, name) = named(path);
         let sql = read(path)?;
         let purpose = sql.lines().next().unwrap_or_default().trim_start_matches("--").trim().to_owned();
         if wanted == number || wanted == name || wanted == stem {
@@ -59,6 +51,29 @@ pub(super) fn find(line: &str) -> Result<Operation, Error> {
         known.push_str(&format!("  {number:>2} {name:<24} {purpose}\n"));
     }
     Err(Error::Unknown { name: wanted, known: known.trim_end().to_owned() })
+}
+
+/// For the completion, which has nobody to tell of an error.
+pub(super) fn names() -> Vec<String> {
+    files().unwrap_or_default().iter().map(|path| named(path).2).collect()
+}
+
+/// `4_find_content.sql`: the whole, its number, its name.
+fn named(path: &Path) -> (String, String, String) {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (number, name) = stem.split_once('_').unwrap_or(("", &stem));
+    (stem.to_string(), number.to_owned(), name.to_owned())
+}
+
+fn files() -> Result<Vec<PathBuf>, Error> {
+    let folder = folder()?;
+    let entries = fs::read_dir(&folder).map_err(|source| Error::Read { path: folder.clone(), source })?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .collect();
+    files.sort();
+    Ok(files)
 }
 
 fn folder() -> Result<PathBuf, Error> {

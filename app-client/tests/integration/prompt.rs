@@ -266,6 +266,66 @@ fn the_prompt_is_there_while_the_names_for_the_completion_are_loaded() {
 }
 
 #[test]
+fn tab_offers_what_is_known_while_the_names_are_on_their_way() {
+    let server = Server::start();
+    server.psql(&["-c", "create table playlist (nickname text)"]);
+    let held = server.hold("postgres", "lock table pg_catalog.pg_namespace");
+    let mut terminal = begin(&server);
+    terminal.keys("sel\t");
+    terminal.shows("select");
+    terminal.keys(" * from playl\t");
+    terminal.shows("NO RECORDS FOUND");
+    terminal.keys("\x03\x03");
+    terminal.shows(PROMPT);
+    terminal.keys("upd\t");
+    terminal.shows("update");
+    terminal.keys("\x03");
+    drop(held);
+    terminal.keys("select 'names are' || ' here' as x;\r");
+    terminal.shows("names are here");
+    terminal.shows(PROMPT);
+    terminal.keys("select * from playl\t");
+    terminal.shows("playlist");
+    terminal.keys("\x03\x03");
+    // Who leaves does not wait for them.
+    let _held = server.hold("postgres", "lock table pg_catalog.pg_namespace");
+    let mut terminal = begin(&server);
+    terminal.keys("\x04");
+    terminal.ends(0);
+}
+
+#[test]
+fn names_that_need_quotes_get_them_and_schemas_are_completed() {
+    let server = Server::start();
+    server.psql(&[
+        "-c",
+        "create schema archive; create table archive.\"Old Songs\" (\"Release Year\" int, \"order\" int)",
+        "-c",
+        "insert into archive.\"Old Songs\" values (1999, 7)",
+    ]);
+    let mut terminal = begin(&server);
+    // The names are there once a statement was run.
+    terminal.keys("select 1;\r");
+    terminal.shows("(1 row)");
+    terminal.shows(PROMPT);
+    terminal.keys("table arch\t");
+    terminal.shows("archive.");
+    terminal.keys("\t");
+    terminal.shows("\"Old Songs\"");
+    terminal.keys(";\r");
+    terminal.shows("1999 |     7");
+    terminal.shows(PROMPT);
+    terminal.keys("select o.\"Rel\t");
+    terminal.shows("NO RECORDS FOUND");
+    terminal.keys("\x03\x03");
+    terminal.shows(PROMPT);
+    terminal.keys("select rel from archive.\"Old Songs\"\x01\x1bf\x1bf\t");
+    terminal.shows("\"Release Year\"");
+    terminal.keys("\x05;\r");
+    terminal.shows("         1999");
+}
+
+#[test]
 fn watch_repeats_the_last_statement_until_ctrl_c() {
     let server = Server::start();
     server.psql(&["-c", "create sequence beat"]);
