@@ -24,7 +24,7 @@ pub(super) fn fitting(before: &str) -> Option<(Vec<String>, usize)> {
 
 /// As the help lists them.
 fn names() -> Vec<String> {
-    let words = command::HELP.split(|letter: char| letter.is_whitespace() || letter == ';');
+    let words = command::HELP.split(|letter: char| letter.is_whitespace() || ",;".contains(letter));
     let mut names: Vec<String> =
         words.filter_map(|word| word.strip_prefix('\\')).map(str::to_owned).collect();
     names.sort();
