@@ -70,13 +70,15 @@ async fn owned_names(host: &Host, arns: &[String]) -> Result<Vec<(String, String
     Ok(names)
 }
 
-/// Fails unless the thing `arn` belongs to this stack; puts back the tags that are missing (ELBv2 `DescribeTags`, `AddTags`).
-fn own(host: &Host, title: &str, name: &str, arn: &str) -> Result<(), Error> {
-    let found = host.block(async {
-        let request = host.aws()?.elbv2.describe_tags().resource_arns(arn);
-        let answer = request.send().await.map_err(|error| failure("elbv2", "DescribeTags", error))?;
-        Ok(answer.tag_descriptions.unwrap_or_default().pop().and_then(|found| found.tags).unwrap_or_default())
-    })?;
+/// The tags of the thing `arn`.
+async fn tags_of(host: &Host, arn: &str) -> Result<Vec<Tag>, Error> {
+    let request = host.aws()?.elbv2.describe_tags().resource_arns(arn);
+    let answer = request.send().await.map_err(|error| failure("elbv2", "DescribeTags", error))?;
+    Ok(answer.tag_descriptions.unwrap_or_default().pop().and_then(|found| found.tags).unwrap_or_default())
+}
+
+/// Fails unless the thing `arn`, which has the tags `found`, belongs to this stack; puts back those that are missing (ELBv2 `AddTags`).
+fn own(host: &Host, title: &str, name: &str, arn: &str, found: &[Tag]) -> Result<(), Error> {
     let is = |key: &str| found.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value);
     host.own(title, is(STACK_TAG))?;
     let missing: Vec<Tag> =

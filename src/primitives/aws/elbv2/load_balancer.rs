@@ -9,7 +9,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer as Description, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerTypeEnum,
 };
 
-use super::{full_name, own, owned_names, tags};
+use super::{full_name, own, owned_names, tags, tags_of};
 use crate::clients::aws::{Clients, failure};
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
@@ -218,19 +218,24 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<LoadBalancer, 
     let full = full_name(call, &name)?;
     let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
     let found = find(call, &full)?;
-    let fresh = found.is_none();
-    let arn = match &found {
+    let wanted = wanted_attributes(options);
+    let (arn, attributes) = match &found {
         Some(found) => {
             let arn = found.load_balancer_arn().unwrap_or_default().to_owned();
-            own(call, &format!("load balancer {full}"), &name, &arn)?;
+            let attributes =
+                async { if wanted.is_empty() { Ok(Vec::new()) } else { attributes_of(call, &arn).await } };
+            let (tags, attributes) =
+                call.block(async { tokio::try_join!(tags_of(call, &arn), attributes) })?;
+            own(call, &format!("load balancer {full}"), &name, &arn, &tags)?;
             refuse(&full, found, options, &groups)?;
             repair_zones(call, &name, &arn, found)?;
             repair_groups(call, &name, &arn, found, &groups)?;
-            Some(arn)
+            (Some(arn), attributes)
         }
-        None => create(call, &name, &full, options, groups)?,
+        // A fresh one is not asked for what it has: it may not be visible everywhere yet.
+        None => (create(call, &name, &full, options, groups)?, Vec::new()),
     };
-    repair_attributes(call, &name, arn.as_deref().filter(|_| !fresh), arn.as_deref(), options)?;
+    repair_attributes(call, &name, arn.as_deref(), &attributes, wanted)?;
     let balancer = LoadBalancer::of(call, name, full, arn);
     let active = found.filter(|found| {
         let state = found.state().and_then(|state| state.code());
@@ -317,7 +322,8 @@ fn create(
         // The answer to a first attempt was lost, or it was asked for with other settings: it is ours.
         Err(error) if error.kind == Kind::Exists => {
             let arn = find(call, full)?.and_then(|found| found.load_balancer_arn).ok_or(error)?;
-            own(call, &format!("load balancer {full}"), name, &arn)?;
+            let tags = call.block(tags_of(call, &arn))?;
+            own(call, &format!("load balancer {full}"), name, &arn, &tags)?;
             Ok(Some(arn))
         }
         other => other,
@@ -390,37 +396,31 @@ fn repair_groups(
     Ok(())
 }
 
-/// Sets the attributes that are named and differ. Only a balancer that was there before is asked for what it has (`known`): a fresh
-/// one may not be visible everywhere yet.
-fn repair_attributes(
-    call: &Call,
-    name: &str,
-    known: Option<&str>,
-    arn: Option<&str>,
-    options: &Options,
-) -> Result<(), Error> {
-    let mut wanted = Vec::new();
+/// The attributes that are named.
+fn wanted_attributes(options: &Options) -> Vec<(&'static str, String)> {
     let keys = [
         ("cross_zone", "load_balancing.cross_zone.enabled"),
         ("deletion_protection", "deletion_protection.enabled"),
     ];
-    for (key, attribute) in keys {
-        if let Some(on) = options.bool(key) {
-            wanted.push((attribute, on.to_string()));
-        }
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let found = match known {
-        None => Vec::new(),
-        Some(arn) => call.block(async {
-            let answer =
-                call.aws()?.elbv2.describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
-            let answer = answer.map_err(|error| failure("elbv2", "DescribeLoadBalancerAttributes", error))?;
-            Ok(answer.attributes.unwrap_or_default())
-        })?,
-    };
+    keys.into_iter()
+        .filter_map(|(key, attribute)| Some((attribute, options.bool(key)?.to_string())))
+        .collect()
+}
+
+async fn attributes_of(host: &Host, arn: &str) -> Result<Vec<LoadBalancerAttribute>, Error> {
+    let answer = host.aws()?.elbv2.describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
+    let answer = answer.map_err(|error| failure("elbv2", "DescribeLoadBalancerAttributes", error))?;
+    Ok(answer.attributes.unwrap_or_default())
+}
+
+/// Sets the attributes that differ from what was `found`.
+fn repair_attributes(
+    call: &Call,
+    name: &str,
+    arn: Option<&str>,
+    found: &[LoadBalancerAttribute],
+    mut wanted: Vec<(&str, String)>,
+) -> Result<(), Error> {
     let is =
         |key: &str| found.iter().find(|one| one.key() == Some(key)).and_then(LoadBalancerAttribute::value);
     wanted.retain(|(key, value)| is(key) != Some(value));

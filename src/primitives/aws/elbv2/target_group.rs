@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    ProtocolEnum, TargetDescription, TargetGroup as Description, TargetGroupAttribute, TargetTypeEnum,
+    ProtocolEnum, Tag, TargetDescription, TargetGroup as Description, TargetGroupAttribute, TargetTypeEnum,
 };
 
-use super::{full_name, own, owned_names, tags};
+use super::target_health::{self, Target};
+use super::{full_name, own, owned_names, tags, tags_of};
 use crate::clients::aws::{Clients, failure};
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
@@ -170,11 +171,12 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<TargetGroup, E
     let full = full_name(call, &name)?;
     let wanted = Wanted::read(options)?;
     let found = find(call, &full)?;
-    let fresh = found.is_none();
-    let group = match found {
+    let registers = options.get("targets").is_some();
+    let (group, attributes, present) = match found {
         Some(found) => {
             let arn = found.target_group_arn().unwrap_or_default().to_owned();
-            own(call, &format!("target group {full}"), &name, &arn)?;
+            let there = look(call, &arn, &wanted, registers)?;
+            own(call, &format!("target group {full}"), &name, &arn, &there.tags)?;
             if found.port() != Some(wanted.port) {
                 let is = found.port().unwrap_or_default();
                 return Err(Error::new(
@@ -185,19 +187,43 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<TargetGroup, E
                 .help("ELBv2 cannot change the port of a target group: ask for the one it has, or name another group"));
             }
             repair(call, &name, &arn, &found, &wanted)?;
-            handle(call, &name, Some(arn))?
+            (handle(call, &name, Some(arn))?, there.attributes, there.targets)
         }
         None => {
             let arn = create(call, &name, &full, &wanted)?;
-            handle(call, &name, arn)?
+            // It is not asked for what it has: it may not be visible everywhere yet.
+            (handle(call, &name, arn)?, Vec::new(), Vec::new())
         }
     };
-    repair_attributes(call, &group, fresh, &wanted.attributes)?;
-    if options.get("targets").is_some() {
+    repair_attributes(call, &group, &attributes, &wanted.attributes)?;
+    if registers {
         let targets = options.handles::<Instance>("targets", "instances")?;
-        register_exactly(call, &group, fresh, &targets)?;
+        register_exactly(call, &group, present, &targets)?;
     }
     Ok(group)
+}
+
+/// What is known of a group that is there, as far as it is needed.
+struct There {
+    tags: Vec<Tag>,
+    attributes: Vec<TargetGroupAttribute>,
+    targets: Vec<Target>,
+}
+
+fn look(call: &Call, arn: &str, wanted: &Wanted, registers: bool) -> Result<There, Error> {
+    let attributes = async {
+        if wanted.attributes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = call.aws()?.elbv2.describe_target_group_attributes().target_group_arn(arn).send().await;
+        let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetGroupAttributes", error))?;
+        Ok(answer.attributes.unwrap_or_default())
+    };
+    let targets = async { if registers { target_health::targets(call, arn).await } else { Ok(Vec::new()) } };
+    call.block(async {
+        let (tags, attributes, targets) = tokio::try_join!(tags_of(call, arn), attributes, targets)?;
+        Ok(There { tags, attributes, targets })
+    })
 }
 
 fn create(call: &Call, name: &str, full: &str, wanted: &Wanted) -> Result<Option<String>, Error> {
@@ -238,7 +264,8 @@ fn create(call: &Call, name: &str, full: &str, wanted: &Wanted) -> Result<Option
         Err(error) if error.kind == Kind::Exists => {
             let found = find(call, full)?.ok_or(error)?;
             let arn = found.target_group_arn.unwrap_or_default();
-            own(call, &format!("target group {full}"), name, &arn)?;
+            let tags = call.block(tags_of(call, &arn))?;
+            own(call, &format!("target group {full}"), name, &arn, &tags)?;
             Ok(Some(arn))
         }
         other => other,
@@ -292,25 +319,13 @@ fn repair(call: &Call, name: &str, arn: &str, found: &Description, wanted: &Want
     Ok(())
 }
 
-/// Sets the attributes that differ. A fresh group is not asked for what it has: it may not be visible everywhere yet.
+/// Sets the attributes that differ from what was `found`.
 fn repair_attributes(
     call: &Call,
     group: &TargetGroup,
-    fresh: bool,
+    found: &[TargetGroupAttribute],
     wanted: &[(&str, String)],
 ) -> Result<(), Error> {
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let found = match &group.arn {
-        Some(arn) if !fresh => call.block(async {
-            let answer =
-                call.aws()?.elbv2.describe_target_group_attributes().target_group_arn(arn).send().await;
-            let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetGroupAttributes", error))?;
-            Ok(answer.attributes.unwrap_or_default())
-        })?,
-        _ => Vec::new(),
-    };
     let is =
         |key: &str| found.iter().find(|one| one.key() == Some(key)).and_then(TargetGroupAttribute::value);
     let differing: Vec<&(&str, String)> =
@@ -343,26 +358,20 @@ fn repair_attributes(
 fn register_exactly(
     call: &Call,
     group: &TargetGroup,
-    fresh: bool,
+    present: Vec<Target>,
     targets: &[Instance],
 ) -> Result<(), Error> {
-    let present: BTreeSet<String> = match &group.arn {
-        Some(arn) if !fresh => super::target_health::targets(call, arn)?
-            .into_iter()
-            .filter(|target| target.state != "draining")
-            .map(|target| target.id)
-            .collect(),
-        _ => BTreeSet::new(),
-    };
+    let present: BTreeSet<String> =
+        present.into_iter().filter(|target| target.state != "draining").map(|target| target.id).collect();
     for target in targets {
         match target.id() {
             Ok(id) if present.contains(id) => {}
-            _ => super::target_health::register_target(call, group, target)?,
+            _ => target_health::register_target(call, group, target)?,
         }
     }
     let wanted: BTreeSet<&str> = targets.iter().filter_map(|target| target.id().ok()).collect();
     for id in present.iter().filter(|id| !wanted.contains(id.as_str())) {
-        super::target_health::deregister_target(call, group, id, id)?;
+        target_health::deregister_target(call, group, id, id)?;
     }
     Ok(())
 }

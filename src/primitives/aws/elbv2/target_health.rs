@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_sdk_elasticloadbalancingv2::types::TargetHealthDescription;
 use rhai::{Array, Dynamic, Map};
 
 use super::target_group::{TargetGroup, target};
@@ -25,6 +26,17 @@ pub(super) struct Target {
     description: String,
 }
 
+impl Target {
+    /// Whether it should get connections, and does not.
+    fn is_sick(&self) -> bool {
+        !matches!(self.state.as_str(), "healthy" | "draining")
+    }
+
+    fn told(&self) -> String {
+        format!("{} {} {}", self.id, self.state, self.description).trim_end().to_owned()
+    }
+}
+
 const HEALTH: Function = Function {
     name: "health",
     doc: "How each target is: a list of `#{ id, state, reason, description }`. ELBv2 `DescribeTargetHealth`.",
@@ -42,6 +54,21 @@ const WAIT_HEALTHY: Function = Function {
     returns: "()",
     permissions: &["elasticloadbalancing:DescribeTargetHealth"],
     example: "elbv2::ensure_target_group(\"app\", #{ port: 8080 }).wait_healthy(10);",
+    keys: &[],
+};
+
+const WAIT_TARGET_HEALTHY: Function = Function {
+    name: "wait_target_healthy",
+    doc: "Waits until an instance is healthy in the group, `minutes` at most. Another target that is not healthy does not hold it up: it \
+          is warned of.\n\
+          Throws `timeout` with the state of the instance. ELBv2 `DescribeTargetHealth`.",
+    parameters: &["instance: Instance", "minutes: int"],
+    returns: "()",
+    permissions: &["elasticloadbalancing:DescribeTargetHealth"],
+    example: r#"
+        let server = ec2::ensure_instance("server", #{ service: #{ name: "app-server", image: "app-server", port: 8080, health: "/readyz" } });
+        let group = elbv2::ensure_target_group("app", #{ port: 8080 });
+        if group.health() != [] { group.wait_target_healthy(server, 10); }"#,
     keys: &[],
 };
 
@@ -75,10 +102,12 @@ const DEREGISTER: Function = Function {
 pub(super) fn register(namespace: &mut Namespace) {
     namespace
         .method0(&HEALTH, |call, it: &TargetGroup| {
-            let targets = targets(call, it.known_arn()?)?;
+            let arn = it.known_arn()?;
+            let targets = call.block(targets(call, arn))?;
             Ok(targets.into_iter().map(described).collect::<Array>())
         })
         .method1(&WAIT_HEALTHY, wait_healthy)
+        .method2(&WAIT_TARGET_HEALTHY, wait_target_healthy)
         .method1(&REGISTER, |call, it: &TargetGroup, instance: Instance| register_target(call, it, &instance))
         .method1(&DEREGISTER, |call, it: &TargetGroup, instance: Instance| {
             let id = instance.id()?;
@@ -94,50 +123,67 @@ fn described(target: Target) -> Dynamic {
 }
 
 /// The targets of the group `arn`.
-pub(super) fn targets(host: &Host, arn: &str) -> Result<Vec<Target>, Error> {
-    host.block(async {
-        let answer = host.aws()?.elbv2.describe_target_health().target_group_arn(arn).send().await;
-        let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetHealth", error))?;
-        let targets = answer.target_health_descriptions.unwrap_or_default().into_iter();
-        Ok(targets
-            .map(|found| {
-                let health = found.target_health;
-                let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
-                Target {
-                    id: found.target.and_then(|target| target.id).unwrap_or_default(),
-                    state: text(health.as_ref().and_then(|it| it.state()).map(|state| state.as_str())),
-                    reason: text(health.as_ref().and_then(|it| it.reason()).map(|reason| reason.as_str())),
-                    description: text(health.as_ref().and_then(|it| it.description())),
-                }
-            })
-            .collect())
-    })
+pub(super) async fn targets(host: &Host, arn: &str) -> Result<Vec<Target>, Error> {
+    let answer = host.aws()?.elbv2.describe_target_health().target_group_arn(arn).send().await;
+    let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetHealth", error))?;
+    let target = |found: TargetHealthDescription| {
+        let health = found.target_health;
+        let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
+        Target {
+            id: found.target.and_then(|target| target.id).unwrap_or_default(),
+            state: text(health.as_ref().and_then(|it| it.state()).map(|state| state.as_str())),
+            reason: text(health.as_ref().and_then(|it| it.reason()).map(|reason| reason.as_str())),
+            description: text(health.as_ref().and_then(|it| it.description())),
+        }
+    };
+    Ok(answer.target_health_descriptions.unwrap_or_default().into_iter().map(target).collect())
 }
 
 fn wait_healthy(call: &Call, it: &TargetGroup, minutes: i64) -> Result<(), Error> {
-    let arn = it.known_arn()?.to_owned();
-    let minutes =
-        u64::try_from(minutes).map_err(|_| Error::invalid("wait_healthy takes a number of minutes"))?;
+    let what = format!("targets of {}", it.full_name);
+    wait_until(call, it, &what, minutes, |targets| {
+        let sick: Vec<String> = targets.iter().filter(|target| target.is_sick()).map(Target::told).collect();
+        if sick.is_empty() { Ok(()) } else { Err(sick.join(", ")) }
+    })
+}
+
+fn wait_target_healthy(call: &Call, it: &TargetGroup, instance: Instance, minutes: i64) -> Result<(), Error> {
+    let id = instance.id()?;
+    let what = format!("{} in {}", instance.full_name(), it.full_name);
+    let others = wait_until(call, it, &what, minutes, |targets| {
+        match targets.iter().find(|target| target.id == id) {
+            Some(found) if found.state == "healthy" => Ok(targets
+                .iter()
+                .filter(|target| target.id != id && target.is_sick())
+                .map(Target::told)
+                .collect::<Vec<_>>()),
+            Some(found) => Err(found.told()),
+            None => Err(format!("{id} is not registered")),
+        }
+    })?;
+    if !others.is_empty() {
+        call.progress.line(
+            Line::Warning,
+            &format!("{} also has targets that are not healthy: {}", it.full_name, others.join(", ")),
+        );
+    }
+    Ok(())
+}
+
+/// Asks how the targets are until `judge` is content; it says what is still missing.
+fn wait_until<T>(
+    call: &Call,
+    it: &TargetGroup,
+    what: &str,
+    minutes: i64,
+    judge: impl Fn(&[Target]) -> Result<T, String>,
+) -> Result<T, Error> {
+    let arn = it.known_arn()?;
+    let minutes = u64::try_from(minutes)
+        .map_err(|_| Error::invalid(format!("{minutes} is no number of minutes to wait")))?;
     let limit = Duration::from_secs(minutes.saturating_mul(60));
     call.within(it.scope.clone(), || {
-        call.wait(&format!("targets of {}", it.full_name), limit, || async {
-            let answer = call.aws()?.elbv2.describe_target_health().target_group_arn(&arn).send().await;
-            let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetHealth", error))?;
-            let mut waiting = Vec::new();
-            for found in answer.target_health_descriptions() {
-                let state = found
-                    .target_health()
-                    .and_then(|health| health.state())
-                    .map_or("unknown", |it| it.as_str());
-                if !matches!(state, "healthy" | "draining") {
-                    let why =
-                        found.target_health().and_then(|health| health.description()).unwrap_or_default();
-                    let id = found.target().and_then(|target| target.id()).unwrap_or_default();
-                    waiting.push(format!("{id} {state} {why}").trim_end().to_owned());
-                }
-            }
-            Ok(if waiting.is_empty() { Ok(()) } else { Err(waiting.join(", ")) })
-        })
+        call.wait(what, limit, || async { Ok(judge(&targets(call, arn).await?)) })
     })
 }
 
@@ -191,14 +237,9 @@ fn wait_drained(call: &Call, group: &TargetGroup, id: &str) -> Result<(), Error>
     if call.dry_run {
         return Ok(());
     }
-    let arn = group.known_arn()?.to_owned();
+    let arn = group.known_arn()?;
     call.wait(&format!("connections to {id}"), DRAINED_LIMIT, || async {
-        let answer = call.aws()?.elbv2.describe_target_health().target_group_arn(&arn).send().await;
-        let answer = answer.map_err(|error| failure("elbv2", "DescribeTargetHealth", error))?;
-        let draining = answer
-            .target_health_descriptions()
-            .iter()
-            .any(|found| found.target().and_then(|target| target.id()) == Some(id));
+        let draining = targets(call, arn).await?.iter().any(|target| target.id == id);
         Ok(if draining { Err("draining".to_owned()) } else { Ok(()) })
     })?;
     call.progress.line(Line::Wait, &format!("{id} is out of {}", group.full_name));
