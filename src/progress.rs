@@ -3,6 +3,7 @@
 //! On a terminal a wait is a line that is rewritten in place; elsewhere every line stays as it is printed. Every line
 //! passes through [`secret::mask`].
 
+pub mod order;
 mod transfer;
 
 use std::io::{IsTerminal, Write};
@@ -16,6 +17,7 @@ pub use transfer::Transfer;
 
 use crate::record::{self, How, Record};
 use crate::{plan, secret};
+use order::Said;
 
 /// Without a terminal, a wait says again that it still waits after this long.
 const REMINDER: Duration = Duration::from_secs(30);
@@ -89,6 +91,12 @@ struct Recap {
 /// Writes a line of a result to stdout. `println!` would end the program with a panic where `| head` has read enough.
 pub fn result(line: &str) {
     let line = format!("{}\n", plan::readable(&secret::mask(line)));
+    if let Some(Said::Result(line)) = order::hold(Said::Result(line)) {
+        write_result(&line);
+    }
+}
+
+fn write_result(line: &str) {
     // Whoever closed stdout does not want the result.
     _ = std::io::stdout().lock().write_all(line.as_bytes());
 }
@@ -212,7 +220,7 @@ impl Progress {
         } else {
             format!("{sign}{text}\n")
         };
-        self.print(&line);
+        self.say(Said::Line(line));
     }
 
     /// A resource was changed: one line, and one more in the recap.
@@ -235,11 +243,11 @@ impl Progress {
                 };
                 let text = plan::readable(&secret::mask(text));
                 let sign = verb.sign();
-                self.print(&if self.colour {
+                self.say(Said::Line(if self.colour {
                     format!("  {}{sign} {text}{}\n", style.render(), style.render_reset())
                 } else {
                     format!("  {sign} {text}\n")
-                });
+                }));
             }
         }
     }
@@ -262,7 +270,8 @@ impl Progress {
         self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begun += 1;
         self.line(Line::Step, title);
         let span = self.record.as_ref().map(|record| record.span(record::Kind::Step, title));
-        Step { progress: self, title: title.to_owned(), started: Instant::now(), span }
+        let waited = order::waited();
+        Step { progress: self, title: title.to_owned(), started: Instant::now(), waited, span }
     }
 
     /// How many steps have begun.
@@ -338,6 +347,19 @@ impl Progress {
         self.line(Line::Step, &text);
     }
 
+    /// Says something now, or when its part of the run has its turn.
+    fn say(&self, said: Said) {
+        match order::hold(said) {
+            Some(Said::Line(text)) => self.print(&text),
+            Some(Said::Result(line)) => write_result(&line),
+            Some(Said::Step(title, took)) => {
+                let mut recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                recap.steps.push((title, took));
+            }
+            None => {}
+        }
+    }
+
     fn print(&self, text: &str) {
         let write = || {
             // Nobody is left to tell when stderr is closed.
@@ -353,6 +375,8 @@ pub struct Step<'a> {
     progress: &'a Progress,
     title: String,
     started: Instant,
+    /// How long its thread had waited for turns before.
+    waited: Duration,
     span: Option<record::Open<'a>>,
 }
 
@@ -362,8 +386,9 @@ impl Step<'_> {
         if let Some(span) = self.span {
             span.end(how);
         }
-        let mut recap = self.progress.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        recap.steps.push((self.title, self.started.elapsed()));
+        // Others' time is not its own.
+        let waited = order::waited().saturating_sub(self.waited);
+        self.progress.say(Said::Step(self.title, self.started.elapsed().saturating_sub(waited)));
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Host;
 use crate::clients::aws::{Clients, Seen};
 use crate::error::{Error, Kind};
-use crate::progress::{Line, Verb};
+use crate::progress::{Line, Verb, order};
 
 /// A resource that is about to change.
 #[derive(Debug, Clone, Copy)]
@@ -33,9 +33,16 @@ impl Host {
         read: impl FnOnce() -> Result<Vec<T>, Error>,
     ) -> Result<Arc<Vec<T>>, Error> {
         let clients = self.aws()?;
-        match of(&clients).get(self.attempts.load(Ordering::SeqCst)) {
+        let seen = of(&clients);
+        let get = || seen.get(self.attempts.load(Ordering::SeqCst));
+        if let Some(list) = get() {
+            return Ok(list);
+        }
+        // Somebody may be reading it just now.
+        let _one_reader = seen.reading();
+        match get() {
             Some(list) => Ok(list),
-            None => self.read(of, read),
+            None => self.keep(seen, read),
         }
     }
 
@@ -45,9 +52,19 @@ impl Host {
         of: impl Fn(&Clients) -> &Seen<T>,
         read: impl FnOnce() -> Result<Vec<T>, Error>,
     ) -> Result<Arc<Vec<T>>, Error> {
+        let clients = self.aws()?;
+        let seen = of(&clients);
+        let _one_reader = seen.reading();
+        self.keep(seen, read)
+    }
+
+    fn keep<T>(
+        &self,
+        seen: &Seen<T>,
+        read: impl FnOnce() -> Result<Vec<T>, Error>,
+    ) -> Result<Arc<Vec<T>>, Error> {
         let (attempts, asked_at) = (self.attempts.load(Ordering::SeqCst), Instant::now());
-        let list = read()?;
-        Ok(of(&*self.aws()?).keep(attempts, asked_at, list))
+        Ok(seen.keep(attempts, asked_at, read()?))
     }
 
     /// Sends a change; where it fails since something that this run has just made is not known everywhere yet, again for a while
@@ -75,6 +92,12 @@ impl Host {
         }
     }
 
+    /// Waits until this part of the run may change something: parts that run together do so one after the other. Where one before it
+    /// has failed, this one ends here.
+    pub(super) fn turn(&self) -> Result<(), Error> {
+        if order::turn() { Ok(()) } else { Err(Error::interrupted()) }
+    }
+
     /// The one door for a change of a resource.
     ///
     /// At the first one of a run it asks for consent and takes the stack's lock. For each it journals the intent, with a client token
@@ -85,6 +108,7 @@ impl Host {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        self.turn()?;
         let separator = if change.detail.is_empty() { "" } else { "  " };
         let line = format!("{} {}{separator}{}", change.service, change.name, change.detail);
         if self.dry_run {
@@ -145,6 +169,7 @@ impl Host {
     /// The door for what is no resource: a message, SQL, a command on a server. It is counted; a dry run says `what` would be done and
     /// fails with kind `planned`, which makes the result a value that is known after the deployment.
     pub fn effect(&self, what: &str) -> Result<(), Error> {
+        self.turn()?;
         if !self.dry_run {
             self.agree_to_effect(what)?;
         }

@@ -89,6 +89,7 @@ impl Host {
         protected: &[String],
         to_keep: &str,
     ) -> Result<(), Error> {
+        self.turn()?;
         let stack = self.stack()?;
         self.progress
             .line(Line::Info, &format!("To be deleted from the stack `{stack}` ({}):", self.place()));

@@ -2,6 +2,7 @@
 
 mod parallel;
 mod scope;
+mod together;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -385,6 +386,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
         })
         .incomparable(|it: &Inventory| format!("{} things", it.things.len()));
     parallel::register(&mut namespace);
+    together::register(&mut namespace);
     scope::register(&mut namespace);
     assert::register(&mut namespace);
     namespace

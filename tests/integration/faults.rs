@@ -3,6 +3,7 @@
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::canaries;
 use crate::harness::{Project, Ran, wait};
@@ -85,6 +86,48 @@ fn a_third_of_all_calls_throttled_ten_seeds_all_complete() {
     });
     for run in runs.collect::<Vec<_>>() {
         run.join().expect("every seed completes");
+    }
+}
+
+#[test]
+fn a_run_with_nothing_to_do_asks_side_by_side() {
+    let moto = Moto::start();
+    let project = Project::new();
+    through(&open(&moto), &project, &DEPLOY).ended_with(0);
+    let slow = Proxy::start(&moto.endpoint(), |_| Fate::Late(Duration::from_millis(300)));
+    let ran = through(&slow, &project, &DEPLOY).ended_with(0).says("==> 0 changes");
+    // The database, the secrets, the server's profile with the policy of its role, the instances: none of them needs another.
+    assert!(slow.most_reads() >= 5, "at most {} reads were under way at once", slow.most_reads());
+    let calls = slow.calls().len();
+    assert!(calls <= CALLS_OF_A_SCRIPT, "a run with nothing to do made {calls} calls");
+    let steps: Vec<&str> = ran.stderr.lines().filter_map(|line| line.strip_prefix("==> ")).collect();
+    let expected = ["Key", "Firewall", "Alerts", "Database", "Certificate", "Server", "Balancer"];
+    assert_eq!(steps[..steps.len() - 1], expected, "{}", ran.stderr);
+}
+
+#[test]
+fn a_plan_reads_the_same_whichever_answer_comes_first() {
+    let moto = Moto::start();
+    let project = Project::new();
+    let plan = |seed: u64| {
+        let proxy = Proxy::start(&moto.endpoint(), move |call| {
+            let mixed = call
+                .operation
+                .bytes()
+                .fold(seed, |mixed, byte| (mixed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+            Fate::Late(Duration::from_millis(mixed % 100))
+        });
+        let ran = through(&proxy, &project, &[&["plan"], &DEPLOY[1..]].concat()).ended_with(0);
+        let (lines, times) = ran.stderr.rsplit_once("==> ").expect("a recap");
+        assert!(times.contains(" changes to make: "), "{}", ran.stderr);
+        let steps: Vec<&str> =
+            times.split(['(', ',']).filter_map(|it| it.split_whitespace().next()).collect();
+        format!("{lines}{steps:?}")
+    };
+    let first = plan(1);
+    assert!(first.contains("+ ec2 server"), "{first}");
+    for seed in 2..5 {
+        assert_eq!(plan(seed), first, "seed {seed}");
     }
 }
 

@@ -42,6 +42,68 @@ fn parallel_tries_every_item_and_names_every_failure() {
 }
 
 #[test]
+fn parts_that_run_together_are_heard_in_the_order_in_which_they_are_written() {
+    let project = project(
+        r#"let greeting = "from";
+        let out = together(#{
+            zebra: || { sleep(1); say(`${greeting} zebra`); print("z"); 1 },
+            apple: || { say(`${greeting} apple`); print("a"); together(#{ y: || { sleep(1); print("y"); 2 }, x: || { print("x"); 3 } }) },
+            mango: || step("Mango", || { print("m"); 4 }),
+        });
+        print(out);
+        print(together(#{}));"#,
+    );
+    let ran = project.ops(&["run", "p"]).ended_with(0);
+    assert_eq!(ran.stderr, "from zebra\nfrom apple\n==> Mango\n");
+    let values = r##"#{"apple": #{"x": 3, "y": 2}, "mango": 4, "zebra": 1}"##;
+    assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), ["z", "a", "y", "x", "m", values, "#{}"]);
+}
+
+#[test]
+fn parts_that_run_together_change_things_in_turn_and_nothing_behind_a_failure() {
+    let project = project(
+        r#"let fails = option("fails", 0, "Which part");
+        stack("s");
+        together(#{
+            one: || { sleep(1); if fails == 1 { throw "no first"; } sns::ensure_topic("one") },
+            two: || { if fails == 2 { throw "no second"; } sns::ensure_topic("two") },
+            three: || attempt(|| sns::ensure_topic("three")),
+        });"#,
+    );
+    let made = |text: &str| -> Vec<String> {
+        text.lines().filter_map(|line| line.strip_prefix("  + sns ")).map(str::to_owned).collect()
+    };
+    let ran = project.run_local("p", &["--yes", "--fails", "1"]).ended_with(1);
+    assert!(ran.stderr.contains("error: no first") && ran.stderr.contains("p.rhai:4:"), "{}", ran.stderr);
+    assert_eq!((made(&ran.stderr).len(), project.changes_on_the_wire()), (0, 0), "{}", ran.stderr);
+    let ran = project.run_local("p", &["--yes", "--fails", "2"]).ended_with(1);
+    assert_eq!(made(&ran.stderr), ["one  topic"], "{}", ran.stderr);
+    let ran = project.run_local("p", &["--yes"]).ended_with(0);
+    assert_eq!(made(&ran.stderr), ["two  topic", "three  topic"], "{}", ran.stderr);
+}
+
+#[test]
+fn every_failure_of_parts_that_run_together_is_named() {
+    let project = project(
+        r#"let it = attempt(|| together(#{
+            first: || { throw "no first"; },
+            second: || 2,
+            third: || ec2::ensure_key_pair("key"),
+        }));
+        print(`${it.error.kind}: ${it.error.message}`);
+        print(attempt(|| together(#{ first: 1 })).error.message);"#,
+    );
+    let ran = project.ops(&["run", "p"]).ended_with(0);
+    assert_eq!(
+        ran.stdout.lines().collect::<Vec<_>>(),
+        [
+            "invalid: 2 of 3 failed: first: no first; third: the playbook has no stack yet",
+            "together takes a map of closures, and `first` is the number 1"
+        ]
+    );
+}
+
+#[test]
 fn handles_can_be_used_side_by_side() {
     let project = project(
         r#"stack("s");

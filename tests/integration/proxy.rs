@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::harness::signal;
 
@@ -25,6 +26,8 @@ pub(crate) struct Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Passes,
+    /// The answer is this long on its way.
+    Late(Duration),
     /// The caller is killed, and the service never hears of it.
     KilledBefore,
     /// The service carries it out, and the caller is killed before the answer.
@@ -43,6 +46,25 @@ pub(crate) struct Proxy {
     pub(crate) endpoint: String,
     process: Arc<AtomicI32>,
     calls: Arc<Mutex<Vec<(Call, Fate)>>>,
+    under_way: Arc<UnderWay>,
+}
+
+/// The reads that wait for their answers: how many there are now, and how many there were at the most.
+#[derive(Default)]
+struct UnderWay {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl UnderWay {
+    fn begin(&self) {
+        let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        self.now.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Proxy {
@@ -53,19 +75,23 @@ impl Proxy {
         let cloud = upstream.trim_start_matches("http://").to_owned();
         let process = Arc::new(AtomicI32::new(0));
         let calls = Arc::new(Mutex::new(Vec::new()));
+        let under_way = Arc::new(UnderWay::default());
         let decide: Arc<Decide> = Arc::new(Box::new(decide));
         {
-            let (process, calls) = (process.clone(), calls.clone());
+            let (process, calls, under_way) = (process.clone(), calls.clone(), under_way.clone());
             std::thread::spawn(move || {
                 for client in listener.incoming() {
                     let (cloud, process, calls, decide) =
                         (cloud.clone(), process.clone(), calls.clone(), decide.clone());
+                    let under_way = under_way.clone();
                     let client = client.expect("a connection");
-                    std::thread::spawn(move || relay(client, &cloud, &process, &calls, &decide));
+                    std::thread::spawn(move || {
+                        relay(client, &cloud, &process, &calls, &decide, &under_way);
+                    });
                 }
             });
         }
-        Self { endpoint, process, calls }
+        Self { endpoint, process, calls, under_way }
     }
 
     /// Whom a fatal call kills.
@@ -76,6 +102,11 @@ impl Proxy {
     /// The calls that came by, with what happened to each.
     pub(crate) fn calls(&self) -> Vec<(Call, Fate)> {
         self.calls.lock().expect("the calls").clone()
+    }
+
+    /// How many reads waited for their answers at the same time, at the most.
+    pub(crate) fn most_reads(&self) -> usize {
+        self.under_way.most.load(Ordering::SeqCst)
     }
 
     /// How many calls came by that would change something.
@@ -90,6 +121,7 @@ fn relay(
     process: &AtomicI32,
     calls: &Mutex<Vec<(Call, Fate)>>,
     decide: &Arc<Decide>,
+    under_way: &UnderWay,
 ) {
     let kill = || {
         // The caller may not have been named yet: it was only just started.
@@ -124,12 +156,21 @@ fn relay(
             }
             continue;
         }
+        if !call.changes {
+            under_way.begin();
+        }
         let mut upstream = TcpStream::connect(cloud).expect("the cloud answers");
         upstream.write_all(&request).expect("the request is passed on");
         let mut answer = message(&mut upstream).unwrap_or_else(|| panic!("no answer to {}", call.operation));
         if let Fate::Says(text, other) = fate {
             assert_eq!(text.len(), other.len(), "the answer keeps its length");
             answer = String::from_utf8_lossy(&answer).replace(text, other).into_bytes();
+        }
+        if let Fate::Late(delay) = fate {
+            std::thread::sleep(delay);
+        }
+        if !call.changes {
+            under_way.end();
         }
         match fate {
             Fate::KilledAfter => return kill(),

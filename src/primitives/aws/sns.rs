@@ -149,16 +149,29 @@ fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> 
             detail: "topic",
         };
         call.change(change, |_| async {
-            request.clone().send().await.map(drop).map_err(|error| failure("sns", "CreateTopic", error))
+            let answer = request.clone().send().await;
+            let answer = answer.map_err(|error| failure("sns", "CreateTopic", error))?;
+            Ok(answer.topic_arn.unwrap_or_default())
         })?;
     }
     Ok(Topic { arn, name })
 }
 
 /// Subscribes `endpoint` unless it is subscribed or waits for its confirmation.
-pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint: &str) -> Result<(), Error> {
+fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint: &str) -> Result<(), Error> {
     // Where the topic is only planned, or was just made and is not visible everywhere yet, it has none.
     let found = call.block(subscriptions(call, &topic.arn))?;
+    subscribe(call, topic, protocol, endpoint, &found)
+}
+
+/// The same where the topic's subscriptions are known.
+pub fn subscribe(
+    call: &Call,
+    topic: &Topic,
+    protocol: &str,
+    endpoint: &str,
+    found: &[Subscription],
+) -> Result<(), Error> {
     let same =
         |known: &Subscription| known.protocol() == Some(protocol) && known.endpoint() == Some(endpoint);
     if found.iter().any(same) {
@@ -174,7 +187,9 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
     };
     call.change(change, |_| async {
         let request = call.aws()?.sns.subscribe().topic_arn(&topic.arn).protocol(protocol).endpoint(endpoint);
-        request.send().await.map(drop).map_err(|error| failure("sns", "Subscribe", error))
+        let answer = request.send().await.map_err(|error| failure("sns", "Subscribe", error))?;
+        // One that has to be confirmed has no ARN yet.
+        Ok(answer.subscription_arn.filter(|arn| arn.starts_with("arn:")).unwrap_or_default())
     })?;
     if protocol == "email" {
         call.progress
@@ -184,7 +199,7 @@ pub fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint:
 }
 
 /// The subscriptions of a topic; none where there is no such topic.
-async fn subscriptions(host: &Host, topic: &str) -> Result<Vec<Subscription>, Error> {
+pub async fn subscriptions(host: &Host, topic: &str) -> Result<Vec<Subscription>, Error> {
     let mut subscriptions = Vec::new();
     let mut pages = host.aws()?.sns.list_subscriptions_by_topic().topic_arn(topic).into_paginator().send();
     while let Some(page) = pages.next().await {

@@ -239,10 +239,22 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
         let redrive = json!({ "deadLetterTargetArn": dead.arn, "maxReceiveCount": max_receives.to_string() });
         wanted.push((QueueAttributeName::RedrivePolicy, redrive.to_string()));
     }
-    let found = match likely_url(call, &full_name)? {
-        Some(url) => call.block(look_at(call, url, &wanted))?,
-        None => None,
-    };
+    let url = likely_url(call, &full_name)?;
+    let (found, subscriptions) = call.block(async {
+        let found = async {
+            match url {
+                Some(url) => look_at(call, url, &wanted).await,
+                None => Ok(None),
+            }
+        };
+        let subscriptions = async {
+            match &topic {
+                Some(topic) => sns::subscriptions(call, &topic.arn).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        tokio::try_join!(found, subscriptions)
+    })?;
     let url = match found {
         Some(found) => {
             call.own(&format!("queue {full_name}"), found.owner.as_deref())?;
@@ -252,7 +264,7 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
         None => create(call, &name, &full_name, wanted)?,
     };
     if let Some(topic) = &topic {
-        sns::ensure_subscription(call, topic, "sqs", &arn)?;
+        sns::subscribe(call, topic, "sqs", &arn, &subscriptions)?;
     }
     Ok(Queue { url, arn, name })
 }

@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
+use rhai::{Array, Dynamic, EvalAltResult, FnPtr, FuncArgs, Map, Position};
 
 use super::how_it_ended;
 use crate::error::{Error, Kind};
 use crate::primitives::declaration::{Function, Holds, Options, describe, optional};
 use crate::primitives::namespace::{Call, Namespace, thrown};
-use crate::progress::{Line, seconds};
+use crate::progress::{Line, order, seconds};
 use crate::record;
 
 /// As many at once as nobody's machine or service minds.
@@ -55,31 +55,53 @@ pub(super) fn register(namespace: &mut Namespace) {
         .callback1(&WAIT_ALL, wait_all);
 }
 
-type Outcome = Result<Dynamic, Box<EvalAltResult>>;
+/// How a closure ended.
+pub(super) type Outcome = Result<Dynamic, Box<EvalAltResult>>;
 
 fn parallel(call: &Call, items: Array, width: i32, body: &FnPtr) -> Result<Array, Box<EvalAltResult>> {
     let position = call.context.call_position();
     let titles: Vec<String> = items.iter().map(ToString::to_string).collect();
+    let width = usize::try_from(width).unwrap_or(1);
+    let outcomes = side_by_side(call, items.len(), width, |index| {
+        one(call, body, items[index].flatten_clone(), &titles[index], items.len() > 1)
+    })?;
+    let (mut values, mut failures) = (Array::new(), Vec::new());
+    for (title, outcome) in titles.into_iter().zip(outcomes) {
+        match outcome {
+            Ok(value) => values.push(value),
+            // An interruption, the end of a plan, an exhausted limit: no failure of an item.
+            Err(error) if !error.is_catchable() => return Err(error),
+            Err(error) => failures.push((title, error)),
+        }
+    }
+    match failures.len() {
+        0 => Ok(values),
+        1 if values.is_empty() => Err(failures.remove(0).1),
+        _ => Err(failed(failures, values.len(), position)),
+    }
+}
+
+/// Does the jobs below `count`, `width` at once, each in the scope, the span and the part of the run that the caller is in.
+pub(super) fn side_by_side(
+    call: &Call,
+    count: usize,
+    width: usize,
+    job: impl Fn(usize) -> Outcome + Sync,
+) -> Result<Vec<Outcome>, Box<EvalAltResult>> {
     let next = AtomicUsize::new(0);
-    let outcomes: Vec<Mutex<Option<Outcome>>> = items.iter().map(|_| Mutex::new(None)).collect();
-    let width = usize::try_from(width).unwrap_or(1).min(items.len());
-    let scope_of_caller = call.host.scope();
-    let span_of_caller = record::current();
-    let work = || {
-        let in_scope = |run: &dyn Fn()| {
-            call.host.within(scope_of_caller.clone(), || record::within(span_of_caller, run));
-        };
-        in_scope(&|| {
-            loop {
-                let index = next.fetch_add(1, Ordering::SeqCst);
-                let Some(item) = items.get(index) else { return };
-                let outcome = one(call, body, item.flatten_clone(), &titles[index], items.len() > 1);
-                *outcomes[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-            }
-        });
+    let outcomes: Vec<Mutex<Option<Outcome>>> = (0..count).map(|_| Mutex::new(None)).collect();
+    let (scope, span, place) = (call.host.scope(), record::current(), order::place());
+    let jobs = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::SeqCst);
+            let Some(outcome) = outcomes.get(index) else { return };
+            *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(job(index));
+        }
     };
+    let work =
+        || call.host.within(scope.clone(), || record::within(span, || order::within(place.clone(), jobs)));
     std::thread::scope(|threads| {
-        for _ in 0..width {
+        for _ in 0..width.min(count) {
             let thread = std::thread::Builder::new().name("parallel".to_owned()).stack_size(STACK_SIZE);
             // Where the machine gives no more threads, those that run do the work of the others.
             if thread.spawn_scoped(threads, work).is_err() {
@@ -87,49 +109,56 @@ fn parallel(call: &Call, items: Array, width: i32, body: &FnPtr) -> Result<Array
             }
         }
     });
-    let mut values = Array::new();
-    let mut failures: Vec<(String, Box<EvalAltResult>)> = Vec::new();
-    for (title, outcome) in titles.into_iter().zip(outcomes) {
-        match outcome.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(Ok(value)) => values.push(value),
-            // An interruption, the end of a plan, an exhausted limit: no failure of an item.
-            Some(Err(error)) if !error.is_catchable() => return Err(error),
-            Some(Err(error)) => failures.push((title, error)),
-            None => return Err(thrown(Error::internal("an item of parallel was not run"), position)),
-        }
+    let missing =
+        || thrown(Error::internal("a job of several at once was not done"), call.context.call_position());
+    let outcomes = outcomes.into_iter().map(|it| it.into_inner().unwrap_or_else(PoisonError::into_inner));
+    outcomes.map(|outcome| outcome.ok_or_else(missing)).collect()
+}
+
+/// One error that names several failures, and what may be done about each.
+pub(super) fn failed(
+    failures: Vec<(String, Box<EvalAltResult>)>,
+    succeeded: usize,
+    position: Position,
+) -> Box<EvalAltResult> {
+    let (tried, count) = (succeeded + failures.len(), failures.len());
+    let mut kind = None;
+    let mut texts = Vec::new();
+    let mut help: Vec<String> = Vec::new();
+    for (title, error) in failures {
+        let (of, text) = match error.unwrap_inner() {
+            EvalAltResult::ErrorRuntime(value, _) => match value.read_lock::<Error>() {
+                Some(error) => {
+                    help.extend(
+                        error.help.iter().filter(|next| !help.contains(next)).cloned().collect::<Vec<_>>(),
+                    );
+                    (error.kind, error.to_string())
+                }
+                None => (Kind::Invalid, value.to_string()),
+            },
+            other => (Kind::Invalid, other.to_string()),
+        };
+        kind.get_or_insert(of);
+        texts.push(format!("{title}: {text}"));
     }
-    match failures.len() {
-        0 => Ok(values),
-        1 if values.is_empty() => Err(failures.remove(0).1),
-        count => {
-            let mut kind = None;
-            let mut all = Vec::new();
-            for (title, error) in &failures {
-                let (of, text) = match error.unwrap_inner() {
-                    EvalAltResult::ErrorRuntime(value, _) => match value.read_lock::<Error>() {
-                        Some(error) => (error.kind, error.to_string()),
-                        None => (Kind::Invalid, value.to_string()),
-                    },
-                    other => (Kind::Invalid, other.to_string()),
-                };
-                kind.get_or_insert(of);
-                all.push(format!("{title}: {text}"));
-            }
-            let tried = values.len() + count;
-            let text = format!("{count} of {tried} failed: {}", all.join("; "));
-            Err(thrown(Error::new(kind.unwrap_or(Kind::Invalid), text), position))
-        }
-    }
+    let text = format!("{count} of {tried} failed: {}", texts.join("; "));
+    let error = Error::new(kind.unwrap_or(Kind::Invalid), text);
+    thrown(help.into_iter().fold(error, Error::help), position)
+}
+
+/// Calls a closure with what it captured as its own: a captured variable is a cell that all threads would share, and that a method call
+/// locks as a whole.
+pub(super) fn alone(call: &Call, body: &FnPtr, arguments: impl FuncArgs) -> Outcome {
+    let mut body = body.clone();
+    let captured: Vec<Dynamic> = body.iter_curry().map(Dynamic::flatten_clone).collect();
+    body.set_curry(captured);
+    body.call_within_context::<Dynamic>(call.context, arguments)
 }
 
 fn one(call: &Call, body: &FnPtr, item: Dynamic, title: &str, said: bool) -> Outcome {
-    let mut body = body.clone();
-    // A captured variable is a cell that all threads would share, and that a method call locks as a whole.
-    let captured: Vec<Dynamic> = body.iter_curry().map(Dynamic::flatten_clone).collect();
-    body.set_curry(captured);
     let started = Instant::now();
     let span = call.progress.record().map(|record| record.span(record::Kind::Item, title));
-    let outcome = body.call_within_context::<Dynamic>(call.context, (item,));
+    let outcome = alone(call, body, (item,));
     if let Some(span) = span {
         span.end(how_it_ended(&outcome));
     }

@@ -182,8 +182,9 @@ fn path(host: &Host, name: &str) -> Result<String, Error> {
 
 /// The secret at `path`, if there is one. The first look reads all of the stack's (SSM `GetParametersByPath`).
 fn find(host: &Host, path: &str) -> Result<Option<String>, Error> {
-    let known = || host.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(secrets) = &*known() {
+    // Held while they are read: who needs one meanwhile waits for that answer, instead of asking as well.
+    let mut known = host.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(secrets) = &*known {
         return Ok(secrets.get(path).map(|secret| secret.expose().to_owned()));
     }
     let read = host.block(async {
@@ -202,7 +203,7 @@ fn find(host: &Host, path: &str) -> Result<Option<String>, Error> {
         Ok(secrets)
     })?;
     let found = read.get(path).map(|secret| secret.expose().to_owned());
-    *known() = Some(read);
+    *known = Some(read);
     Ok(found)
 }
 
