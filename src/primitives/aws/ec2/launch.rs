@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
-    Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceType,
-    ResourceType, Tag, VolumeType,
+    Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
+    InstanceStateName, InstanceType, ResourceType, Tag, VolumeType,
 };
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
@@ -124,19 +124,33 @@ pub fn launch(
 }
 
 /// The instance that was launched with a client token; it may take a while to be seen (EC2 API Reference, "Eventual consistency").
+///
+/// The token of one that has ended is spent: the error says so in the service's own code, for a next token.
 async fn launched_with(call: &Call<'_>, token: &str, mismatch: Error) -> Result<String, Error> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         let request = call.aws()?.ec2.describe_instances().filters(filter("client-token", token));
         let answer = request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error))?;
-        let found =
-            answer.reservations().iter().flat_map(|r| r.instances()).find_map(Description::instance_id);
+        let found = answer.reservations().iter().flat_map(|reservation| reservation.instances()).next();
+        let spent = || mismatch.clone().code("IdempotentInstanceTerminated");
         match found {
-            Some(id) => return Ok(id.to_owned()),
-            None if tokio::time::Instant::now() > deadline => return Err(mismatch),
+            Some(instance) if has_ended(instance) => return Err(spent()),
+            Some(instance) => {
+                return instance
+                    .instance_id()
+                    .map(str::to_owned)
+                    .ok_or_else(|| Error::internal("EC2 described an instance without an id"));
+            }
+            // An hour after its end an instance is described no longer, while its token is known for a day.
+            None if tokio::time::Instant::now() > deadline => return Err(spent()),
             None => tokio::time::sleep(Duration::from_secs(1)).await,
         }
     }
+}
+
+fn has_ended(instance: &Description) -> bool {
+    let state = instance.state().and_then(|state| state.name());
+    matches!(state, Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated))
 }
 
 /// Looks a machine image up: `al2023` through the public SSM parameter, an id as it is.
