@@ -67,23 +67,22 @@ impl Host {
         Ok(seen.keep(attempts, asked_at, read()?))
     }
 
-    /// Sends a change; where it fails since something that this run has just made is not known everywhere yet, again for a while
-    /// (EC2 API Reference, "Eventual consistency").
-    fn send<T, F>(&self, change: Change<'_>, call: impl Fn() -> F) -> Result<T, Error>
+    /// Sends what `what` names; where it fails since something that this run has just made is not known everywhere yet, again for a
+    /// while (EC2 API Reference, "Eventual consistency").
+    pub fn until_known<T, F>(&self, what: &str, call: impl Fn() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let deletes = matches!(change.verb, Verb::Delete | Verb::Remove);
         let mut line = None;
         loop {
             let failed = match self.block(call()) {
-                Err(error) if error.kind == Kind::NotFound && !deletes => error,
+                Err(error) if error.kind == Kind::NotFound => error,
                 other => return other,
             };
             if !self.made_lately() {
                 return Err(failed);
             }
-            line.get_or_insert_with(|| self.progress.wait(&format!("{} {}", change.service, change.name)))
+            line.get_or_insert_with(|| self.progress.wait(what))
                 .status(&format!("not visible everywhere yet ({})", failed.code));
             self.block(async {
                 tokio::time::sleep(self.shortest_pause()).await;
@@ -129,7 +128,12 @@ impl Host {
         loop {
             let intent =
                 self.with_journal(|journal| journal.intend(change.service, change.operation, &name))?;
-            let answer = self.send(change, || call(intent.token.clone()));
+            let send = || call(intent.token.clone());
+            let answer = match change.verb {
+                // What is not there any more needs no deletion.
+                Verb::Delete | Verb::Remove => self.block(send()),
+                _ => self.until_known(&format!("{} {}", change.service, change.name), send),
+            };
             // What was read meanwhile may be from before.
             self.attempts.fetch_add(1, Ordering::SeqCst);
             match answer {

@@ -14,14 +14,14 @@ use crate::proxy::{Call, Fate, Proxy};
 const IMAGE: &str =
     "registry.example.com/app-server@sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-const DEPLOY: [&str; 9] =
+pub(crate) const DEPLOY: [&str; 9] =
     ["run", "deploy", "--yes", "--skip-schema", "--nlb", "--client-cidr", "10.0.0.0/8", "--image", IMAGE];
 
 /// What a script with boto3 asks where all is there, which makes the same groups, queue, database, server and balancer.
 const CALLS_OF_A_SCRIPT: usize = 23;
 
 /// Runs `ops` with a proxy for an account.
-fn through(proxy: &Proxy, project: &Project, arguments: &[&str]) -> Ran {
+pub(crate) fn through(proxy: &Proxy, project: &Project, arguments: &[&str]) -> Ran {
     let mut command = project.command(arguments);
     command.env("AWS_ENDPOINT_URL", &proxy.endpoint).env("AWS_REGION", "us-east-1");
     command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
@@ -30,7 +30,7 @@ fn through(proxy: &Proxy, project: &Project, arguments: &[&str]) -> Ran {
     wait(child)
 }
 
-fn open(moto: &Moto) -> Proxy {
+pub(crate) fn open(moto: &Moto) -> Proxy {
     Proxy::start(&moto.endpoint(), |_| Fate::Passes)
 }
 
@@ -149,13 +149,20 @@ fn what_was_just_made_may_be_unknown_to_the_next_four_calls() {
         ("CreateListener", "LoadBalancerNotFound"),
         ("CreateListener", "TargetGroupNotFound"),
         ("DescribeLoadBalancers", "LoadBalancerNotFound"),
+        ("DescribeInstances", "InvalidInstanceID.NotFound"),
+        ("DescribeDBInstances", "DBInstanceNotFound"),
+        ("Publish", "NotFound"),
     ];
     side_by_side(&unknown, |moto, (operation, code)| {
         let (operation, code) = (*operation, *code);
         let decide = move |call: &Call| {
-            // A balancer is looked for by its name first, and only then by what the service called it.
             let meant = call.operation == operation
-                && (operation != "DescribeLoadBalancers" || call.body.contains("LoadBalancerArns"));
+                && match operation {
+                    // They are looked for by name or tag first, and only then by what the service called them.
+                    "DescribeLoadBalancers" => call.body.contains("LoadBalancerArns"),
+                    "DescribeInstances" => call.body.contains("InstanceId"),
+                    _ => true,
+                };
             if meant && call.same < 5 {
                 Fate::Fails(
                     400,
@@ -168,10 +175,10 @@ fn what_was_just_made_may_be_unknown_to_the_next_four_calls() {
         };
         let proxy = deploys(moto, decide, &format!("{operation} {code}"));
         let failed = proxy.calls().iter().filter(|(_, fate)| *fate != Fate::Passes).count();
-        // A topic that is not visible yet has no subscriptions: that is asked for once. A balancer is looked for by its name before.
+        // A topic that is not visible yet has no subscriptions: that is asked for once. The last two are looked for in another way before.
         let expected = match operation {
             "ListSubscriptionsByTopic" => 1,
-            "DescribeLoadBalancers" => 4,
+            "DescribeLoadBalancers" | "DescribeInstances" => 4,
             _ => 5,
         };
         assert_eq!(failed, expected, "{operation} {code}");
@@ -223,6 +230,8 @@ fn credentials_that_end_stop_the_run_at_once_and_the_next_goes_on() {
     let after = proxy.calls().len() - 12;
     assert!(after <= 2, "{after} calls were made with credentials that had ended");
     let open = open(&moto);
+    let state = project.read("deploy_config.json");
+    assert!(state.contains("key_pair_name"), "what was made before is forgotten: {state}");
     through(&open, &project, &DEPLOY).ended_with(0);
     through(&open, &project, &DEPLOY).ended_with(0).says("==> 0 changes");
     assert_whole(&open, &project, "after new credentials");
@@ -270,6 +279,9 @@ fn a_deployment_killed_at_any_changing_call_is_finished_by_the_next_run() {
         let open = open(moto);
         through(&open, project, &DEPLOY).ended_with(0);
         assert_whole(&open, project, "after a kill");
+        through(&open, project, &DEPLOY).ended_with(0).says("==> 0 changes");
+        through(&open, project, &CLEANUP).ended_with(0);
+        assert_nothing_left(&open, project);
     });
 }
 
@@ -282,11 +294,14 @@ fn a_cleanup_killed_at_any_changing_call_is_finished_by_the_next_run() {
         through(&open, project, &DEPLOY).ended_with(0);
         assert_eq!(through(killing, project, &CLEANUP).code, -1);
         through(&open, project, &CLEANUP).ended_with(0);
-        project
-            .write("left.rhai", "stack(\"music-app\");\nprint(owned().keys);\nprint(ec2::list_ingress());\n");
-        let left = through(&open, project, &["run", "left.rhai"]).ended_with(0).stdout;
-        assert_eq!(left, "[]\n[]\n");
+        assert_nothing_left(&open, project);
     });
+}
+
+fn assert_nothing_left(proxy: &Proxy, project: &Project) {
+    project.write("left.rhai", "stack(\"music-app\");\nprint(owned().keys);\nprint(ec2::list_ingress());\n");
+    let left = through(proxy, project, &["run", "left.rhai"]).ended_with(0).stdout;
+    assert_eq!(left, "[]\n[]\n");
 }
 
 /// For each changing call of `count`: `check` with a proxy that kills its caller there, before the service hears of it and after it
@@ -299,9 +314,13 @@ fn sweep(count: usize, check: impl Fn(&Moto, &Project, &Proxy) + Sync) {
         let killing = Proxy::start(&moto.endpoint(), move |call: &Call| {
             if call.changes && call.change == at { moment } else { Fate::Passes }
         });
-        println!("{moment:?} the changing call {at} of {count}");
-        check(moto, &Project::new(), &killing);
-        let swept: Vec<Fate> = killing.calls().into_iter().map(|(_, fate)| fate).collect();
-        assert!(swept.contains(&moment), "{moment:?} the changing call {at} was not swept");
+        let project = Project::new();
+        check(moto, &project, &killing);
+        let calls = killing.calls();
+        let (swept, _) = calls
+            .iter()
+            .find(|(_, fate)| *fate == moment)
+            .unwrap_or_else(|| panic!("{moment:?} the changing call {at} was not swept"));
+        println!("{moment:?} the changing call {} of {count}, {}", at + 1, swept.operation);
     });
 }

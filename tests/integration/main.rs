@@ -1,6 +1,7 @@
 //! Tests through the doors that users use: the programs, the files of the project, the wire.
 
 mod architecture;
+mod as_sent;
 mod bad_input;
 mod canaries;
 mod check;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
+
 use crate::harness::signal;
 
 /// One call that passes.
@@ -20,6 +22,18 @@ pub(crate) struct Call {
     /// How many of this operation there were before it.
     pub(crate) same: usize,
     pub(crate) body: String,
+}
+
+impl Call {
+    /// A field of a request in the query protocol, such as `MetadataOptions.HttpTokens`.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        self.body.split('&').find_map(|field| {
+            let (key, value) = field.split_once('=')?;
+            let decode =
+                |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+            (decode(key) == name).then(|| decode(value))
+        })
+    }
 }
 
 /// What happens to a call.

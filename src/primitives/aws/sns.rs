@@ -225,8 +225,8 @@ fn publish(call: &Call, topic: &Topic, subject: String, message: String) -> Resu
         return Err(Error::invalid("a message cannot be empty").help("say in its text what happened"));
     }
     call.effect(&format!("publish \"{subject}\" to topic {}", topic.name))?;
-    call.block(async {
-        let request = call.aws()?.sns.publish().topic_arn(&topic.arn).subject(subject).message(message);
+    call.until_known(&format!("sns {}", topic.name), || async {
+        let request = call.aws()?.sns.publish().topic_arn(&topic.arn).subject(&subject).message(&message);
         request.send().await.map(drop).map_err(|error| failure("sns", "Publish", error))
     })
 }
