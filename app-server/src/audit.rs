@@ -47,7 +47,9 @@ impl Audit {
 
     /// Puts a record to those that the next `write` brings out.
     pub(crate) fn note(&self, lines: &mut Lines, statement: &Statement<'_>) {
-        self.metrics.statement(statement.outcome(), statement.duration);
+        if !statement.is_suspended {
+            self.metrics.statement(statement.outcome(), statement.duration);
+        }
         lines.statement(statement, self.redacts_literals);
     }
 

@@ -33,11 +33,20 @@ pub(crate) struct Statement<'a> {
     pub(crate) duration: Duration,
     /// Five zeros for success; none for a statement whose outcome nobody waited for.
     pub(crate) sqlstate: Option<&'a str>,
+    /// Its portal has stopped after the rows that were asked for, and the whole is told when that ends.
+    pub(crate) is_suspended: bool,
 }
 
-impl Statement<'_> {
+impl<'a> Statement<'a> {
+    /// One of which nothing has come yet.
+    pub(crate) fn of(sql: &'a str) -> Self {
+        let (rows, bytes, duration) = (None, 0, Duration::ZERO);
+        Self { sql, tag: None, rows, bytes, duration, sqlstate: None, is_suspended: false }
+    }
+
     pub(crate) fn outcome(&self) -> &'static str {
         match self.sqlstate {
+            _ if self.is_suspended => "suspended",
             None => "abandoned",
             Some("00000") => "success",
             Some("42501") => "denied",
@@ -188,6 +197,7 @@ mod tests {
             bytes: 70,
             duration: Duration::from_micros(1_002_003),
             sqlstate: Some("00000"),
+            is_suspended: false,
         };
         lines.statement(&statement, false);
         lines.statement(&Statement { tag: None, rows: None, sqlstate: None, ..statement }, false);

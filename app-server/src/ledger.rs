@@ -2,13 +2,14 @@
 //! comes out is who is idle, which statements ended how, and which answers are not meant for the client.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::audit_record::Statement;
 use crate::client_settings::{ClientSettings, Setting};
 use crate::pool::{DatabaseSession, Owner};
+use crate::portals::{Answered, PortalId, Portals};
 use crate::prepared_statements::PreparedStatements;
 use crate::record_play::is_record_play;
 use crate::session_state::{Tie, deallocated, tie_of};
@@ -31,6 +32,8 @@ enum Asked {
         sql: Arc<str>,
         at: Instant,
         refusal: Option<Box<ErrorResponse>>,
+        /// What is executed under this name later is known by its text.
+        is_kept: bool,
     },
     /// A Parse of the server's own, for a statement that the client prepared on another database session.
     Replay {
@@ -39,6 +42,11 @@ enum Asked {
     Execute {
         sql: Arc<str>,
         at: Instant,
+        portal: Option<PortalId>,
+    },
+    /// A Bind or Close that ends a portal which may have stopped after some rows.
+    EndOfPortal {
+        portal: PortalId,
     },
     Sync,
     /// Messages of the server's own: their answers, up to one of the kind `last`, are not for the client.
@@ -59,7 +67,9 @@ pub(crate) struct Ledger {
     pub(crate) forwarding: bool,
     /// The client waits for a database session.
     pub(crate) queued: bool,
-    portals: HashMap<Vec<u8>, Arc<str>>,
+    portals: Portals,
+    /// How many batches have been sent: what ends in a Sync, and simple queries.
+    batches: u64,
     /// The transaction status of the last ReadyForQuery.
     transaction_status: u8,
     /// Between CopyInResponse and CopyDone the database ignores Sync.
@@ -111,7 +121,8 @@ impl Ledger {
             tied: None,
             forwarding: false,
             queued: false,
-            portals: HashMap::new(),
+            portals: Portals::default(),
+            batches: 0,
             transaction_status: b'I',
             copying_in: false,
             batch_open: false,
@@ -232,33 +243,61 @@ impl Ledger {
     pub(crate) fn extended_query(&mut self, sql: Arc<str>) {
         let at = Instant::now();
         self.last_activity = at;
-        self.batch_open = false;
-        self.asked.push_back(Asked::Query { sql, at, hidden: 1, refusal: None });
+        self.end_batch(Asked::Query { sql, at, hidden: 1, refusal: None });
     }
 
-    /// Notes that `refusal::substitute` was sent in the place of a message of the client (Query, Parse or FunctionCall).
+    fn end_batch(&mut self, asked: Asked) {
+        self.asked.push_back(asked);
+        self.batch_open = false;
+        self.batches += 1;
+    }
+
+    /// Notes that `refusal::substitute` was sent in the place of a message of the client (Query, Parse, Execute or
+    /// FunctionCall).
     pub(crate) fn refused(&mut self, kind: u8, body: &[u8], refusal: ErrorResponse) {
         let at = Instant::now();
         self.last_activity = at;
-        let (sql, refusal) = (statement_text(kind, body), Some(Box::new(refusal)));
-        if kind == b'P' {
+        let (sql, refusal) = (self.statement_text(kind, body), Some(Box::new(refusal)));
+        if matches!(kind, b'P' | b'E') {
             self.batch_open = true;
-            self.asked.push_back(Asked::Parse { name: Vec::new(), sql, at, refusal });
+            self.asked.push_back(Asked::Parse { name: Vec::new(), sql, at, refusal, is_kept: true });
         } else {
-            self.batch_open = false;
-            self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal });
+            self.end_batch(Asked::Query { sql, at, hidden: 0, refusal });
         }
+    }
+
+    /// What an audit record shows of a refused message.
+    fn statement_text(&mut self, kind: u8, body: &[u8]) -> Arc<str> {
+        let rest = &mut { body };
+        match kind {
+            b'P' => {
+                take_text(rest);
+                sql_text(rest)
+            }
+            b'Q' => sql_text(rest),
+            b'E' => {
+                let portal = self.portals.execute(take_text(rest).unwrap_or_default(), 0);
+                portal.map_or_else(|| "".into(), |(_, sql)| sql)
+            }
+            _ => "(function call)".into(),
+        }
+    }
+
+    /// Why an Execute asks for more than its statement may answer, if it does.
+    pub(crate) fn exhausted(&self, body: &[u8]) -> Option<ErrorResponse> {
+        self.portals.refusal(take_text(&mut { body })?)
     }
 
     /// What to tell the client instead of the error `body`, if this server caused it: the syntax error of `refusal::substitute`,
     /// or the cancellation of a statement that costs too much.
     pub(crate) fn take_refusal(&mut self, body: &[u8]) -> Option<ErrorResponse> {
         match error_field(body, b'C') {
-            Some(b"57014") => return self.exceeded.take(),
-            Some(b"42601") => {}
+            Some(b"57014") if self.exceeded.is_some() => return self.exceeded.take(),
+            // A cancel may have come too late for what it was meant for.
+            Some(b"42601" | b"57014") => {}
             _ => return None,
         }
-        self.drop_stale_syncs();
+        self.drop_stale();
         match self.asked.front_mut() {
             Some(Asked::Query { refusal, .. } | Asked::Parse { refusal, .. }) => {
                 refusal.take().map(|refusal| *refusal)
@@ -273,8 +312,7 @@ impl Ledger {
         match kind {
             b'Q' => {
                 let sql = sql_text(&mut { body });
-                self.asked.push_back(Asked::Query { sql, at, hidden: 0, refusal: None });
-                self.batch_open = false;
+                self.end_batch(Asked::Query { sql, at, hidden: 0, refusal: None });
                 // A simple query ends the unnamed statement.
                 self.statements.forget(b"");
             }
@@ -282,24 +320,33 @@ impl Ledger {
                 let rest = &mut { body };
                 let name = take_text(rest).unwrap_or_default();
                 let sql = sql_text(rest);
-                if !self.statements.remember(name, &sql, body) {
+                let is_kept = self.statements.remember(name, &sql, body);
+                if !is_kept {
                     self.tied = self.tied.or(Some(Tie::Other));
                 }
-                self.asked.push_back(Asked::Parse { name: name.to_vec(), sql, at, refusal: None });
+                self.asked.push_back(Asked::Parse { name: name.to_vec(), sql, at, refusal: None, is_kept });
                 self.batch_open = true;
             }
             b'B' => {
                 let rest = &mut { body };
-                let portal = take_text(rest).unwrap_or_default().to_vec();
+                let portal = take_text(rest).unwrap_or_default();
                 let statement = take_text(rest).unwrap_or_default();
-                let sql = self.statements.sql(statement).map_or_else(|| "".into(), Arc::clone);
-                self.portals.insert(portal, sql);
+                // Prepared by a PREPARE, or more than is kept: either has a record with its text.
+                let unknown = || format!("(prepared statement \"{}\")", text(statement)).into();
+                let sql = self.statements.sql(statement).map_or_else(unknown, Arc::clone);
+                let replaced = self.portals.bind(portal, sql, self.batches);
+                self.asked.extend(replaced.map(|portal| Asked::EndOfPortal { portal }));
                 self.batch_open = true;
             }
             b'E' => {
-                let portal = take_text(&mut { body }).unwrap_or_default();
-                let sql = self.portals.get(portal).cloned().unwrap_or_else(|| "".into());
-                self.asked.push_back(Asked::Execute { sql, at });
+                let rest = &mut { body };
+                let name = take_text(rest).unwrap_or_default();
+                let rows = rest.first_chunk().map_or(0, |rows| u32::from_be_bytes(*rows));
+                let (portal, sql) = match self.portals.execute(name, rows) {
+                    Some((portal, sql)) => (Some(portal), sql),
+                    None => (None, format!("(portal \"{}\")", text(name)).into()),
+                };
+                self.asked.push_back(Asked::Execute { sql, at, portal });
                 self.batch_open = true;
             }
             b'C' => {
@@ -308,15 +355,15 @@ impl Ledger {
                     if *what == b'S' {
                         self.statements.forget(name);
                     } else {
-                        self.portals.remove(name);
+                        let closed = self.portals.close(name);
+                        self.asked.extend(closed.map(|portal| Asked::EndOfPortal { portal }));
                     }
                 }
                 self.batch_open = true;
             }
             b'D' | b'H' => self.batch_open = true,
             b'S' if !self.copying_in => {
-                self.asked.push_back(Asked::Sync);
-                self.batch_open = false;
+                self.end_batch(Asked::Sync);
             }
             b'c' | b'f' => self.copying_in = false,
             _ => {}
@@ -331,9 +378,21 @@ impl Ledger {
     /// Notes a row, and answers how many the statement has, and their bytes.
     pub(crate) fn row(&mut self, length: usize) -> (u64, u64) {
         self.undelivered = true;
+        if self.rows == 0 {
+            self.continue_portal();
+        }
         self.rows += 1;
         self.bytes += length as u64;
         (self.rows, self.bytes)
+    }
+
+    /// What a portal answers now is added to what it has answered before it stopped.
+    fn continue_portal(&mut self) {
+        self.drop_stale();
+        if let Some(Asked::Execute { portal: Some(portal), .. }) = self.asked.front() {
+            let before = self.portals.answered(*portal);
+            (self.rows, self.bytes) = (before.rows, before.bytes);
+        }
     }
 
     /// Since when the database has been working on a statement, if it has.
@@ -405,7 +464,7 @@ impl Ledger {
             }
         }
         if kind == b'1' {
-            self.drop_stale_syncs();
+            self.drop_stale();
             if matches!(self.asked.front(), Some(Asked::Replay { .. })) {
                 self.asked.pop_front();
                 return Answer::Swallow;
@@ -414,14 +473,25 @@ impl Ledger {
         self.undelivered = true;
         match kind {
             b'1' => {
-                if matches!(self.asked.front(), Some(Asked::Parse { .. })) {
+                if let Some(Asked::Parse { sql, at, is_kept, .. }) =
+                    self.asked.pop_front_if(|asked| matches!(asked, Asked::Parse { .. }))
+                    && !is_kept
+                {
+                    let (tag, duration, sqlstate) = (Some("PREPARE"), now - at, Some("00000"));
+                    ended(&Statement { tag, duration, sqlstate, ..Statement::of(&sql) });
+                }
+            }
+            b'2' | b'3' => {
+                if let Some(Asked::EndOfPortal { portal }) = self.asked.front() {
+                    self.portals.end(*portal, ended);
                     self.asked.pop_front();
                 }
             }
             b'C' => return self.command_complete(body, now, ended),
-            // EmptyQueryResponse and PortalSuspended end an Execute that has nothing more to record.
-            b'I' | b's' => {
-                self.drop_stale_syncs();
+            b's' => self.portal_suspended(now, ended),
+            // EmptyQueryResponse ends an Execute that has nothing to record.
+            b'I' => {
+                self.drop_stale();
                 if matches!(self.asked.front(), Some(Asked::Execute { .. })) {
                     self.asked.pop_front();
                 }
@@ -437,10 +507,6 @@ impl Ledger {
             b'Z' => {
                 self.copying_in = false;
                 self.statement_ended(now);
-                if body == b"I" {
-                    // Portals end with their transaction.
-                    self.portals.clear();
-                }
                 self.transaction_status = body.first().copied().unwrap_or(b'I');
                 if self.transaction_status == b'I' {
                     self.settings.settle();
@@ -452,6 +518,11 @@ impl Ledger {
                         break;
                     }
                 }
+                if body == b"I" {
+                    let is_end = |asked: &&Asked| matches!(asked, Asked::Query { .. } | Asked::Sync);
+                    let unanswered = self.asked.iter().filter(is_end).count() as u64;
+                    self.portals.end_transaction(self.batches.saturating_sub(unanswered), ended);
+                }
             }
             _ => {}
         }
@@ -460,12 +531,21 @@ impl Ledger {
 
     /// Tells `ended` of what is still unanswered when the session ends.
     pub(crate) fn abandon(&mut self, ended: &mut impl FnMut(&Statement<'_>)) {
+        // What has been answered of the one under way.
+        let (mut rows, mut bytes) = (self.rows, self.bytes);
         for asked in self.asked.drain(..) {
-            if let Asked::Query { sql, at, .. } | Asked::Execute { sql, at } = asked {
-                let duration = at.elapsed();
-                ended(&Statement { sql: &sql, tag: None, rows: None, bytes: 0, duration, sqlstate: None });
-            }
+            let (sql, at, portal) = match asked {
+                Asked::Query { sql, at, .. } => (sql, at, None),
+                Asked::Execute { sql, at, portal } => (sql, at, portal),
+                _ => continue,
+            };
+            let before = portal.map_or_else(Answered::default, |portal| self.portals.take(portal));
+            (rows, bytes) = (rows.max(before.rows), bytes.max(before.bytes));
+            let duration = before.duration + at.elapsed();
+            ended(&Statement { rows: (rows > 0).then_some(rows), bytes, duration, ..Statement::of(&sql) });
+            (rows, bytes) = (0, 0);
         }
+        self.portals.end_stopped(ended);
     }
 
     /// A transaction may have taken back what the client has set: the database session at hand knows, and is kept.
@@ -475,9 +555,29 @@ impl Ledger {
         }
     }
 
-    fn drop_stale_syncs(&mut self) {
-        while matches!(self.asked.front(), Some(Asked::Sync)) {
+    /// A message that answers neither a Sync nor a Bind shows that those in front of what it answers are over.
+    fn drop_stale(&mut self) {
+        while matches!(self.asked.front(), Some(Asked::Sync | Asked::EndOfPortal { .. })) {
             self.asked.pop_front();
+        }
+    }
+
+    /// Tells `ended` the first time, before the client hears of rows; then when the portal has ended.
+    fn portal_suspended(&mut self, now: Instant, ended: &mut impl FnMut(&Statement<'_>)) {
+        self.drop_stale();
+        let refusal = self.exceeded.take();
+        let (rows, bytes) = (self.rows, self.bytes);
+        self.statement_ended(now);
+        if let Some(Asked::Execute { sql, at, portal: Some(portal) }) =
+            self.asked.pop_front_if(|asked| matches!(asked, Asked::Execute { .. }))
+        {
+            let duration = self.portals.answered(portal).duration + (now - at);
+            let answered = Answered { rows, bytes, duration };
+            if self.portals.stop(portal, Arc::clone(&sql), answered, refusal) {
+                let (rows, sqlstate) = (Some(rows), Some("00000"));
+                let so_far = Statement { rows, bytes, duration, sqlstate, ..Statement::of(&sql) };
+                ended(&Statement { is_suspended: true, ..so_far });
+            }
         }
     }
 
@@ -487,14 +587,14 @@ impl Ledger {
         now: Instant,
         ended: &mut impl FnMut(&Statement<'_>),
     ) -> Answer {
-        self.drop_stale_syncs();
+        self.drop_stale();
         self.copying_in = false;
         if let Some(Asked::Query { hidden: hidden @ 1.., .. }) = self.asked.front_mut() {
             *hidden -= 1;
             return Answer::Swallow;
         }
         let tag = text(take_text(&mut { body }).unwrap_or_default());
-        let bytes = self.bytes;
+        let mut answered = Answered { rows: self.rows, bytes: self.bytes, duration: Duration::ZERO };
         self.statement_ended(now);
         if tag == "DISCARD ALL" || tag == "RESET" {
             self.identity_lost = true;
@@ -505,8 +605,9 @@ impl Ledger {
         let (sql, at) = match self.asked.front() {
             // A query may hold several statements: it stays until ReadyForQuery.
             Some(Asked::Query { sql, at, .. }) => (Arc::clone(sql), *at),
-            Some(Asked::Execute { sql, at }) => {
+            Some(Asked::Execute { sql, at, portal }) => {
                 let found = (Arc::clone(sql), *at);
+                answered = self.portal_ended(*portal, answered);
                 self.asked.pop_front();
                 found
             }
@@ -531,10 +632,21 @@ impl Ledger {
             }
             _ => self.tied = self.tied.or_else(|| tie_of(&tag, &sql)),
         }
+        // What was answered before a portal stopped is not in the count of its last rows.
         let rows = tag.rsplit(' ').next().and_then(|count| count.parse().ok());
-        let (tag, duration, sqlstate) = (Some(&*tag), now - at, Some("00000"));
-        ended(&Statement { sql: &sql, tag, rows, bytes, duration, sqlstate });
+        let rows = rows.map(|rows: u64| rows.max(answered.rows));
+        let (bytes, duration) = (answered.bytes, answered.duration + (now - at));
+        let (tag, sqlstate) = (Some(&*tag), Some("00000"));
+        ended(&Statement { tag, rows, bytes, duration, sqlstate, ..Statement::of(&sql) });
         Answer::Pass
+    }
+
+    /// What a portal has answered in all, which now ends.
+    fn portal_ended(&mut self, portal: Option<PortalId>, answered: Answered) -> Answered {
+        let before = portal.map_or_else(Answered::default, |portal| self.portals.take(portal));
+        // As long as it answers nothing more, nothing was added to what it has answered before.
+        let (rows, bytes) = (answered.rows.max(before.rows), answered.bytes.max(before.bytes));
+        Answered { rows, bytes, duration: before.duration }
     }
 
     /// A Sync that is next is the error's own: it commits, and that may fail.
@@ -542,19 +654,28 @@ impl Ledger {
         self.is_over |= matches!(error_field(body, b'V'), Some(b"FATAL" | b"PANIC"));
         self.settings_in_doubt();
         self.copying_in = false;
-        let bytes = self.bytes;
+        let mut answered = Answered { rows: self.rows, bytes: self.bytes, duration: Duration::ZERO };
         self.statement_ended(now);
+        while matches!(self.asked.front(), Some(Asked::EndOfPortal { .. })) {
+            self.asked.pop_front();
+        }
+        if let Some(Asked::Execute { portal, .. }) = self.asked.front() {
+            answered = self.portal_ended(*portal, answered);
+        }
         let code = error_field(body, b'C').map_or(Cow::Borrowed("XX000"), String::from_utf8_lossy);
         if let Some(
-            Asked::Query { sql, at, .. } | Asked::Parse { sql, at, .. } | Asked::Execute { sql, at },
+            Asked::Query { sql, at, .. } | Asked::Parse { sql, at, .. } | Asked::Execute { sql, at, .. },
         ) = self.asked.front()
         {
-            let (duration, sqlstate) = (now - *at, Some(&*code));
-            ended(&Statement { sql, tag: None, rows: None, bytes, duration, sqlstate });
+            let Answered { rows, bytes, duration } = answered;
+            let (duration, sqlstate) = (duration + (now - *at), Some(&*code));
+            let rows = (rows > 0).then_some(rows);
+            ended(&Statement { rows, bytes, duration, sqlstate, ..Statement::of(sql) });
         }
         // After an error the database skips to the next Sync; a simple query's error is followed by its ReadyForQuery.
-        while let Some(Asked::Parse { .. } | Asked::Replay { .. } | Asked::Execute { .. }) =
-            self.asked.front()
+        while let Some(
+            Asked::Parse { .. } | Asked::Replay { .. } | Asked::Execute { .. } | Asked::EndOfPortal { .. },
+        ) = self.asked.front()
         {
             match self.asked.pop_front() {
                 // Neither has it been prepared, nor does anybody think so.
@@ -563,19 +684,6 @@ impl Ledger {
                 _ => {}
             }
         }
-    }
-}
-
-/// What an audit record shows of a refused message.
-fn statement_text(kind: u8, body: &[u8]) -> Arc<str> {
-    let rest = &mut { body };
-    match kind {
-        b'P' => {
-            take_text(rest);
-            sql_text(rest)
-        }
-        b'Q' => sql_text(rest),
-        _ => "(function call)".into(),
     }
 }
 

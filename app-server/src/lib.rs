@@ -3,7 +3,7 @@
 //! The way of a connection: `listener` gives it to one of the `workers` and tells PostgreSQL, TLS and HTTP apart by the first byte, `login` finds out who it is
 //! (`scram`, `accounts`, `guard`), `pool` has database sessions (and `queue` those who wait for one) logged in as the tier's role (`backend`, `database_scram`),
 //! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet
-//! answered, `prepared_statements` what a client has prepared, and `client_settings` what it has set; `allow_list` reads what free and premium accounts say, `refusal` and
+//! answered, `prepared_statements` and `portals` what a client has prepared and bound, and `client_settings` what it has set; `allow_list` reads what free and premium accounts say, `refusal` and
 //! `clock` say no, `record_play` is the free tier's only write, and `audit` (`audit_record`, `audit_file`, `metrics`) keeps what came of it all. `readiness` says
 //! whether to serve at all; `config` has every setting, and `command_line` the program's commands.
 
@@ -33,6 +33,7 @@ mod login;
 mod malformed;
 mod metrics;
 mod pool;
+mod portals;
 mod prepared_statements;
 mod proxy_protocol;
 mod queue;

@@ -29,9 +29,11 @@ pub(crate) fn of_message(tier: Tier, kind: u8, body: &[u8]) -> Option<ErrorRespo
 /// transaction what any error does; the ledger puts our words into it.
 pub(crate) fn substitute(kind: u8, body: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
-    if kind == b'P' {
+    if matches!(kind, b'P' | b'E') {
+        // The statement of that name is not to be had any more; a refused Execute takes the unnamed one.
+        let name = if kind == b'P' { take_text(&mut { body }).unwrap_or_default() } else { b"" };
         put_message(&mut out, b'P', |message| {
-            message.extend_from_slice(take_text(&mut { body }).unwrap_or_default());
+            message.extend_from_slice(name);
             message.put_u8(0);
             put_text(message, "refused");
             message.put_u16(0);

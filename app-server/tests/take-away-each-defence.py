@@ -110,6 +110,10 @@ DEFENCES = [
      ["the_database_is_reached_over_tls_and_its_certificate_is_checked"]),
     ("record_play alone", "record_play.rs", ".and_then(|rest| rest.strip_suffix(')'))", ".and_then(|rest| rest.split(')').next())",
      ["only_the_very_statement_is_recognised", "a_person_records_a_play_of_the_own_account"]),
+    ("portals that stop are recorded", "ledger.rs", "b's' => self.portal_suspended(now, ended),", "b's' => {}",
+     ["a_portal_that_stops_is_recorded_when_it_stops_and_when_it_ends", "a_portal_that_has_stopped_is_on_record_even_after_a_kill"]),
+    ("limits hold for a portal", "relay/requests.rs", "ledger.exhausted(body)", "ledger.exhausted(&body[body.len()..])",
+     ["what_a_portal_answers_in_pieces_counts_as_one_statement"]),
     ("literals redacted", "audit.rs", "lines.statement(statement, self.redacts_literals)", "lines.statement(statement, false)",
      ["the_audit_can_leave_out_what_people_write_into_statements"]),
 ]

@@ -178,6 +178,11 @@ impl Requests {
             if let Some(refusal) = refusal::of_message(shared.relay.tier, kind, body) {
                 ledger.refused(kind, body, refusal);
                 outgoing.replace(buffer, at, at + length, &refusal::substitute(kind, body));
+            } else if kind == b'E'
+                && let Some(refusal) = ledger.exhausted(body)
+            {
+                ledger.refused(kind, body, refusal);
+                outgoing.replace(buffer, at, at + length, &refusal::substitute(kind, body));
             } else if is_free
                 && kind == b'Q'
                 && let Some(sql) = ledger.is_record_play_query(body)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{PASSWORD, Postgres, Server, world};
+use crate::harness::{PASSWORD, Postgres, Server, eventually, world};
 
 /// Runs a client's script, which must end well.
 fn run(server: &Server, program: &str, arguments: &[&str], script: &str, install: &str) {
@@ -36,4 +36,13 @@ async fn jdbc_prepares_batches_fetches_and_cancels() {
     server.wait_until_ready();
     let install = "apt-get install default-jdk-headless libpostgresql-jdbc-java";
     run(&server, "java", &["-cp", "/usr/share/java/postgresql.jar"], "Jdbc.java", install);
+    // One row of three was read, and all were stored.
+    eventually("the audit has the insert and how it ended", || {
+        let is_insert =
+            |line: &&serde_json::Value| line["sql"].as_str().is_some_and(|sql| sql.contains("'fetched '"));
+        let lines = server.lines();
+        let told: Vec<_> =
+            lines.iter().filter(is_insert).map(|line| (&line["outcome"], &line["rows"])).collect();
+        told == [(&"suspended".into(), &1.into()), (&"success".into(), &1.into())]
+    });
 }

@@ -49,6 +49,13 @@ class Jdbc {
                 while (rows.next()) sum += rows.getLong(1);
                 check(sum == 500500, "rows by portal");
             }
+            try (Statement statement = connection.createStatement()) {
+                statement.setFetchSize(1);
+                ResultSet rows = statement.executeQuery(
+                    "insert into artist (name) select 'fetched ' || i from generate_series(1, 3) as i returning name");
+                check(rows.next(), "the first of three rows");
+            }
+            connection.commit();
             long copied = connection.unwrap(PGConnection.class).getCopyAPI()
                 .copyIn("copy artist (name) from stdin", new StringReader("one\ntwo\nthree\n"));
             check(copied == 3, "a copy");

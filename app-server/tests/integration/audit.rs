@@ -1,0 +1,229 @@
+//! The audit trail as an operator reads it: nothing that a client was told of is missing, whatever way it has asked.
+
+use std::path::Path;
+
+use bytes::{BufMut as _, BytesMut};
+use postgres_protocol::IsNull;
+use postgres_protocol::message::frontend;
+use serde_json::Value;
+
+use crate::harness::{ADMIN, FREE, PREMIUM, Postgres, Server, eventually, signal, value, world};
+use crate::raw::Raw;
+
+async fn world_with(variables: &[(&str, &str)]) -> (Postgres, Server) {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, variables);
+    server.wait_until_ready();
+    (postgres, server)
+}
+
+/// Outcome and rows of each record whose statement holds a word.
+fn told(lines: &[Value], word: &str) -> Vec<(String, Option<u64>)> {
+    let is_asked = |line: &&Value| line["sql"].as_str().is_some_and(|sql| sql.contains(word));
+    let told = |line: &Value| (line["outcome"].as_str().unwrap().to_owned(), line["rows"].as_u64());
+    lines.iter().filter(is_asked).map(told).collect()
+}
+
+/// Waits for as many records of a statement as are expected.
+fn expect_told(server: &Server, word: &str, expected: &[(&str, u64)]) {
+    let expected: Vec<_> =
+        expected.iter().map(|(outcome, rows)| ((*outcome).to_owned(), Some(*rows))).collect();
+    eventually("the records are in the audit", || told(&server.lines(), word).len() >= expected.len());
+    assert_eq!(told(&server.lines(), word), expected, "{word}");
+}
+
+fn records(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Parse and Bind of a statement without parameters.
+fn bound(portal: &str, sql: &str) -> BytesMut {
+    let mut out = BytesMut::new();
+    frontend::parse("", sql, [], &mut out).unwrap();
+    bind(portal, "", &mut out);
+    out
+}
+
+fn bind(portal: &str, statement: &str, out: &mut BytesMut) {
+    assert!(frontend::bind(portal, statement, [], [""; 0], |_, _| Ok(IsNull::No), [], out).is_ok());
+}
+
+fn flush(out: &mut BytesMut) {
+    out.put_slice(b"H\0\0\0\x04");
+}
+
+#[tokio::test]
+async fn a_portal_that_stops_is_recorded_when_it_stops_and_when_it_ends() {
+    let (postgres, server) = world().await;
+    let mut raw = Raw::connect(&server, PREMIUM);
+    // All of it is stored although one row was read, and the portal ends with the batch.
+    let mut out = bound(
+        "",
+        "insert into artist (name) select 'one of ' || i from generate_series(1, 3) as i returning name",
+    );
+    frontend::execute("", 1, &mut out).unwrap();
+    frontend::sync(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "12DsZ");
+    let stored = "select count(*) from artist where name like 'one of %'";
+    assert_eq!(value(&postgres.superuser().await, stored).await, "3");
+    expect_told(&server, "'one of '", &[("suspended", 1), ("success", 1)]);
+
+    // What was read in pieces is told as a whole.
+    assert_eq!(raw.query("begin").0, "CZ");
+    let mut out = bound("pieces", "select 'in pieces', i from generate_series(1, 10) as i");
+    for rows in [3, 3, 0] {
+        frontend::execute("pieces", rows, &mut out).unwrap();
+    }
+    frontend::sync(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "12DDDsDDDsDDDDCZ");
+    expect_told(&server, "'in pieces'", &[("suspended", 3), ("success", 10)]);
+    let bytes: Vec<_> = server
+        .lines()
+        .iter()
+        .filter(|line| line["sql"].as_str().is_some_and(|sql| sql.contains("'in pieces'")))
+        .map(|line| line["bytes"].as_u64().unwrap())
+        .collect();
+    // A row is kind, length, number of columns, and each column's length and text; the last one has a digit more.
+    let row = 1 + 4 + 2 + (4 + 9) + (4 + 1);
+    assert_eq!(bytes, [3 * row, 10 * row + 1]);
+
+    // Closed, replaced by another one, and ended by what ends the transaction or the session.
+    let mut out = bound("closed", "select 'closed', i from generate_series(1, 10) as i");
+    frontend::execute("closed", 9, &mut out).unwrap();
+    frontend::close(b'P', "closed", &mut out).unwrap();
+    out.extend_from_slice(&bound("", "select 'replaced', i from generate_series(1, 10) as i"));
+    frontend::execute("", 4, &mut out).unwrap();
+    frontend::execute("", 4, &mut out).unwrap();
+    out.extend_from_slice(&bound("", "select 'rolled back', i from generate_series(1, 10) as i"));
+    frontend::execute("", 5, &mut out).unwrap();
+    frontend::sync(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "12DDDDDDDDDs312DDDDsDDDDs12DDDDDsZ");
+    expect_told(&server, "'closed'", &[("suspended", 9), ("success", 9)]);
+    expect_told(&server, "'replaced'", &[("suspended", 4), ("success", 8)]);
+    expect_told(&server, "'rolled back'", &[("suspended", 5)]);
+    assert_eq!(raw.query("rollback").0, "CZ");
+    expect_told(&server, "'rolled back'", &[("suspended", 5), ("success", 5)]);
+
+    raw.query("begin");
+    let mut out = bound("", "select 'left', i from generate_series(1, 10) as i");
+    frontend::execute("", 6, &mut out).unwrap();
+    flush(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b's').0, "12DDDDDDs");
+    drop(raw);
+    expect_told(&server, "'left'", &[("suspended", 6), ("success", 6)]);
+}
+
+#[tokio::test]
+async fn a_free_play_is_recorded_however_many_rows_were_asked_for() {
+    let (postgres, server) = world().await;
+    let mut raw = Raw::connect(&server, FREE);
+    let mut out = bound("", "select record_play(2)");
+    frontend::execute("", 1, &mut out).unwrap();
+    frontend::sync(&mut out);
+    let superuser = postgres.superuser().await;
+    let before: i64 = value(&superuser, "select count(*) from playback").await.parse().unwrap();
+    raw.send(&out);
+    let (kinds, bodies) = raw.until(b'Z');
+    assert_eq!(kinds, "12DsZ", "{bodies}");
+    assert_eq!(value(&superuser, "select count(*) from playback").await, (before + 1).to_string());
+    expect_told(&server, "record_play(2)", &[("suspended", 1), ("success", 1)]);
+}
+
+#[tokio::test]
+async fn a_portal_that_has_stopped_is_on_record_even_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.log");
+    let (_postgres, mut server) = world_with(&[("AUDIT_FILE", file.to_str().unwrap())]).await;
+    let mut raw = Raw::connect(&server, PREMIUM);
+    let mut out = bound("", "select 'heard of' from generate_series(1, 3)");
+    frontend::execute("", 1, &mut out).unwrap();
+    flush(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b's').0, "12Ds");
+    signal(server.process_id(), "KILL");
+    assert!(!server.wait().success());
+    assert_eq!(told(&records(&file), "'heard of'"), [("suspended".to_owned(), Some(1))]);
+}
+
+#[tokio::test]
+async fn what_a_portal_answers_in_pieces_counts_as_one_statement() {
+    let (_postgres, server) = world_with(&[("PREMIUM_ROW_LIMIT", "1000")]).await;
+    let mut raw = Raw::connect(&server, PREMIUM);
+    raw.query("begin");
+    let mut out = bound("", "select i from generate_series(1, 1000000) as i");
+    let mut said = String::new();
+    let refused = loop {
+        frontend::execute("", 300, &mut out).unwrap();
+        frontend::sync(&mut out);
+        raw.send(&out);
+        out.clear();
+        let (kinds, bodies) = raw.until(b'Z');
+        said.push_str(&kinds);
+        if kinds.ends_with("EZ") {
+            break bodies;
+        }
+        assert!(said.len() < 2000, "{said}");
+    };
+    assert!(refused.contains("C54000") && refused.contains("1000 rows"), "{refused}");
+    let rows = said.bytes().filter(|kind| *kind == b'D').count();
+    assert!((1000..=1200).contains(&rows), "{rows}");
+    // The others of the session go on.
+    assert_eq!(raw.query("rollback").0, "CZ");
+    assert_eq!(raw.query("select i from generate_series(1, 900) as i").0.len(), 903);
+}
+
+#[tokio::test]
+async fn what_is_executed_is_known_by_its_text_however_it_was_sent() {
+    let (_postgres, server) = world().await;
+    let mut raw = Raw::connect(&server, ADMIN);
+    // Bound before the batch ahead of it was answered, and executed after.
+    let mut out = BytesMut::new();
+    frontend::query("select 'ahead'", &mut out).unwrap();
+    out.extend_from_slice(&bound("p", "select 'bound early'"));
+    flush(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'2').0, "TDCZ12");
+    let mut out = BytesMut::new();
+    frontend::execute("p", 0, &mut out).unwrap();
+    frontend::sync(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "DCZ");
+    expect_told(&server, "'bound early'", &[("success", 1)]);
+
+    // Prepared by a statement, executed by the protocol.
+    raw.query("prepare spoken as select 'spoken'");
+    let mut out = BytesMut::new();
+    bind("", "spoken", &mut out);
+    frontend::execute("", 0, &mut out).unwrap();
+    frontend::sync(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "2DCZ");
+    expect_told(&server, "(prepared statement \"spoken\")", &[("success", 1)]);
+
+    // More statements than are kept.
+    let mut out = BytesMut::new();
+    for number in 0..3 {
+        let sql = format!("select '{}'", "x".repeat(1_300_000));
+        frontend::parse(&number.to_string(), &sql, [], &mut out).unwrap();
+    }
+    let sql = format!("select 'too late', length('{}')", "x".repeat(400_000));
+    frontend::parse("late", &sql, [], &mut out).unwrap();
+    bind("", "late", &mut out);
+    frontend::execute("", 0, &mut out).unwrap();
+    frontend::sync(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "11112DCZ");
+    expect_told(&server, "(prepared statement \"late\")", &[("success", 1)]);
+    let is_prepared =
+        |line: &&Value| line["sql"].as_str().is_some_and(|sql| sql.starts_with("select 'too late'"));
+    let prepared: Vec<_> =
+        server.lines().iter().filter(is_prepared).map(|line| line["tag"].clone()).collect();
+    assert_eq!(prepared, ["PREPARE"]);
+}
