@@ -5,7 +5,12 @@ mod seen;
 
 use std::time::{Duration, SystemTime};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::default_provider::region::DefaultRegionChain;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -85,7 +90,17 @@ impl Clients {
             loader = loader.region(Region::new(region.to_owned()));
         }
         match target {
-            Target::Account { profile: Some(profile) } => loader = loader.profile_name(profile),
+            // As the AWS CLI has it: keys in the environment are not those of a profile that somebody names.
+            Target::Account { profile: Some(profile) } => {
+                let region = match region {
+                    Some(region) => Some(Region::new(region.to_owned())),
+                    None => DefaultRegionChain::builder().profile_name(profile).build().region().await,
+                };
+                let base = ProviderConfig::without_region().with_region(region);
+                let credentials =
+                    ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&base).build();
+                loader = loader.profile_name(profile).credentials_provider(credentials);
+            }
             Target::Account { profile: None } => {}
             Target::Local { endpoint } => {
                 loader = loader
@@ -100,6 +115,8 @@ impl Clients {
         }
         let config = loader.load().await;
         let Some(region) = config.region().map(ToString::to_string) else {
+            // A profile that does not exist has no region either: that is the thing to say.
+            expiry(&config).await?;
             return Err(Error::invalid("no AWS region is set")
                 .help(
                     "add `--region us-east-1`, set AWS_REGION, or set `region` in ops.toml or ~/.aws/config",

@@ -25,6 +25,7 @@ mod monitor;
 mod monitor_terminal;
 mod plan;
 mod playbook;
+mod profile;
 mod programs;
 mod proxy;
 mod reference;

@@ -22,6 +22,8 @@ pub(crate) struct Call {
     /// How many of this operation there were before it.
     pub(crate) same: usize,
     pub(crate) body: String,
+    /// Whose credentials signed it.
+    pub(crate) access_key: String,
 }
 
 impl Call {
@@ -155,6 +157,11 @@ fn relay(
                 change: calls.iter().filter(|(call, _)| call.changes).count(),
                 same: calls.iter().filter(|(call, _)| call.operation == operation).count(),
                 body: text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default(),
+                access_key: text
+                    .split_once("Credential=")
+                    .and_then(|(_, scope)| scope.split_once('/'))
+                    .map(|(key, _)| key.to_owned())
+                    .unwrap_or_default(),
                 operation,
             };
             let fate = decide(&call);
