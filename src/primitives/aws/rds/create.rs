@@ -1,0 +1,110 @@
+//! How a database instance is made, with a subnet group of its own.
+
+use aws_sdk_rds::types::Tag;
+
+use super::Inner;
+use crate::clients::aws::failure;
+use crate::error::{Error, Kind};
+use crate::host::{Change, Host};
+use crate::primitives::aws::ec2::{self, SecurityGroup};
+use crate::primitives::declaration::Options;
+use crate::primitives::namespace::Call;
+use crate::progress::Verb;
+
+pub(super) fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error> {
+    let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+    let subnet_group = match groups.first() {
+        Some(group) => Some(ensure_subnet_group(call, instance, &group.vpc)?),
+        None => None,
+    };
+    let class = options.string("instance_class").unwrap_or_else(|| "db.t3.micro".to_owned());
+    let request = call
+        .aws()?
+        .rds
+        .create_db_instance()
+        .db_instance_identifier(&instance.identifier)
+        .engine(options.string("engine").unwrap_or_else(|| "postgres".to_owned()))
+        .set_engine_version(options.string("engine_version"))
+        .db_instance_class(&class)
+        .allocated_storage(options.int_in("allocated_storage_gib", 20..=65536)?.unwrap_or(20))
+        .storage_type("gp3")
+        .storage_encrypted(true)
+        .publicly_accessible(false)
+        .deletion_protection(true)
+        .copy_tags_to_snapshot(true)
+        .auto_minor_version_upgrade(true)
+        .backup_retention_period(options.int_in("backup_retention_days", 0..=35)?.unwrap_or(7))
+        .db_name(&instance.db_name)
+        .master_username(&instance.master_username)
+        .set_master_user_password(
+            instance.master_password.as_ref().map(|password| password.expose().to_owned()),
+        )
+        .set_manage_master_user_password(instance.master_password.is_none().then_some(true))
+        .set_db_subnet_group_name(subnet_group)
+        .set_vpc_security_group_ids(
+            Some(groups.into_iter().filter_map(|group| group.id).collect())
+                .filter(|ids: &Vec<_>| !ids.is_empty()),
+        )
+        .set_tags(Some(tags(call, &instance.name)?));
+    let change = Change {
+        verb: Verb::Create,
+        service: "rds",
+        operation: "CreateDBInstance",
+        name: &instance.name,
+        detail: &class,
+    };
+    call.change(change, |_| async {
+        match request.clone().send().await.map_err(|error| failure("rds", "CreateDBInstance", error)) {
+            // The identifier is the token: a run that was killed after this call finds its own instance.
+            Err(error) if error.code == "DBInstanceAlreadyExists" => Ok(()),
+            other => other.map(drop),
+        }
+    })?;
+    Ok(())
+}
+
+fn tags(host: &Host, name: &str) -> Result<Vec<Tag>, Error> {
+    Ok(host
+        .tags(name)?
+        .into_iter()
+        .map(|(key, value)| Tag::builder().key(key).value(value).build())
+        .collect())
+}
+
+/// The group of one subnet for each zone that the instance may be placed in.
+fn ensure_subnet_group(call: &Call, instance: &Inner, vpc: &str) -> Result<String, Error> {
+    let found = call.block(async {
+        let request = call.aws()?.rds.describe_db_subnet_groups().db_subnet_group_name(&instance.identifier);
+        match request.send().await.map_err(|error| failure("rds", "DescribeDBSubnetGroups", error)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    })?;
+    if !found {
+        let subnets = ec2::subnets(call, vpc)?.into_values().collect();
+        let request = call
+            .aws()?
+            .rds
+            .create_db_subnet_group()
+            .db_subnet_group_name(&instance.identifier)
+            .db_subnet_group_description(format!("{} of {}", instance.name, call.stack()?))
+            .set_subnet_ids(Some(subnets))
+            .set_tags(Some(tags(call, &instance.name)?));
+        let change = Change {
+            verb: Verb::Create,
+            service: "rds",
+            operation: "CreateDBSubnetGroup",
+            name: &instance.name,
+            detail: "subnet group",
+        };
+        call.change(change, |_| async {
+            match request.clone().send().await.map_err(|error| failure("rds", "CreateDBSubnetGroup", error)) {
+                // The answer to a first attempt was lost: the group is there.
+                Err(error) if error.code == "DBSubnetGroupAlreadyExists" => Ok(()),
+                other => other.map(drop),
+            }
+        })?;
+    }
+    Ok(instance.identifier.clone())
+}
