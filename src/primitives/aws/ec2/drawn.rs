@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::{SecurityGroup as Description, SecurityGroupRule};
 
-use super::{filter_of_values, instance, name_tag, of_stack, security_group, temporary};
+use super::describe::{describe, not_gone, state};
+use super::{filter_of_values, name_tag, of_stack, security_group, temporary};
 use crate::error::Error;
 use crate::host::Host;
 use crate::picture::{Group, Health, Kind, Link, Meaning, Part, Thing};
@@ -23,9 +24,9 @@ pub fn drawn(host: &Host) -> Result<Vec<Part>, Error> {
             parts.extend(arrow(&rule));
         }
     }
-    for found in instance::describe(host, vec![of_stack(host)?, instance::not_gone()])? {
+    for found in describe(host, vec![of_stack(host)?, not_gone()])? {
         let (Some(id), Some(name)) = (found.instance_id(), name_tag(found.tags())) else { continue };
-        let status = instance::state(Some(&found));
+        let status = state(Some(&found));
         let size = found.instance_type().map(|size| size.as_str().to_owned());
         let address = found.public_ip_address().or(found.private_ip_address()).map(str::to_owned);
         parts.push(Part::Thing(Thing {

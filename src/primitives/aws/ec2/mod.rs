@@ -1,6 +1,7 @@
 //! `ec2::` key pairs, security groups, instances, and what they stand on.
 
 pub mod console;
+mod describe;
 mod drawn;
 pub mod instance;
 pub mod key_pair;

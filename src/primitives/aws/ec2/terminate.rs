@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::instance::{START_LIMIT, describe, not_gone, state};
+use super::describe::{describe, not_gone, state};
+use super::instance::START_LIMIT;
 use super::{filter, name_tag, of_stack};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};

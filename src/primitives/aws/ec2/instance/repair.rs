@@ -1,0 +1,118 @@
+//! An instance that is there and not as it is asked for: what is mended, what is said, and what is refused.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{Instance as Description, InstanceType};
+
+use super::START_LIMIT;
+use crate::clients::aws::failure;
+use crate::error::{Error, Kind};
+use crate::host::Change;
+use crate::primitives::aws::ec2::describe::state;
+use crate::primitives::aws::ec2::launch::{USER_DATA_TAG, fingerprint};
+use crate::primitives::aws::ec2::service::Service;
+use crate::primitives::aws::ec2::{KeyPair, SecurityGroup, profile, repair_tags};
+use crate::primitives::declaration::Options;
+use crate::primitives::namespace::Call;
+use crate::progress::{Line, Verb};
+
+/// What is named and cannot be changed while the instance lives is refused, never silently ignored.
+pub(super) fn compare(full_name: &str, found: &Description, options: &Options) -> Result<(), Error> {
+    let differs = |key: &str, is: &str, asked: &str| {
+        Err(Error::new(Kind::Conflict, format!("the instance {full_name} has {key} `{is}`, and `{asked}` is asked for"))
+            .key(key)
+            .help("ops does not change it while the instance lives: ask for what it has, or terminate it and run this again"))
+    };
+    let instance_type = found.instance_type().map_or("", InstanceType::as_str);
+    if let Some(asked) = options.string("instance_type").filter(|asked| asked != instance_type) {
+        return differs("instance_type", instance_type, &asked);
+    }
+    let image = found.image_id().unwrap_or_default();
+    if let Some(asked) = options.string("image").filter(|asked| asked.starts_with("ami-") && asked != image) {
+        return differs("image", image, &asked);
+    }
+    if let Some(asked) = options.get("key_pair").and_then(|key| key.clone().try_cast::<KeyPair>())
+        && found.key_name() != Some(&asked.full_name)
+    {
+        return differs("key_pair", found.key_name().unwrap_or_default(), &asked.full_name);
+    }
+    Ok(())
+}
+
+/// Mends what is named, differs, and can be changed while the instance runs: its security groups, its instance profile, its tags.
+pub(super) fn repair(call: &Call, name: &str, found: &Description, options: &Options) -> Result<(), Error> {
+    let id = found.instance_id().unwrap_or_default();
+    if options.get("security_groups").is_some() {
+        let asked = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+        let asked: BTreeSet<Option<&str>> = asked.iter().map(|group| group.id.as_deref()).collect();
+        let is: BTreeSet<Option<&str>> =
+            found.security_groups().iter().map(|group| group.group_id()).collect();
+        if asked != is {
+            let change = Change {
+                verb: Verb::Update,
+                service: "ec2",
+                operation: "ModifyInstanceAttribute",
+                name,
+                detail: "security groups",
+            };
+            let groups: Vec<String> = asked.iter().flatten().map(|id| (*id).to_owned()).collect();
+            call.change(change, |_| async {
+                let request = call
+                    .aws()?
+                    .ec2
+                    .modify_instance_attribute()
+                    .instance_id(id)
+                    .set_groups(Some(groups.clone()));
+                let sent = request.send().await.map(drop);
+                sent.map_err(|error| failure("ec2", "ModifyInstanceAttribute", error))
+            })?;
+        }
+    }
+    let has =
+        found.iam_instance_profile().and_then(|profile| profile.arn()).and_then(|arn| arn.rsplit('/').next());
+    if let Some(asked) = options.string("instance_profile").filter(|asked| has != Some(asked)) {
+        profile::associate(call, name, id, &asked)?;
+    }
+    repair_tags(call, name, id, found.tags())
+}
+
+/// An instance reads its user data once, at its launch: another service in the playbook does not reach it.
+pub(super) fn warn_of_other_service(
+    call: &Call,
+    full_name: &str,
+    found: &Description,
+    service: Option<&Service>,
+) -> Result<(), Error> {
+    let Some(service) = service else { return Ok(()) };
+    let wanted = service.user_data(&call.aws()?.region)?;
+    let tag = found.tags().iter().find(|tag| tag.key() == Some(USER_DATA_TAG)).and_then(|tag| tag.value());
+    if tag.is_some_and(|tag| tag != fingerprint(&wanted)) {
+        call.progress.line(
+            Line::Warning,
+            &format!("{full_name} was launched with another service: it keeps that one until it is terminated and made anew"),
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn start(call: &Call, name: &str, id: &str) -> Result<(), Error> {
+    // It can be started once it has stopped; a plan does not wait for that.
+    let stopped = if call.dry_run { Ok(()) } else { wait_stopped(call, name, id) };
+    stopped?;
+    let change =
+        Change { verb: Verb::Update, service: "ec2", operation: "StartInstances", name, detail: "started" };
+    call.change(change, |_| async {
+        let request = call.aws()?.ec2.start_instances().instance_ids(id);
+        request.send().await.map(drop).map_err(|error| failure("ec2", "StartInstances", error))
+    })?;
+    Ok(())
+}
+
+fn wait_stopped(call: &Call, name: &str, id: &str) -> Result<(), Error> {
+    call.wait(&format!("instance {name}"), START_LIMIT, || async {
+        let request = call.aws()?.ec2.describe_instances().instance_ids(id);
+        let answer = request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error))?;
+        let state = state(answer.reservations().iter().flat_map(|r| r.instances()).next());
+        Ok(if state == "stopping" { Err(state) } else { Ok(()) })
+    })
+}
