@@ -13,6 +13,7 @@ stack("s");
 let app = ec2::ensure_security_group("app", #{ ingress: [tcp(8080, "10.0.0.0/8")] });
 let topic = sns::ensure_topic("alerts");
 let dead = sqs::ensure_queue("dead");
+rds::ensure_instance("db", #{ master_password: secrets::ensure("master"), publicly_accessible: false, deletion_protection: true }).wait();
 sqs::ensure_queue("log", #{ retention_s: 3600, subscribe_to: topic, dead_letter_queue: dead });
 let role = iam::ensure_instance_profile("server", #{ allow: [#{ actions: ["sns:Publish"], resources: [topic.arn] }] });
 let server = ec2::ensure_instance("server", #{ security_groups: [app], instance_profile: role.name });
@@ -34,6 +35,21 @@ async fn change_by_hand(clients: &Clients) {
     let name = Tag::builder().key("Application").value("other").build();
     clients.ec2.create_tags().resources(&instance).tags(name).send().await.expect("tagged");
 
+    let optional = aws_sdk_ec2::types::HttpTokensState::Optional;
+    let request = clients.ec2.modify_instance_metadata_options().instance_id(&instance);
+    request.http_tokens(optional).send().await.expect("changed");
+
+    let request = clients.rds.modify_db_instance().db_instance_identifier("s-db").apply_immediately(true);
+    request.publicly_accessible(true).deletion_protection(false).send().await.expect("changed");
+    let found = clients.rds.describe_db_instances().db_instance_identifier("s-db").send().await;
+    let arn = found.expect("the database").db_instances()[0].db_instance_arn().expect("an ARN").to_owned();
+    let request = clients.rds.remove_tags_from_resource().resource_name(arn);
+    request.tag_keys("Application").send().await.expect("untagged");
+
+    let topics = clients.sns.list_topics().send().await.expect("the topic");
+    let request = clients.sns.untag_resource().resource_arn(topics.topics()[0].topic_arn().expect("an ARN"));
+    request.tag_keys("Application").send().await.expect("untagged");
+
     let url = clients.sqs.get_queue_url().queue_name("s-log").send().await.expect("the queue");
     let url = url.queue_url().expect("a URL");
     for (attribute, value) in [
@@ -44,6 +60,8 @@ async fn change_by_hand(clients: &Clients) {
         let request = clients.sqs.set_queue_attributes().queue_url(url).attributes(attribute, value);
         request.send().await.expect("changed");
     }
+
+    clients.sqs.untag_queue().queue_url(url).tag_keys("Application").send().await.expect("untagged");
 
     let role = format!("s-server-{}", clients.region);
     let nothing = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
@@ -90,8 +108,13 @@ fn what_was_changed_by_hand_is_planned_and_repaired() {
     let repairs = [
         "- ec2 app  tcp 22 from 0.0.0.0/0",
         "~ ec2 server  tags Application",
+        "~ ec2 server  IMDSv2 required",
         "~ ec2 server  started",
-        "~ sqs log  ",
+        "~ rds db  tags Application",
+        "~ rds db  not public, deletion protection on",
+        "~ sns alerts  tags Application",
+        "~ sqs log  tags Application",
+        "~ sqs log  MessageRetentionPeriod, Policy, RedrivePolicy",
         "~ iam server  policy of the role",
         "~ elbv2 app  health interval",
         "+ elbv2 app  target server",
@@ -103,7 +126,7 @@ fn what_was_changed_by_hand_is_planned_and_repaired() {
         assert!(planned.stderr.contains(repair), "{repair}: {}", planned.stderr);
         assert!(ran.stderr.contains(repair), "{repair}: {}", ran.stderr);
     }
-    assert!(ran.stderr.contains(" 8 changes: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains(" 13 changes: "), "{}", ran.stderr);
     project.run_local("p", &["--yes"]).ended_with(0).says("0 changes");
 }
 

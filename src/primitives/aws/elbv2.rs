@@ -15,6 +15,7 @@ pub use drawn::drawn;
 use crate::clients::aws::failure;
 use crate::error::Error;
 use crate::host::{Host, NAME_TAG, STACK_TAG};
+use crate::primitives::aws::tags;
 use crate::primitives::namespace::Namespace;
 use crate::primitives::owned::Owned;
 
@@ -81,21 +82,9 @@ async fn tags_of(host: &Host, arn: &str) -> Result<Vec<Tag>, Error> {
 fn own(host: &Host, title: &str, name: &str, arn: &str, found: &[Tag]) -> Result<(), Error> {
     let is = |key: &str| found.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value);
     host.own(title, is(STACK_TAG))?;
-    let missing: Vec<Tag> =
-        tags(host, name)?.into_iter().filter(|tag| tag.key().and_then(is) != tag.value()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let change = crate::host::Change {
-        verb: crate::progress::Verb::Update,
-        service: "elbv2",
-        operation: "AddTags",
-        name,
-        detail: "tags",
-    };
-    host.change(change, |_| async {
-        let request = host.aws()?.elbv2.add_tags().resource_arns(arn).set_tags(Some(missing.clone()));
+    tags::repair(host, ("elbv2", "AddTags"), name, is, |pairs| async {
+        let tags = pairs.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let request = host.aws()?.elbv2.add_tags().resource_arns(arn).set_tags(Some(tags.collect()));
         request.send().await.map(drop).map_err(|error| failure("elbv2", "AddTags", error))
-    })?;
-    Ok(())
+    })
 }

@@ -8,6 +8,7 @@ pub mod iam;
 pub mod rds;
 pub mod sns;
 pub mod sqs;
+mod tags;
 
 use super::owned::{Owned, Question};
 use crate::picture::Part;

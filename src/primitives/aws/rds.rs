@@ -43,6 +43,8 @@ struct Inner {
     scope: Option<Arc<Clients>>,
     endpoint: Mutex<Option<Endpoint>>,
     is_kept_by_rds: bool,
+    is_public: bool,
+    is_protected: bool,
 }
 
 const ENSURE: Function = Function {
@@ -102,6 +104,16 @@ const ENSURE: Function = Function {
         optional("db_name", Holds::String, "The database to make in it; `music` if not given"),
         optional("security_groups", Holds::List, "Its security groups"),
         optional("backup_retention_days", Holds::Int, "How long automatic backups stay; 7 if not given"),
+        optional(
+            "publicly_accessible",
+            Holds::Bool,
+            "Whether it has an address on the internet; `false` if not given",
+        ),
+        optional(
+            "deletion_protection",
+            Holds::Bool,
+            "Whether RDS refuses to delete it; `true` if not given. `owned().delete()` takes `--delete-protected` for it",
+        ),
     ],
 };
 
@@ -145,6 +157,16 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
             Ok(i64::from(db.endpoint_for(call, "port")?.port))
         })
         .property("username", "The master user.", |_, db: &Instance| Ok(db.0.master_username.clone()))
+        .property(
+            "publicly_accessible",
+            "Whether it has an address on the internet, as it was when it was read.",
+            |_, db: &Instance| Ok(db.0.is_public),
+        )
+        .property(
+            "deletion_protection",
+            "Whether RDS refuses to delete it, as it was when it was read.",
+            |_, db: &Instance| Ok(db.0.is_protected),
+        )
         .property("db_name", "The database in it.", |_, db: &Instance| Ok(db.0.db_name.clone()))
         .property(
             "rds_keeps_password",
@@ -191,6 +213,8 @@ fn find(call: &Call, name: String) -> Result<Option<Instance>, Error> {
         scope: call.scope(),
         endpoint: Mutex::new(Endpoint::of(found)),
         is_kept_by_rds: found.master_user_secret().is_some(),
+        is_public: found.publicly_accessible() == Some(true),
+        is_protected: found.deletion_protection() == Some(true),
     }))))
 }
 
@@ -229,6 +253,14 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
         scope: call.scope(),
         endpoint: Mutex::new(None),
         is_kept_by_rds: kept_by_rds || options.bool("manage_master_user_password") == Some(true),
+        is_public: options
+            .bool("publicly_accessible")
+            .or(found.as_ref().and_then(DbInstance::publicly_accessible))
+            .unwrap_or(false),
+        is_protected: options
+            .bool("deletion_protection")
+            .or(found.as_ref().and_then(DbInstance::deletion_protection))
+            .unwrap_or(true),
     };
     match found {
         Some(found) => {

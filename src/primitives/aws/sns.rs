@@ -4,9 +4,10 @@ mod drawn;
 
 use std::sync::Arc;
 
-use aws_sdk_sns::types::Subscription;
+use aws_sdk_sns::types::{Subscription, Tag};
 use rhai::Dynamic;
 
+use super::tags;
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
@@ -26,7 +27,7 @@ pub struct Topic {
 
 const ENSURE_TOPIC: Function = Function {
     name: "ensure_topic",
-    doc: "The stack's topic of that name. SNS `ListTagsForResource`, `CreateTopic`.",
+    doc: "The stack's topic of that name. SNS `ListTagsForResource`, `CreateTopic`, `TagResource`.",
     parameters: &["name: string"],
     returns: "Topic",
     permissions: &["sns:ListTagsForResource", "sns:CreateTopic", "sns:TagResource"],
@@ -133,13 +134,13 @@ fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> 
     if let Some(tags) = &tags {
         let owner = tags.iter().find(|tag| tag.key() == STACK_TAG).map(|tag| tag.value());
         call.own(&format!("topic {full_name}"), owner)?;
-    }
-    if tags.is_none() {
-        let tag = |(key, value)| {
-            let tag = aws_sdk_sns::types::Tag::builder().key(key).value(value).build();
-            tag.map_err(|error| Error::internal(error.to_string()))
-        };
-        let tags = call.tags(&name)?.into_iter().map(tag).collect::<Result<Vec<_>, _>>()?;
+        let is = |key: &str| tags.iter().find(|tag| tag.key() == key).map(Tag::value);
+        tags::repair(call, ("sns", "TagResource"), &name, is, |pairs| async {
+            let request = call.aws()?.sns.tag_resource().resource_arn(&arn).set_tags(Some(tags_of(pairs)?));
+            request.send().await.map(drop).map_err(|error| failure("sns", "TagResource", error))
+        })?;
+    } else {
+        let tags = tags_of(call.tags(&name)?)?;
         let request = call.aws()?.sns.create_topic().name(&full_name).set_tags(Some(tags));
         let change = Change {
             verb: Verb::Create,
@@ -155,6 +156,11 @@ fn ensure_topic(call: &Call, name: String, _: &Options) -> Result<Topic, Error> 
         })?;
     }
     Ok(Topic { arn, name })
+}
+
+fn tags_of(pairs: Vec<(String, String)>) -> Result<Vec<Tag>, Error> {
+    let tag = |(key, value)| Tag::builder().key(key).value(value).build();
+    pairs.into_iter().map(tag).collect::<Result<_, _>>().map_err(|error| Error::internal(error.to_string()))
 }
 
 /// Subscribes `endpoint` unless it is subscribed or waits for its confirmation.

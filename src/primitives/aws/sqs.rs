@@ -15,6 +15,7 @@ use rhai::Dynamic;
 use serde_json::{Value, json};
 
 use super::sns::{self, Topic};
+use super::tags;
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
@@ -42,7 +43,7 @@ const ENSURE_QUEUE: Function = Function {
     doc: "The stack's queue of that name, encrypted. Attributes that are named and differ are repaired.\n\
           With `subscribe_to` a topic, its policy lets that topic send, from the moment it is made, and it is subscribed to it.\n\
           A name that was just deleted is blocked for 60 s: waits for it.\n\
-          SQS `ListQueues`, `GetQueueUrl`, `ListQueueTags`, `GetQueueAttributes`, `CreateQueue`, `SetQueueAttributes`; SNS `Subscribe`.",
+          SQS `ListQueues`, `GetQueueUrl`, `ListQueueTags`, `GetQueueAttributes`, `CreateQueue`, `TagQueue`, `SetQueueAttributes`; SNS `Subscribe`.",
     parameters: &["name: string"],
     returns: "Queue",
     permissions: &[
@@ -179,7 +180,7 @@ async fn list_urls(host: &Host) -> Result<Vec<String>, Error> {
 /// What is known of a queue that is there.
 struct Found {
     url: String,
-    owner: Option<String>,
+    tags: HashMap<String, String>,
     attributes: HashMap<QueueAttributeName, String>,
 }
 
@@ -204,10 +205,7 @@ async fn look_at(
     let answers =
         tags.map_err(|error| failure("sqs", "ListQueueTags", error)).and_then(|tags| Ok((tags, attributes?)));
     match answers {
-        Ok((tags, attributes)) => {
-            let owner = tags.tags().and_then(|tags| tags.get(STACK_TAG)).cloned();
-            Ok(Some(Found { url, owner, attributes }))
-        }
+        Ok((tags, attributes)) => Ok(Some(Found { url, tags: tags.tags.unwrap_or_default(), attributes })),
         Err(error) if error.kind == Kind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -257,7 +255,13 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
     })?;
     let url = match found {
         Some(found) => {
-            call.own(&format!("queue {full_name}"), found.owner.as_deref())?;
+            call.own(&format!("queue {full_name}"), found.tags.get(STACK_TAG).map(String::as_str))?;
+            let is = |key: &str| found.tags.get(key).map(String::as_str);
+            tags::repair(call, ("sqs", "TagQueue"), &name, is, |pairs| async {
+                let tags = pairs.into_iter().collect();
+                let request = call.aws()?.sqs.tag_queue().queue_url(&found.url).set_tags(Some(tags));
+                request.send().await.map(drop).map_err(|error| failure("sqs", "TagQueue", error))
+            })?;
             repair(call, &name, &found, &wanted)?;
             Some(found.url)
         }
@@ -359,7 +363,9 @@ fn repair(
     if differing.is_empty() {
         return Ok(());
     }
-    let detail = differing.keys().map(QueueAttributeName::as_str).collect::<Vec<_>>().join(", ");
+    let mut names: Vec<&str> = differing.keys().map(QueueAttributeName::as_str).collect();
+    names.sort_unstable();
+    let detail = names.join(", ");
     let change =
         Change { verb: Verb::Update, service: "sqs", operation: "SetQueueAttributes", name, detail: &detail };
     call.change(change, |_| async {

@@ -57,6 +57,7 @@ const ENSURE: Function = Function {
         "ec2:RunInstances",
         "ec2:StartInstances",
         "ec2:ModifyInstanceAttribute",
+        "ec2:ModifyInstanceMetadataOptions",
         "ec2:CreateTags",
         "ssm:GetParameter",
         "iam:PassRole",

@@ -26,10 +26,10 @@ pub use security_group::{Rule, SecurityGroup, names as security_group_names};
 
 use crate::clients::aws::failure;
 use crate::error::Error;
-use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
+use crate::host::{Host, NAME_TAG, STACK_TAG};
+use crate::primitives::aws::tags;
 use crate::primitives::namespace::Namespace;
 use crate::primitives::owned::Owned;
-use crate::progress::Verb;
 
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("ec2", host);
@@ -80,21 +80,9 @@ fn name_tag(tags: &[Tag]) -> Option<&str> {
 /// Puts back the tags of the thing `id` that somebody changed or took away (EC2 `CreateTags`).
 fn repair_tags(host: &Host, name: &str, id: &str, found: &[Tag]) -> Result<(), Error> {
     let is = |key: &str| found.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value);
-    let missing: Vec<Tag> = host
-        .tags(name)?
-        .into_iter()
-        .filter(|(key, value)| is(key) != Some(value))
-        .map(|(key, value)| Tag::builder().key(key).value(value).build())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let detail = format!("tags {}", missing.iter().filter_map(Tag::key).collect::<Vec<_>>().join(", "));
-    let change =
-        Change { verb: Verb::Update, service: "ec2", operation: "CreateTags", name, detail: &detail };
-    host.change(change, |_| async {
-        let request = host.aws()?.ec2.create_tags().resources(id).set_tags(Some(missing.clone()));
+    tags::repair(host, ("ec2", "CreateTags"), name, is, |pairs| async {
+        let tags = pairs.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let request = host.aws()?.ec2.create_tags().resources(id).set_tags(Some(tags.collect()));
         request.send().await.map(drop).map_err(|error| failure("ec2", "CreateTags", error))
-    })?;
-    Ok(())
+    })
 }

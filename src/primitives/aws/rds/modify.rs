@@ -1,12 +1,13 @@
-//! What RDS can change while an instance lives: its size, its storage upwards, its backups, its groups; and a stopped one is started.
+//! What RDS can change while an instance lives: its size, its storage upwards, its backups, who reaches it, its tags; and a stopped one is started.
 
-use aws_sdk_rds::types::DbInstance;
+use aws_sdk_rds::types::{DbInstance, Tag};
 
 use super::{AVAILABLE_LIMIT, describe};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::Change;
 use crate::primitives::aws::ec2::SecurityGroup;
+use crate::primitives::aws::tags;
 use crate::primitives::declaration::Options;
 use crate::primitives::namespace::Call;
 use crate::progress::Verb;
@@ -22,6 +23,7 @@ pub(super) fn converge(
     options: &Options,
 ) -> Result<(), Error> {
     start_if_stopped(call, name, identifier, found)?;
+    repair_tags(call, name, found)?;
     let mut details = Vec::new();
     let class = options.string("instance_class").filter(|asked| found.db_instance_class() != Some(asked));
     if let Some(class) = &class {
@@ -51,6 +53,16 @@ pub(super) fn converge(
     if managed {
         details.push("master password kept by RDS".to_owned());
     }
+    let public =
+        options.bool("publicly_accessible").filter(|asked| found.publicly_accessible() != Some(*asked));
+    if let Some(public) = public {
+        details.push(if public { "public" } else { "not public" }.to_owned());
+    }
+    let protected =
+        options.bool("deletion_protection").filter(|asked| found.deletion_protection() != Some(*asked));
+    if let Some(protected) = protected {
+        details.push(format!("deletion protection {}", if protected { "on" } else { "off" }));
+    }
     let groups = groups(found, options)?;
     if groups.is_some() {
         details.push("security groups".to_owned());
@@ -72,10 +84,24 @@ pub(super) fn converge(
             .set_backup_retention_period(backups)
             .set_vpc_security_group_ids(groups.clone())
             .set_manage_master_user_password(managed.then_some(true))
+            .set_publicly_accessible(public)
+            .set_deletion_protection(protected)
             .apply_immediately(true);
         request.send().await.map(drop).map_err(|error| failure("rds", "ModifyDBInstance", error))
     })?;
     Ok(())
+}
+
+/// Puts back the tags that somebody changed or took away (RDS `AddTagsToResource`).
+fn repair_tags(call: &Call, name: &str, found: &DbInstance) -> Result<(), Error> {
+    let is = |key: &str| found.tag_list().iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value);
+    tags::repair(call, ("rds", "AddTagsToResource"), name, is, |pairs| async {
+        let tags = pairs.into_iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let arn = found.db_instance_arn().unwrap_or_default();
+        let request =
+            call.aws()?.rds.add_tags_to_resource().resource_name(arn).set_tags(Some(tags.collect()));
+        request.send().await.map(drop).map_err(|error| failure("rds", "AddTagsToResource", error))
+    })
 }
 
 /// The security groups that are asked for, where the instance has others.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{Instance as Description, InstanceType};
+use aws_sdk_ec2::types::{HttpTokensState, Instance as Description, InstanceType};
 
 use super::START_LIMIT;
 use crate::clients::aws::failure;
@@ -39,7 +39,8 @@ pub(super) fn compare(full_name: &str, found: &Description, options: &Options) -
     Ok(())
 }
 
-/// Mends what is named, differs, and can be changed while the instance runs: its security groups, its instance profile, its tags.
+/// Mends what is named, differs, and can be changed while the instance runs: its security groups, its
+/// instance profile, its metadata service, its tags.
 pub(super) fn repair(call: &Call, name: &str, found: &Description, options: &Options) -> Result<(), Error> {
     let id = found.instance_id().unwrap_or_default();
     if options.get("security_groups").is_some() {
@@ -73,7 +74,30 @@ pub(super) fn repair(call: &Call, name: &str, found: &Description, options: &Opt
     if let Some(asked) = options.string("instance_profile").filter(|asked| has != Some(asked)) {
         profile::associate(call, name, id, &asked)?;
     }
+    require_imdsv2(call, name, id, found)?;
     repair_tags(call, name, id, found.tags())
+}
+
+/// Without a token the metadata service gives the role's keys to whoever gets a request sent from the instance (EC2 User Guide,
+/// "Use the Instance Metadata Service").
+fn require_imdsv2(call: &Call, name: &str, id: &str, found: &Description) -> Result<(), Error> {
+    let tokens = found.metadata_options().and_then(|options| options.http_tokens());
+    if tokens != Some(&HttpTokensState::Optional) {
+        return Ok(());
+    }
+    let change = Change {
+        verb: Verb::Update,
+        service: "ec2",
+        operation: "ModifyInstanceMetadataOptions",
+        name,
+        detail: "IMDSv2 required",
+    };
+    call.change(change, |_| async {
+        let request = call.aws()?.ec2.modify_instance_metadata_options().instance_id(id);
+        let sent = request.http_tokens(HttpTokensState::Required).send().await.map(drop);
+        sent.map_err(|error| failure("ec2", "ModifyInstanceMetadataOptions", error))
+    })?;
+    Ok(())
 }
 
 /// An instance reads its user data once, at its launch: another service in the playbook does not reach it.
