@@ -45,3 +45,4 @@ mod terminal;
 mod testing;
 mod tree;
 mod user_data;
+mod workflows;
