@@ -13,16 +13,20 @@ pub(crate) struct Docker {
 
 impl Docker {
     pub(crate) fn start() -> Self {
-        for (program, package) in [("/usr/sbin/dockerd", "docker.io"), ("/bin/busybox", "busybox-static")] {
-            assert!(
-                Path::new(program).exists(),
-                "{program} is missing: install the Debian package {package}"
-            );
-        }
+        let busybox = Path::new("/bin/busybox").exists();
+        assert!(busybox, "/bin/busybox is missing: install the Debian package busybox-static");
         let folder = tempfile::Builder::new().prefix("ops-docker-").tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let log = std::fs::File::create(path("log")).expect("a log");
-        let engine = Command::new("/usr/sbin/dockerd")
+        // Beside an engine of the machine, whose containerd it may share.
+        let space = folder.path().file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let engine = Command::new(dockerd())
+            .args([
+                "--containerd-namespace",
+                &space,
+                "--containerd-plugins-namespace",
+                &format!("{space}-plugins"),
+            ])
             .args(["--iptables=false", "--bridge=none", "--storage-driver=vfs"])
             .args(["--data-root", &path("data"), "--exec-root", &path("exec"), "--pidfile", &path("pid")])
             .args(["-H", &format!("unix://{}", path("socket"))])
@@ -49,15 +53,25 @@ impl Docker {
         finish(command)
     }
 
-    /// An archive with an image whose server answers `/readyz` with its name at `$LISTEN`, or never is ready.
-    pub(crate) fn archive(&self, name: &str, ready: bool) -> PathBuf {
+    /// An archive with an image whose server listens at `$LISTEN`; one that is ready answers `/readyz` and `/<name>` with its name.
+    pub(crate) fn archive(&self, name: &str, answers: Answers) -> PathBuf {
         let folder = path_of(&self.folder, name);
         std::fs::create_dir_all(folder.join("www")).expect("a folder");
         std::fs::copy("/bin/busybox", folder.join("busybox")).expect("a program");
-        std::fs::write(folder.join("www").join(if ready { "readyz" } else { "other" }), name)
-            .expect("a page");
-        let dockerfile = "FROM scratch\nCOPY busybox /busybox\nCOPY www /www\nSTOPSIGNAL SIGKILL\n\
-                          ENTRYPOINT [\"/busybox\", \"sh\", \"-c\", \"exec /busybox httpd -f -v -p $LISTEN -h /www\"]\n";
+        std::fs::write(folder.join("www").join(name), name).expect("a page");
+        if answers == Answers::Ready {
+            std::fs::write(folder.join("www/readyz"), name).expect("a page");
+        }
+        let program = match answers {
+            Answers::Ready | Answers::NotFound => "httpd -f -v -p $LISTEN -h /www",
+            // Its standard error is the connection: it says on the server's own that it was asked.
+            Answers::Never => {
+                "nc -ll -p ${LISTEN#*:} -e /busybox sh -c 'echo asked > /proc/1/fd/2; exec /busybox sleep 1000'"
+            }
+        };
+        std::fs::write(folder.join("serve"), format!("exec /busybox {program}\n")).expect("a program");
+        let dockerfile = "FROM scratch\nCOPY busybox /busybox\nCOPY serve /serve\nCOPY www /www\nSTOPSIGNAL SIGKILL\n\
+                          ENTRYPOINT [\"/busybox\", \"sh\", \"/serve\"]\n";
         std::fs::write(folder.join("Dockerfile"), dockerfile).expect("a Dockerfile");
         let tag = format!("test/{name}:latest");
         self.command(&["build", "-q", "-t", &tag, &folder.display().to_string()]).ended_with(0);
@@ -66,6 +80,29 @@ impl Docker {
         self.command(&["rmi", "-f", &tag]).ended_with(0);
         archive
     }
+
+    /// Waits until somebody has asked an image that is not ready whether it is.
+    pub(crate) fn was_asked(&self) {
+        until("the new image is asked", || {
+            let said = self.command(&["logs", "app-server"]).stderr;
+            said.contains("asked") || said.contains("response:404")
+        });
+    }
+}
+
+/// The engine's program: Debian's package has it in the one place, Docker's own in the other.
+fn dockerd() -> &'static str {
+    let found = ["/usr/sbin/dockerd", "/usr/bin/dockerd"].into_iter().find(|path| Path::new(path).exists());
+    found.expect("dockerd is missing: install the Debian package docker.io")
+}
+
+/// What an image says when it is asked whether it is ready.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Answers {
+    Ready,
+    NotFound,
+    /// It accepts the connection, and says nothing.
+    Never,
 }
 
 fn path_of(folder: &tempfile::TempDir, name: &str) -> PathBuf {

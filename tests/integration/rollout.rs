@@ -3,31 +3,40 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::docker::Docker;
-use crate::harness::finish;
-use crate::sshd::{Login, Server, may_be_root, user};
-use crate::tree::files_ending_in;
+use crate::docker::{Answers, Docker};
+use crate::harness::{Ran, finish};
+use crate::registry::Registry;
+use crate::sshd::{Login, Server, may_be_root};
 
-#[test]
-fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
-    if !may_be_root("a Docker engine is started") {
-        return;
+/// One server with an engine of its own, and a service on it.
+pub(crate) struct Place {
+    pub(crate) docker: Docker,
+    pub(crate) login: Login,
+    pub(crate) server: Server,
+    pub(crate) port: u16,
+}
+
+impl Place {
+    /// A server whose sessions begin with `before`, and have `lines` more in their configuration.
+    pub(crate) fn start(lines: &str, before: &[&str]) -> Self {
+        let docker = Docker::start();
+        let login = Login::with_playbooks();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+        let port = port.expect("a port").port();
+        let lines = format!("SetEnv DOCKER_HOST={} {lines}", docker.socket());
+        let server = Server::with(&login, &lines, before);
+        login.knows(&[&server]);
+        login.project.write("service/env", &format!("LISTEN=127.0.0.1:{port}\n"));
+        Self { docker, login, server, port }
     }
-    let docker = Docker::start();
-    let login = Login::with_playbooks();
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
-    let server = Server::with(&login, &format!("SetEnv DOCKER_HOST={}", docker.socket()), &[]);
-    login.knows(&[&server]);
-    let folder = login.project.path("service");
-    let rollout = |archive: &Path, more: &[&str]| {
-        let (address, port) = (server.address(), port.to_string());
-        let (archive, folder) = (archive.display().to_string(), folder.display().to_string());
+
+    /// How the playbook is typed for this server.
+    pub(crate) fn command(&self, image: &[&str], more: &[&str]) -> Command {
+        let (address, port) = (self.server.address(), self.port.to_string());
+        let folder = self.login.project.path("service").display().to_string();
         let arguments = [
             "run",
             "rollout",
-            "--archive",
-            &archive,
             "--host",
             &address,
             "--key",
@@ -38,47 +47,62 @@ fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
             &port,
             "--network",
             "host",
-            "--wait",
-            "5",
         ];
-        let mut command = login.project.command(&[&arguments, more].concat());
-        command.env_remove("SSH_AUTH_SOCK").env("USER", user());
-        finish(command)
-    };
-    let answer = || {
+        self.login.ops(&[&arguments, image, more].concat())
+    }
+
+    pub(crate) fn rollout(&self, archive: &Path, more: &[&str]) -> Ran {
+        let archive = archive.display().to_string();
+        let more = if more.contains(&"--wait") { more.to_vec() } else { [&["--wait", "5"], more].concat() };
+        finish(self.command(&["--archive", &archive], &more))
+    }
+
+    /// What the service says now.
+    pub(crate) fn answer(&self) -> String {
         let mut command = Command::new("curl");
-        command.args(["--silent", "--max-time", "5", &format!("http://127.0.0.1:{port}/readyz")]);
+        command.args(["--silent", "--max-time", "5", &format!("http://127.0.0.1:{}/readyz", self.port)]);
         finish(command).stdout
-    };
-    let (first, second, broken) =
-        (docker.archive("first", true), docker.archive("second", true), docker.archive("broken", false));
+    }
 
-    rollout(&first, &["--dry-run"]).ended_with(0);
-    assert!(!folder.exists(), "a plan has changed the server");
-    login.project.write("service/env", &format!("LISTEN=127.0.0.1:{port}\n"));
+    /// When the container was started, and of which image.
+    pub(crate) fn started(&self) -> String {
+        let about = ["inspect", "--format", "{{.State.StartedAt}} {{.Image}}", "app-server"];
+        self.docker.command(&about).ended_with(0).stdout
+    }
+}
 
-    let ran = rollout(&first, &[]).ended_with(0).says("runs nothing").says("interrupted");
+#[test]
+fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
+    if !may_be_root("a Docker engine is started") {
+        return;
+    }
+    let place = Place::start("", &[]);
+    let archive = |name, answers| place.docker.archive(name, answers);
+    let (first, second) = (archive("first", Answers::Ready), archive("second", Answers::Ready));
+    let broken = archive("broken", Answers::NotFound);
+
+    place.rollout(&first, &["--dry-run"]).ended_with(0);
+    assert!(!place.login.project.path("service/image.new").exists(), "a plan has changed the server");
+
+    let ran = place.rollout(&first, &[]).ended_with(0).says("runs nothing");
+    let ran = ran.says("One server: its clients are interrupted for 75 s at most").says("75 s more where");
     assert!(ran.stdout.contains("changed  1"), "{}", ran.stdout);
-    assert_eq!(answer(), "first");
+    assert_eq!(place.answer(), "first");
 
     // The second run leaves the container as it is.
-    let started = || {
-        docker.command(&["inspect", "--format", "{{.State.StartedAt}}", "app-server"]).ended_with(0).stdout
-    };
-    let before = started();
-    let ran = rollout(&first, &[]).ended_with(0).says("runs this image already");
+    let before = place.started();
+    let ran = place.rollout(&first, &[]).ended_with(0).says("runs this image already");
     assert!(ran.stdout.contains("changed  0"), "{}", ran.stdout);
-    assert_eq!(started(), before);
+    assert_eq!(place.started(), before);
 
-    rollout(&second, &[]).ended_with(0);
-    assert_eq!(answer(), "second");
+    place.rollout(&second, &[]).ended_with(0);
+    assert_eq!(place.answer(), "second");
 
-    rollout(&broken, &[]).ended_with(1).says("is not ready").says("went back to the previous image");
-    assert_eq!(answer(), "second");
+    place.rollout(&broken, &[]).ended_with(1).says("is not ready").says("went back to the previous image");
+    assert_eq!(place.answer(), "second");
 
     // What the container wrote is shown after the server's name.
-    let mut command = login.project.command(&["run", "logs", "--hosts", &server.address(), "--key", "id"]);
-    command.env_remove("SSH_AUTH_SOCK").env("USER", user());
+    let command = place.login.ops(&["run", "logs", "--hosts", &place.server.address(), "--key", "id"]);
     finish(command).ended_with(0).says("127.0.0.1 | ").says("response:200");
 }
 
@@ -94,25 +118,31 @@ fn which_image_is_asked_for_before_anything_is_touched() {
 }
 
 #[test]
-fn every_action_of_the_workflows_is_pinned_to_a_full_version_or_a_commit() {
-    let workflows = files_ending_in(&[".yml"]);
-    let lines = workflows
-        .iter()
-        .filter(|file| file.path.starts_with(".github/workflows/"))
-        .flat_map(|file| file.text.lines().map(move |line| (&file.path, line)));
-    let mut actions = 0;
-    for (path, line) in lines {
-        let Some(action) = line.trim_start().trim_start_matches("- ").strip_prefix("uses: ") else {
-            continue;
-        };
-        actions += 1;
-        let pin =
-            action.split_whitespace().next().and_then(|word| word.split_once('@')).map_or("", |(_, pin)| pin);
-        let commit = pin.len() == 40 && pin.chars().all(|c| c.is_ascii_hexdigit());
-        let version = pin.strip_prefix('v').is_some_and(|version| {
-            version.split('.').filter(|part| part.parse::<u32>().is_ok()).count() == 3
-        });
-        assert!(commit || version, "{path}: {action} may become another one overnight");
+fn an_image_is_pulled_by_its_digest_and_nothing_else_under_that_name() {
+    if !may_be_root("a Docker engine is started") {
+        return;
     }
-    assert!(actions > 0, "no workflow uses an action");
+    let place = Place::start("", &[]);
+    let registry = Registry::start();
+    let image = |name| registry.push(&place.docker.archive(name, Answers::Ready));
+    let (first, second) = (image("first"), image("second"));
+    let pull = |image: &str| finish(place.command(&["--image", image], &["--wait", "5"]));
+
+    let ran = pull(&first).ended_with(0);
+    assert!(ran.stdout.contains("changed  1"), "{}", ran.stdout);
+    assert_eq!(place.answer(), "first");
+    assert_eq!(place.login.project.read("service/image").trim(), first);
+    let before = place.started();
+    pull(&first).ended_with(0).says("runs this image already");
+
+    // What is not what its digest says is not taken, and what is not there is said to be so.
+    registry.tamper(&second);
+    pull(&second).ended_with(1);
+    let missing = format!("{}{}", &first[..first.len() - 4], "0000");
+    pull(&missing).ended_with(1).says("manifest unknown");
+    assert_eq!((place.answer().as_str(), place.started()), ("first", before));
+    assert_eq!(place.login.project.read("service/image").trim(), first);
+
+    pull(&image("third")).ended_with(0);
+    assert_eq!(place.answer(), "third");
 }

@@ -7,34 +7,37 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::docker::Docker;
+use crate::docker::{Answers, Docker};
 use crate::harness::{Ran, finish, until};
 use crate::sshd::{Login, Server, may_be_root};
-
-const STACK: &str = r#"
-    import "playbooks/lib/balancer" as balancer;
-    stack("music-app");
-    let key = ec2::ensure_key_pair("key");
-    let group = ec2::ensure_security_group("app", #{ ingress: [tcp(8080, my_ip())] });
-    let topic = sns::ensure_topic("alerts");
-    sqs::ensure_queue("log", #{ retention_s: 3600, subscribe_to: topic });
-    let servers = ["server", "server-2"].map(|name| ec2::ensure_instance(name, #{ key_pair: key, security_groups: [group] }));
-"#;
 
 const MESSAGES: &str = r#"
     stack("music-app");
     for message in sqs::get_queue("log").messages(#{ until_empty: true, wait_s: 1 }) { print(`${message.subject}: ${message.text}`); }
 "#;
 
+const INSTANCES: &str = r#"
+    import "playbooks/lib/balancer" as balancer;
+    stack("music-app");
+    let key = ec2::ensure_key_pair("key");
+    let group = ec2::ensure_security_group("app", #{ ingress: [tcp(8080, my_ip())] });
+    let topic = sns::ensure_topic("alerts");
+    sqs::ensure_queue("log", #{ retention_s: 3600, subscribe_to: topic });
+    let servers = NAMES.map(|name| ec2::ensure_instance(name, #{ key_pair: key, security_groups: [group] }));
+"#;
+
 /// One machine: an engine, a server that leads to it, and the folders that it alone sees.
-struct Machine {
-    docker: Docker,
-    server: Server,
+pub(crate) struct Machine {
+    pub(crate) docker: Docker,
+    pub(crate) server: Server,
     curl: PathBuf,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
+    /// Where the service listens.
+    pub(crate) address: String,
 }
 
 impl Machine {
@@ -50,13 +53,14 @@ impl Machine {
         let (own, seen) = (folder.display().to_string(), shared(login).display().to_string());
         let before = "mount --bind \"$0\" \"$1\" && shift && exec \"$@\"";
         let server = Server::with(login, &lines, &["unshare", "--mount", "sh", "-c", before, &own, &seen]);
-        Self { docker, server, curl, folder }
+        Self { docker, server, curl, folder, address: String::new() }
     }
 
-    fn listens_at(&self, address: &str) {
+    fn listens_at(&mut self, address: &str) {
         let curl = format!("connect-to = \"127.0.0.1:8080:{address}:8080\"\n");
         std::fs::write(self.curl.join(".curlrc"), curl).expect("a file");
         std::fs::write(self.folder.join("env"), format!("LISTEN={address}:8080\n")).expect("a file");
+        self.address = format!("{address}:8080");
     }
 
     fn started(&self) -> String {
@@ -72,26 +76,85 @@ fn shared(login: &Login) -> PathBuf {
     path
 }
 
-fn rollout(login: &Login, archive: &Path, more: &[&str]) -> Ran {
+/// A stack whose instances are these machines, each with the image `first`, behind its balancer.
+pub(crate) struct Stack {
+    pub(crate) login: Login,
+    pub(crate) machines: Vec<Machine>,
+    /// Where the balancer listens.
+    pub(crate) address: String,
+}
+
+impl Stack {
+    pub(crate) fn start(names: &[&str]) -> Self {
+        let login = Login::with_playbooks();
+        let mut machines: Vec<Machine> = names.iter().map(|name| Machine::start(&login, name)).collect();
+        let behind: Vec<_> =
+            names.iter().zip(&machines).map(|(name, it)| (*name, &it.server, &it.server)).collect();
+        login.put_behind("music-app", &behind);
+        let instances = INSTANCES.replace("NAMES", &format!("{names:?}"));
+        let run = |text: &str| {
+            finish(login.command(&format!("{instances}{text}"), &["--local", "--yes"])).ended_with(0).stdout
+        };
+        let addresses = run("for server in servers { print(server.private_ip); }");
+        login.knows(&machines.iter().map(|it| &it.server).collect::<Vec<_>>());
+        let first = machines[0].docker.archive("first", Answers::Ready);
+        for (machine, address) in machines.iter_mut().zip(addresses.lines()) {
+            machine.listens_at(address);
+            // The service is there before the balancer asks for its health.
+            finish(command(&login, &first, &["--host", &machine.server.address(), "--key", "id"]))
+                .ended_with(0);
+            assert_eq!(ask(&machine.address).expect("an answer"), "first");
+        }
+        // From here on only the consoles know the servers.
+        std::fs::remove_dir_all(login.project.path(".ssh")).expect("a folder");
+        let address = run(
+            "let nlb = balancer::ensure(servers, group, false); nlb.targets.wait_healthy(5); print(nlb.listener.address);",
+        );
+        Self { login, machines, address: address.trim().to_owned() }
+    }
+
+    pub(crate) fn archive(&self, name: &str, answers: Answers) -> PathBuf {
+        self.machines[0].docker.archive(name, answers)
+    }
+
+    pub(crate) fn command(&self, archive: &Path, more: &[&str]) -> Command {
+        command(&self.login, archive, &[&["--local"], more].concat())
+    }
+
+    pub(crate) fn rollout(&self, archive: &Path, more: &[&str]) -> Ran {
+        finish(self.command(archive, more))
+    }
+
+    /// What the balancer thinks of its targets.
+    pub(crate) fn states(&self) -> String {
+        let text =
+            "stack(\"music-app\"); print(elbv2::find_target_group(\"app\").health().map(|it| it.state));";
+        finish(self.login.command(text, &["--local", "--yes"])).ended_with(0).stdout.trim().to_owned()
+    }
+
+    /// Waits until the balancer sends connections to everybody again.
+    pub(crate) fn is_whole(&self) {
+        let healthy = format!("{:?}", self.machines.iter().map(|_| "healthy").collect::<Vec<_>>());
+        until("every server is healthy again", || self.states() == healthy);
+    }
+
+    /// What was published since the last call.
+    pub(crate) fn messages(&self) -> Vec<String> {
+        let messages = finish(self.login.command(MESSAGES, &["--local", "--yes"])).ended_with(0).stdout;
+        messages.lines().map(str::to_owned).collect()
+    }
+}
+
+fn command(login: &Login, archive: &Path, more: &[&str]) -> Command {
     let (archive, folder) = (archive.display().to_string(), shared(login).display().to_string());
-    let arguments = [
-        "run",
-        "rollout",
-        "--yes",
-        "--archive",
-        &archive,
-        "--folder",
-        &folder,
-        "--network",
-        "host",
-        "--wait",
-        "5",
-    ];
-    finish(login.ops(&[&arguments, more].concat()))
+    let arguments =
+        ["run", "rollout", "--yes", "--archive", &archive, "--folder", &folder, "--network", "host"];
+    let wait: &[&str] = if more.contains(&"--wait") { &[] } else { &["--wait", "5"] };
+    login.ops(&[&arguments, wait, more].concat())
 }
 
 /// What the service behind `address` says, or why nothing was said.
-fn ask(address: &str) -> Result<String, std::io::Error> {
+pub(crate) fn ask(address: &str) -> Result<String, std::io::Error> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
@@ -105,41 +168,16 @@ fn two_servers_behind_a_balancer_get_an_image_and_no_client_notices() {
     if !may_be_root("Docker engines are started, and folders mounted") {
         return;
     }
-    let login = Login::with_playbooks();
-    let machines = [Machine::start(&login, "one"), Machine::start(&login, "two")];
-    let [one, two] = &machines;
-    let first = one.docker.archive("first", true);
-    let second = one.docker.archive("second", true);
-    let broken = one.docker.archive("broken", false);
-    login.put_behind(
-        "music-app",
-        &[("server", &one.server, &one.server), ("server-2", &two.server, &two.server)],
-    );
+    let stack = Stack::start(&["server", "server-2"]);
+    let [one, two] = &stack.machines[..] else { panic!("two machines") };
+    let second = stack.archive("second", Answers::Ready);
+    let broken = stack.archive("broken", Answers::NotFound);
 
-    let text = format!("{STACK} for server in servers {{ print(server.private_ip); }}");
-    let addresses = finish(login.command(&text, &["--local", "--yes"])).ended_with(0).stdout;
-    for (machine, address) in machines.iter().zip(addresses.lines()) {
-        machine.listens_at(address);
-        login.knows(&[&one.server, &two.server]);
-        // The service is there before the balancer asks for its health.
-        rollout(&login, &first, &["--host", &machine.server.address(), "--key", "id"])
-            .ended_with(0)
-            .says("One server: its clients are interrupted for 75 s at most");
-        assert_eq!(ask(&format!("{address}:8080")).expect("an answer"), "first");
-    }
-    // From here on only the consoles know the servers.
-    std::fs::remove_dir_all(login.project.path(".ssh")).expect("a folder");
-    let text = format!(
-        "{STACK} let nlb = balancer::ensure(servers, group, false); nlb.targets.wait_healthy(5); print(nlb.listener.address);"
-    );
-    let address = finish(login.command(&text, &["--local", "--yes"])).ended_with(0).stdout.trim().to_owned();
-
-    let before = (login.project.changes_on_the_wire(), one.started(), two.started());
-    rollout(&login, &second, &["--local", "--dry-run"])
-        .ended_with(0)
-        .says("run script `# start the new image` on music-app-server-2")
+    let before = (stack.login.project.changes_on_the_wire(), one.started(), two.started());
+    let ran = stack.rollout(&second, &["--dry-run"]).ended_with(0);
+    ran.says("run script `# start the new image` on music-app-server-2")
         .says("publish \"Music app rolled out\"");
-    let after = (login.project.changes_on_the_wire(), one.started(), two.started());
+    let after = (stack.login.project.changes_on_the_wire(), one.started(), two.started());
     assert_eq!(before, after, "a plan has changed something");
 
     // Whoever asks during the rollout gets an answer, of the old image or of the new one.
@@ -148,11 +186,11 @@ fn two_servers_behind_a_balancer_get_an_image_and_no_client_notices() {
         let client = scope.spawn(|| {
             let mut heard = Vec::new();
             while !over.load(Ordering::SeqCst) {
-                heard.push(ask(&address));
+                heard.push(ask(&stack.address));
             }
             heard
         });
-        let ran = rollout(&login, &second, &["--local"]);
+        let ran = stack.rollout(&second, &[]);
         over.store(true, Ordering::SeqCst);
         (ran, client.join().expect("the client ends"))
     });
@@ -172,42 +210,35 @@ fn two_servers_behind_a_balancer_get_an_image_and_no_client_notices() {
     for image in ["first", "second"] {
         assert!(heard.iter().any(|answer| answer.as_deref().is_ok_and(|it| it == image)), "{heard:?}");
     }
-    assert_eq!(ask(&address).expect("an answer"), "second");
+    assert_eq!(ask(&stack.address).expect("an answer"), "second");
 
     // The second run leaves the containers as they are, and tells nobody.
     let before = (one.started(), two.started());
-    let ran = rollout(&login, &second, &["--local"]).ended_with(0).says("==> 0 changes");
+    let ran = stack.rollout(&second, &[]).ended_with(0).says("==> 0 changes");
     assert!(ran.stdout.contains("changed  0"), "{}", ran.stdout);
     assert_eq!(before, (one.started(), two.started()));
 
     // A broken image stops at the first server, which has its previous one back.
-    let ran = rollout(&login, &broken, &["--local"]).ended_with(1).says("went back to the previous image");
+    let ran = stack.rollout(&broken, &[]).ended_with(1).says("went back to the previous image");
     assert!(!ran.stderr.contains("Drain music-app-server-2"), "{}", ran.stderr);
-    for address in addresses.lines() {
-        assert_eq!(ask(&format!("{address}:8080")).expect("an answer"), "second");
+    for machine in &stack.machines {
+        assert_eq!(ask(&machine.address).expect("an answer"), "second");
     }
-    let states = "stack(\"music-app\"); print(elbv2::get_target_group(\"app\").health().map(|it| it.state));";
-    let states = states.replace("get_target_group", "find_target_group");
-    until("both servers are healthy again", || {
-        let ran = finish(login.command(&states, &["--local"])).ended_with(0);
-        ran.stdout == "[\"healthy\", \"healthy\"]\n"
-    });
+    stack.is_whole();
 
-    let messages = finish(login.command(MESSAGES, &["--local", "--yes"])).ended_with(0).stdout;
-    let messages: Vec<&str> = messages.lines().collect();
+    let messages = stack.messages();
     assert_eq!(messages.len(), 2, "{messages:?}");
     let archive = second.display();
     assert_eq!(
         messages[0],
         format!("Music app rolled out: The stack music-app runs a new image on 2 of 2 servers: {archive}")
     );
-    assert!(
-        messages[1].starts_with("Music app rollout failed: The stack music-app keeps its previous image: "),
-        "{messages:?}"
-    );
+    let told = "Music app rollout failed: The rollout to the stack music-app failed: \
+                music-app-server has its previous image back, music-app-server-2 keeps the image that it had. ";
+    assert!(messages[1].starts_with(told), "{messages:?}");
 
     // What the containers wrote, each line after its server's name.
-    let ran = finish(login.ops(&["run", "logs", "--local", "--yes", "--tail", "5"])).ended_with(0);
+    let ran = finish(stack.login.ops(&["run", "logs", "--local", "--yes", "--tail", "5"])).ended_with(0);
     for name in ["music-app-server | ", "music-app-server-2 | "] {
         let lines = ran.stderr.lines().filter(|line| line.contains(name) && line.contains("response:200"));
         assert!(lines.count() > 0, "{name}:\n{}", ran.stderr);

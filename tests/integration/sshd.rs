@@ -106,6 +106,12 @@ impl Server {
         assert!(!log.contains("userauth"), "{log}");
     }
 
+    /// Lets nobody in any more.
+    pub(crate) fn refuse(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+
     /// Cuts every connection, as a broken line does.
     pub(crate) fn cut(&self) {
         for (stream, _) in self.connections.lock().expect("no test thread panicked").iter() {
@@ -126,8 +132,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
-        _ = TcpStream::connect(("127.0.0.1", self.port));
+        self.refuse();
         for (stream, child) in self.connections.lock().expect("no test thread panicked").iter_mut() {
             _ = stream.shutdown(Shutdown::Both);
             for process in children(i32::try_from(child.id()).expect("a process id")) {
