@@ -19,7 +19,7 @@ use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
 pub(crate) use ask::Answer;
-pub(crate) use error::Error;
+pub(crate) use error::{Error, is_unavailable};
 pub(crate) use frame::Frame;
 pub(crate) use stream::Address;
 pub(crate) use tls::{Authorities, Verification};

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::connection::{Connection, Leg};
+use crate::connection::{Answer, Connection, Leg};
 use crate::error::Error;
 use crate::password::Passwords;
 use crate::target::{Place, Target};
@@ -35,26 +35,33 @@ pub(crate) fn run(place: &Place) -> Result<ExitCode, Error> {
 
     let version =
         connection.parameters.get("server_version").cloned().unwrap_or_else(|| "unknown".to_owned());
-    let started = Instant::now();
-    let role = connection.ask("select current_user")?;
-    let took = started.elapsed();
-    if let Some(error) = role.error {
-        println!("{:<9} FAILED after {}: {}", "role", milliseconds(took), error.headline());
-        return Ok(ExitCode::from(1));
-    }
+    let (role, took) = answered(&mut connection, "role", "select current_user")?;
     let role = role.rows.into_iter().flatten().flatten().next().unwrap_or_default();
     leg_done("role", took, &format!("statements run as {role}, PostgreSQL {version}"));
 
     let mut times = Vec::with_capacity(ROUND_TRIPS);
     for _ in 0..ROUND_TRIPS {
-        let started = Instant::now();
-        connection.ask("select 1")?;
-        times.push(started.elapsed());
+        let (_, took) = answered(&mut connection, "query", "select 1")?;
+        times.push(took);
     }
     times.sort();
     leg_done("query", times[ROUND_TRIPS / 2], &format!("median of {ROUND_TRIPS} round trips"));
     connection.close();
     Ok(ExitCode::SUCCESS)
+}
+
+/// The answer to a statement, and how long it took.
+fn answered(connection: &mut Connection, leg: &str, sql: &'static str) -> Result<(Answer, Duration), Error> {
+    let started = Instant::now();
+    let answer = connection.ask(sql);
+    let took = started.elapsed();
+    let error = match answer {
+        Ok(Answer { error: Some(message), .. }) => Error::Unanswered { sql, message: Box::new(message) },
+        Ok(answer) => return Ok((answer, took)),
+        Err(source) => Error::ShortSession { source },
+    };
+    println!("{leg:<9} FAILED after {}", milliseconds(took));
+    Err(error)
 }
 
 /// The leg's name, what it found, and which leg comes next.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::server_message::ServerMessage;
 use crate::{connection, script, target};
 
 #[derive(Debug, Error)]
@@ -37,6 +38,10 @@ pub(crate) enum Error {
     NothingToRun,
     #[error("{after_rows} {} of the result had come when {source}", if *after_rows == 1 { "row" } else { "rows" })]
     CutResult { after_rows: u64, source: connection::Error },
+    #[error("the login works, but `{sql}` is answered with {}", message.headline())]
+    Unanswered { sql: &'static str, message: Box<ServerMessage> },
+    #[error("the login works, but {source}")]
+    ShortSession { source: connection::Error },
 }
 
 impl Error {
@@ -53,6 +58,11 @@ impl Error {
             Self::Target(error) => error.hint(),
             Self::Connection(error) => error.hint(),
             Self::CutResult { source, .. } => source.hint(),
+            Self::Unanswered { message, .. } => Some(unanswered_hint(message)),
+            Self::ShortSession { .. } => Some(
+                "run it again; if sessions always end so soon, the log of the server, or of what stands before it, says why"
+                    .to_owned(),
+            ),
             Self::TransactionEnded { .. } => Some(
                 "take COMMIT and ROLLBACK out of the statements, or leave `--single-transaction` out"
                     .to_owned(),
@@ -67,5 +77,20 @@ impl Error {
     /// The reader of our stdout has seen enough: `app-client ... | head`.
     pub(crate) fn is_closed_output(&self) -> bool {
         matches!(self, Self::Output { source } if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// For a statement that asks for no right and no table.
+fn unanswered_hint(message: &ServerMessage) -> String {
+    match (&message.hint, message.sqlstate.as_str()) {
+        (Some(hint), _) => hint.clone(),
+        // idle_session_timeout
+        (None, "57P05") => {
+            "the server ends sessions that wait; who runs it can raise `idle_session_timeout`".to_owned()
+        }
+        (None, sqlstate) if connection::is_unavailable(sqlstate) => {
+            "the server is starting, draining or full: try again in a moment".to_owned()
+        }
+        _ => "who runs the server should see this line: no statement can work".to_owned(),
     }
 }

@@ -49,6 +49,11 @@ impl ServerMessage {
         message
     }
 
+    /// Whether the session ends with it.
+    pub(crate) fn is_farewell(&self) -> bool {
+        matches!(self.severity.as_str(), "FATAL" | "PANIC")
+    }
+
     /// The message in one line.
     pub(crate) fn headline(&self) -> String {
         format!("{}: {} ({})", self.severity, cell::visible(&self.message), self.sqlstate)

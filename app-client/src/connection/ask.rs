@@ -20,7 +20,13 @@ impl Connection {
         let mut width = 0;
         let mut buffer = RowBuffer::default();
         loop {
-            let Some(frame) = self.next()? else { continue };
+            let frame = match self.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => continue,
+                // The server has said why it ends the session, and that is its answer.
+                Err(_) if answer.error.as_ref().is_some_and(ServerMessage::is_farewell) => return Ok(answer),
+                Err(error) => return Err(error),
+            };
             match frame.tag {
                 b'T' => width = columns(frame.body).ok_or_else(|| unexpected(b'T'))?.len(),
                 b'D' => {

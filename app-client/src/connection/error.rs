@@ -137,7 +137,7 @@ impl Error {
 }
 
 /// admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections.
-fn is_unavailable(sqlstate: &str) -> bool {
+pub(crate) fn is_unavailable(sqlstate: &str) -> bool {
     matches!(sqlstate, "57P01" | "57P02" | "57P03" | "53300")
 }
 

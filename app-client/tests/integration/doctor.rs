@@ -1,6 +1,7 @@
 //! Each leg of the way, and the one that fails.
 
 use crate::harness::{SERVER_NAME, Server, USER, free_port};
+use crate::query_server::{FREE, PREMIUM, QueryServer};
 
 #[test]
 fn each_leg_is_timed_up_to_the_one_that_fails() {
@@ -27,4 +28,14 @@ fn each_leg_is_timed_up_to_the_one_that_fails() {
     fails(server.client(["doctor", "--port", &port]), "tcp", "is the server running");
     fails(server.client(["doctor", "--sslmode", "verify-full", "--ca", ca]), "tls", "--server-name");
     fails(server.client(["doctor"]).env("PGPASSWORD", "wrong"), "login", "came from PGPASSWORD");
+}
+
+#[test]
+fn on_the_query_server_the_role_is_the_tier() {
+    let server = QueryServer::start(&[]);
+    for (user, tier) in [(FREE, "tier_free"), (PREMIUM, "tier_premium")] {
+        let shown = server.client(user, ["doctor"]).run().succeeds();
+        assert!(shown.contains(&format!("statements run as {tier}, PostgreSQL ")), "{shown}");
+        assert!(shown.contains("verified as music-app.ops.internal"), "{shown}");
+    }
 }

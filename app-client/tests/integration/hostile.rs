@@ -15,6 +15,11 @@ fn authentication(kind: u32, rest: &[u8]) -> Vec<u8> {
 
 /// Runs the client against a server that answers the n-th packet with the n-th of `answers` and hangs up.
 fn run_against(answers: Vec<Vec<u8>>) -> Run {
+    run_with(&["-c", "select 1"], answers)
+}
+
+/// The same, with other arguments.
+fn run_with(arguments: &[&str], answers: Vec<Vec<u8>>) -> Run {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port().to_string();
     std::thread::spawn(move || {
@@ -28,7 +33,8 @@ fn run_against(answers: Vec<Vec<u8>>) -> Run {
         drain(&mut stream);
     });
     let folder = tempfile::tempdir().expect("a folder");
-    let client = Client::new(folder.path(), ["-h", "127.0.0.1", "-p", &port, "-U", "anna", "-c", "select 1"]);
+    let client = Client::new(folder.path(), ["-h", "127.0.0.1", "-p", &port, "-U", "anna"]);
+    let client = arguments.iter().fold(client, |client, argument| client.argument(argument));
     client.env("PGPASSWORD", "s3cret").env("PGCONNECT_TIMEOUT", "2").run()
 }
 
@@ -94,4 +100,45 @@ fn results_that_make_no_sense_are_errors() {
     let run = run_against(vec![welcome, row]);
     run.fails(1, &["1 row of the result had come when the connection to the server was lost"]);
     assert!(run.stdout.ends_with(" x\n"), "{run:?}");
+}
+
+#[test]
+fn the_doctor_names_the_leg_after_the_login_that_fails_and_a_next_step() {
+    let welcome = [authentication(0, b""), message(b'Z', b"I")].concat();
+    let full = b"SERROR\0C53300\0Mtoo many statements\0\0";
+    let refused = [message(b'E', full), message(b'Z', b"I")].concat();
+    let column = [b"\0\x01a\0".as_slice(), &[0; 18]].concat();
+    let row =
+        [message(b'T', &column), message(b'D', b"\0\x01\0\0\0\x01x"), message(b'C', b"SELECT 1\0")].concat();
+    let answered = [row, message(b'Z', b"I")].concat();
+    let idle = b"SFATAL\0C57P05\0Mterminating connection due to idle-session timeout\0\0";
+    let other = [message(b'E', b"SERROR\0CXX000\0Mout of order\0\0"), message(b'Z', b"I")].concat();
+    for (answers, leg, parts) in [
+        (
+            vec![refused.clone()],
+            "role",
+            ["too many statements (53300)", "hint: the server is starting, draining or full"],
+        ),
+        (vec![other], "role", ["out of order (XX000)", "hint: who runs the server should see this"]),
+        (
+            vec![answered, refused],
+            "query",
+            ["`select 1` is answered with ERROR", "hint: the server is starting"],
+        ),
+        (
+            vec![message(b'E', idle)],
+            "role",
+            ["idle-session timeout (57P05)", "can raise `idle_session_timeout`"],
+        ),
+        (
+            vec![],
+            "role",
+            ["the login works, but the connection to the server was lost", "hint: run it again"],
+        ),
+    ] {
+        let run = run_with(&["doctor"], [vec![welcome.clone()], answers].concat());
+        run.fails(1, &parts);
+        let last = run.stdout.lines().last().unwrap_or_default();
+        assert!(last.starts_with(leg) && last.contains("FAILED after"), "{run:?}");
+    }
 }
