@@ -18,6 +18,9 @@ use crate::keyboard;
 /// What the shell's convention makes of SIGINT.
 pub(crate) const EXIT_CODE: u8 = 130;
 
+/// How long a statement may go on after it was to be cancelled, until the server is asked again.
+const INSISTENCE: Duration = Duration::from_secs(1);
+
 /// For the rows so far of a statement that was cancelled because the program ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -35,7 +38,10 @@ pub(crate) struct Interrupt {
 #[derive(Default)]
 struct Running {
     canceller: Option<Canceller>,
+    /// Kept until `forget`: what follows in the same line is not wanted either.
     pressed: bool,
+    /// When the server was asked to cancel it.
+    asked: Option<Instant>,
 }
 
 impl Interrupt {
@@ -73,15 +79,44 @@ impl Interrupt {
         });
     }
 
-    /// From here a Ctrl-C goes to this session's statement.
-    pub(crate) fn watch(&self, canceller: Canceller) {
+    /// From here a Ctrl-C goes to this session's statement. False if it was pressed before: then there
+    /// is to be none.
+    pub(crate) fn watch(&self, canceller: Canceller) -> bool {
         self.yield_to_the_end();
-        *self.lock() = Running { canceller: Some(canceller), pressed: false };
+        let mut running = self.lock();
+        if !running.pressed {
+            *running = Running { canceller: Some(canceller), ..Running::default() };
+        }
+        !running.pressed
     }
 
     /// The statement is over. True if Ctrl-C was pressed while it ran.
     pub(crate) fn finish(&self) -> bool {
-        std::mem::take(&mut *self.lock()).pressed
+        let mut running = self.lock();
+        running.canceller = None;
+        running.asked = None;
+        running.pressed
+    }
+
+    /// What was pressed so far is dealt with.
+    pub(crate) fn forget(&self) {
+        self.lock().pressed = false;
+    }
+
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.lock().pressed
+    }
+
+    /// Asks again, if the statement goes on although it was to be cancelled: a request that overtakes
+    /// its statement cancels nothing.
+    pub(crate) fn insist(&self) {
+        let mut running = self.lock();
+        if running.asked.is_some_and(|asked| asked.elapsed() >= INSISTENCE)
+            && let Some(canceller) = running.canceller.clone()
+        {
+            running.asked = Some(Instant::now());
+            thread::spawn(move || canceller.cancel());
+        }
     }
 
     /// Goes no further if the program is to end. Where nothing is half shown.
@@ -97,8 +132,9 @@ impl Interrupt {
         let started = Instant::now();
         loop {
             let left = pause.saturating_sub(started.elapsed());
-            if self.lock().pressed || left.is_zero() {
-                return !self.lock().pressed;
+            let pressed = self.is_pressed();
+            if pressed || left.is_zero() {
+                return !pressed;
             }
             thread::sleep(left.min(Duration::from_millis(20)));
         }
@@ -116,9 +152,11 @@ impl Interrupt {
                     }
                 });
                 running.pressed = true;
+                running.asked = Some(Instant::now());
                 eprintln!("\ncancelling; Ctrl-C again leaves without waiting");
             }
-            None if self.stays() => {}
+            // Before the statement is sent, or between two of a line.
+            None if self.stays() => running.pressed = true,
             _ => leave(EXIT_CODE.into()),
         }
     }

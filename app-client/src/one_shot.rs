@@ -58,6 +58,7 @@ pub(crate) fn run(
         interrupt,
         observer: Observer::new(target, &passwords),
         tag: String::new(),
+        sqlstate: String::new(),
     };
     if single_transaction {
         runner.execute("begin")?;

@@ -74,6 +74,8 @@ pub(crate) struct Output {
     /// Whether a result that is larger than the screen goes to the pager.
     pub(crate) paging: bool,
     page: Page,
+    /// Whether what was written last ended its line.
+    line_ended: bool,
 }
 
 impl Output {
@@ -90,12 +92,23 @@ impl Output {
             screen,
             paging: false,
             page: Page::default(),
+            line_ended: true,
         })
     }
 
     /// Whether the rows go to a screen.
     pub(crate) fn is_watched(&self) -> bool {
         self.screen && self.file.is_none()
+    }
+
+    /// Whether a line about the statement would stand below the rows, for the next one to take its place.
+    pub(crate) fn has_a_line_below(&self) -> bool {
+        !self.is_watched() || (self.line_ended && !matches!(self.page, Page::Pager(_)))
+    }
+
+    /// Whether rows wait to be written.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.buffer.is_empty()
     }
 
     /// Results go into `file` from here on; gives where they went before.
@@ -131,8 +144,8 @@ impl Output {
                 let (sample, patience) = match self.is_watched() {
                     // Asked for each result: windows change.
                     true => (screen_rows(), Duration::from_millis(50)),
-                    // Nobody watches: the widths should not depend on how fast the server was.
-                    false => (aligned::SAMPLE, Duration::from_secs(1)),
+                    // Nobody watches: the widths must not depend on how fast the server was.
+                    false => (aligned::SAMPLE, Duration::MAX),
                 };
                 Box::new(Aligned::new(columns, sample, patience, tuples_only))
             }
@@ -149,11 +162,11 @@ impl Output {
         self.spill()
     }
 
-    pub(crate) fn idle(&mut self, writer: Option<&mut (dyn RowWriter + 'static)>) -> io::Result<()> {
+    /// Nothing came for a moment: what is held back for its widths goes on, if it waited long enough.
+    pub(crate) fn let_go(&mut self, writer: Option<&mut (dyn RowWriter + 'static)>) {
         if let Some(writer) = writer {
             writer.idle(&mut self.buffer);
         }
-        self.flush()
     }
 
     pub(crate) fn end(&mut self, writer: &mut dyn RowWriter, rows: u64) -> io::Result<()> {
@@ -203,6 +216,7 @@ impl Output {
                 (None, Page::Pager(pager)) => pager.write_all(&shown),
                 (None, _) => self.stdout.write_all(&shown),
             };
+            self.line_ended = shown.ends_with(b"\n");
             drop(shown);
             self.buffer.clear();
             // One huge cell should not hold its memory for the rest of the session.

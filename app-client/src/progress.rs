@@ -52,7 +52,11 @@ impl Progress {
         }
         let came = match rows {
             0 => String::new(),
-            rows => format!("{rows} rows, {} a second, ", rows / seconds.max(1)),
+            rows => {
+                let rate = rows as f64 / elapsed.as_secs_f64();
+                // Of a few a second the fraction matters.
+                format!("{rows} rows, {rate:.*} a second, ", usize::from(rate < 10.0))
+            }
         };
         let said = self.activity.as_ref().and_then(Activity::said);
         let doing = said.map_or_else(String::new, |said| format!("; {said}"));

@@ -39,6 +39,9 @@ use typed_data::TypedData;
 /// How often in a row the terminal is asked for a line that it does not give.
 const TERMINAL_ATTEMPTS: u32 = 3;
 
+/// active_sql_transaction, invalid_transaction_termination, and a write that the query server allows only by itself.
+const IMPOSSIBLE_IN_A_TRANSACTION: &[&str] = &["25001", "2D000", "25006"];
+
 pub(crate) struct Session {
     runner: Runner,
     target: Arc<Target>,
@@ -50,7 +53,7 @@ pub(crate) struct Session {
     /// The database's own login for this user, where it differs: the tier.
     role: Option<String>,
     timing: bool,
-    /// Whether a write outside a transaction is shown and asked about before it is kept.
+    /// Whether what writes outside a transaction is shown and asked about before it is kept.
     safe: bool,
     last: Option<Statement>,
     /// What was typed and not sent: the prompt comes back with it.
@@ -80,7 +83,14 @@ pub(crate) fn run(
     output.paging = true;
     let observer = Observer::new(Arc::clone(&target), &passwords);
     let mut session = Session {
-        runner: Runner { connection, output, interrupt, observer, tag: String::new() },
+        runner: Runner {
+            connection,
+            output,
+            interrupt,
+            observer,
+            tag: String::new(),
+            sqlstate: String::new(),
+        },
         target,
         passwords,
         variables,
@@ -103,6 +113,10 @@ pub(crate) fn run(
         silences = if line.is_ok() { 0 } else { silences + 1 };
         match line {
             Ok(Signal::Success(text)) => {
+                // Now, for nobody knows how the program ends.
+                if let Err(error) = editor.sync_history() {
+                    eprintln!("warning: this is not in the history file: {error}");
+                }
                 if session.submit(&text)? == Next::Leave {
                     break;
                 }
@@ -133,6 +147,7 @@ impl Session {
     fn read(&mut self, editor: &mut Reedline) -> io::Result<Signal> {
         let prompt = self.prompt();
         let Runner { connection, interrupt, .. } = &mut self.runner;
+        interrupt.forget();
         // Catalogs of a transaction that failed cannot be asked.
         if !self.stale || connection.transaction != b'I' {
             return editor.read_line(&prompt);
@@ -149,14 +164,17 @@ impl Session {
                     // Another line, and no reason to wait for the names.
                     Ok(Signal::CtrlC) => continue,
                     // The statement has to wait for the rest; who will not, presses Ctrl-C.
-                    Ok(Signal::Success(_)) => interrupt.watch(canceller),
+                    Ok(Signal::Success(_)) => drop(interrupt.watch(canceller)),
                     // Who leaves needs no names. If the server cannot be asked to stop, they come sooner or later.
                     _ => drop(canceller.cancel()),
                 }
                 return typed;
             }
         });
-        interrupt.finish();
+        if interrupt.finish() {
+            // It was the names that were given up.
+            interrupt.forget();
+        }
         typed
     }
 
@@ -235,31 +253,20 @@ impl Session {
     /// Runs a statement with everything that surrounds it at a prompt.
     fn statement(&mut self, statement: Statement) -> Result<(), Error> {
         self.last = Some(statement.clone());
-        if caution::changes_every_row(&statement.text)
-            && !confirmed("this has no WHERE and changes every row of the table; run it?")
-        {
-            println!("not run");
-            return Ok(());
-        }
-        let guarded =
-            self.safe && caution::writes(&statement.text) && self.runner.connection.transaction == b'I';
-        if guarded { self.guarded(&statement) } else { self.attempt(&statement).map(|_| ()) }
-    }
-
-    /// In a transaction that is kept only if the user says so.
-    fn guarded(&mut self, statement: &Statement) -> Result<(), Error> {
-        if !self.is_ready(&typed(statement)) || self.execute("begin")? != Some(Outcome::Done) {
-            return Ok(());
-        }
-        let outcome = self.attempt(statement)?;
-        if outcome == Some(Outcome::Done) && confirmed("keep this change?") {
-            self.execute("commit")?;
-            println!("kept");
-        } else if outcome.is_some() {
-            self.execute("rollback")?;
-            println!("rolled back");
+        if self.is_agreed(&statement.text) {
+            self.attempt(&statement)?;
         }
         Ok(())
+    }
+
+    /// Asks before every row of a table is changed.
+    fn is_agreed(&self, sql: &str) -> bool {
+        let agreed = !caution::changes_every_row(sql)
+            || self.confirmed("this has no WHERE and changes every row of the table; run it?");
+        if !agreed {
+            println!("not run");
+        }
+        agreed
     }
 
     fn execute(&mut self, sql: &str) -> Result<Option<Outcome>, Error> {
@@ -267,22 +274,101 @@ impl Session {
         self.survived(outcome)
     }
 
-    /// Sends the statement over a session that is alive. `None` if there was none, or it ended.
     fn attempt(&mut self, statement: &Statement) -> Result<Option<Outcome>, Error> {
-        if !self.is_ready(&typed(statement)) {
+        self.send(&typed(statement), &statement.text, |runner| {
+            let mut data = TypedData::default();
+            runner.run(statement, None, &mut |line| data.next(line))
+        })
+    }
+
+    /// Sends what the user asked for, whichever command it came by: over a session that is alive, and with
+    /// safe writes in a transaction that is kept only if the user says so. `line` is at the prompt again if
+    /// it is not sent. `None` if there was no session, or it ended.
+    fn send(
+        &mut self,
+        line: &str,
+        sql: &str,
+        send: impl FnOnce(&mut Runner) -> Result<Outcome, Error>,
+    ) -> Result<Option<Outcome>, Error> {
+        if !self.is_ready(line) {
             return Ok(None);
         }
+        let guarded =
+            self.safe && self.runner.connection.transaction == b'I' && !caution::is_about_the_session(sql);
+        if guarded {
+            let begun = self.execute("begin")?;
+            if begun != Some(Outcome::Done) {
+                return Ok(begun);
+            }
+        }
         let started = Instant::now();
-        let mut data = TypedData::default();
-        let outcome = self.runner.run(statement, None, &mut |line| data.next(line));
+        let outcome = send(&mut self.runner);
         let outcome = self.survived(outcome)?;
+        self.show_time(started);
+        let changed_names = ["create", "alter", "drop"].iter().any(|word| caution::begins_with(sql, word));
+        self.stale |= changed_names;
+        match outcome {
+            Some(outcome) if guarded => self.settle(sql, outcome),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn show_time(&self, started: Instant) {
         if self.timing {
             println!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1000.0);
         }
-        let changed_names =
-            ["create", "alter", "drop"].iter().any(|word| caution::begins_with(&statement.text, word));
-        self.stale |= changed_names;
-        Ok(outcome)
+    }
+
+    /// Ends the transaction around `sql`. What changed something is asked about; the server knows what
+    /// did, also where a function does.
+    fn settle(&mut self, sql: &str, outcome: Outcome) -> Result<Option<Outcome>, Error> {
+        if self.runner.connection.transaction == b'I' {
+            return Ok(Some(outcome));
+        }
+        if outcome != Outcome::Done {
+            self.conclude("rollback")?;
+            if !caution::is_read(sql) && !caution::begins_with(sql, "explain") {
+                println!("rolled back");
+            }
+            if IMPOSSIBLE_IN_A_TRANSACTION.contains(&self.runner.sqlstate.as_str()) {
+                eprintln!("hint: safe writes run it in a transaction; \\safe off runs it without");
+            }
+            return Ok(Some(outcome));
+        }
+        let wrote = match self.runner.connection.ask("select txid_current_if_assigned() is not null") {
+            // Who cannot tell may have written.
+            Ok(answer) => {
+                answer.error.is_some() || answer.rows.iter().flatten().flatten().any(|it| it == "t")
+            }
+            Err(error) => return self.survived(Err(error.into())),
+        };
+        if wrote && !self.confirmed("keep this change?") {
+            self.conclude("rollback")?;
+            println!("rolled back");
+            return Ok(Some(Outcome::Failed));
+        }
+        let kept = self.conclude("commit")?;
+        if wrote && kept == Some(Outcome::Done) {
+            println!("kept");
+        }
+        Ok(kept)
+    }
+
+    /// What keeps or undoes a change is not what an earlier Ctrl-C was meant for.
+    fn conclude(&mut self, sql: &str) -> Result<Option<Outcome>, Error> {
+        self.runner.interrupt.forget();
+        self.execute(sql)
+    }
+
+    /// Anything but a yes is a no.
+    fn confirmed(&self, question: &str) -> bool {
+        keyboard::forget();
+        print!("{question} [y/N] ");
+        let _ = io::stdout().flush();
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer);
+        let yes = read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
+        yes && !self.runner.interrupt.is_pressed()
     }
 
     /// The text in the user's editor, and then at the prompt.
@@ -297,14 +383,4 @@ impl Session {
 /// The statement as it would be typed; the splitter has taken its semicolon away.
 fn typed(statement: &Statement) -> String {
     format!("{};", statement.text)
-}
-
-/// Anything but a yes is a no.
-fn confirmed(question: &str) -> bool {
-    keyboard::forget();
-    print!("{question} [y/N] ");
-    let _ = io::stdout().flush();
-    let mut answer = String::new();
-    let read = io::stdin().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }

@@ -40,6 +40,8 @@ pub(crate) struct Runner {
     pub(crate) observer: Observer,
     /// The command tag of the last statement, `COPY 3`.
     pub(crate) tag: String,
+    /// The SQLSTATE of the last error.
+    pub(crate) sqlstate: String,
 }
 
 /// The result that is being received.
@@ -57,15 +59,28 @@ impl Runner {
         name: Option<&str>,
         copy_input: &mut CopyInput<'_>,
     ) -> Result<Outcome, Error> {
-        self.interrupt.watch(self.connection.canceller());
+        if !self.begins() {
+            return Ok(Outcome::Interrupted);
+        }
         let sent = self.connection.query(&statement.text);
         self.answer(sent, statement, name, copy_input)
+    }
+
+    /// Whether there is to be a statement: Ctrl-C may have been pressed before it is sent.
+    fn begins(&self) -> bool {
+        let begins = self.interrupt.watch(self.connection.canceller());
+        if !begins {
+            eprintln!("cancelled before it was sent");
+        }
+        begins
     }
 
     /// Runs one statement with the values of its parameters.
     pub(crate) fn run_with(&mut self, sql: &str, arguments: &[String]) -> Result<Outcome, Error> {
         let statement = Statement { text: sql.to_owned(), line: 1 };
-        self.interrupt.watch(self.connection.canceller());
+        if !self.begins() {
+            return Ok(Outcome::Interrupted);
+        }
         let sent = self.connection.query_with(sql, arguments);
         self.answer(sent, &statement, None, &mut |_| Ok(false))
     }
@@ -108,7 +123,7 @@ impl Runner {
         name: Option<&str>,
         copy_input: &mut CopyInput<'_>,
     ) -> Result<bool, Error> {
-        let Self { connection, output, interrupt, observer, tag: last_tag } = self;
+        let Self { connection, output, interrupt, observer, tag: last_tag, sqlstate } = self;
         // What is typed ahead of a script is for the shell that follows it.
         let mut keys = interrupt.stays().then(Aside::begin).flatten();
         let written = |source| Error::Output { source };
@@ -122,12 +137,15 @@ impl Runner {
             let frame = match connection.next() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => {
-                    // Rows on the screen speak for themselves.
-                    match receiving.as_ref().map_or(0, |result| result.rows) {
-                        rows if rows == 0 || !output.is_watched() => progress.tick(rows),
-                        _ => {}
+                    interrupt.insist();
+                    output.let_go(receiving.as_mut().map(|result| result.writer.as_mut()));
+                    if output.is_pending() {
+                        progress.clear();
                     }
-                    output.idle(receiving.as_mut().map(|result| result.writer.as_mut())).map_err(written)?;
+                    output.flush().map_err(written)?;
+                    if output.has_a_line_below() {
+                        progress.tick(receiving.as_ref().map_or(0, |result| result.rows));
+                    }
                     continue;
                 }
                 Err(source) => {
@@ -145,8 +163,12 @@ impl Runner {
                         .read(frame.body, result.columns)
                         .ok_or_else(|| broken("a row that is not as announced"))?;
                     result.rows += 1;
-                    if result.rows % ROWS_BETWEEN_LOOKS == 0 && !output.is_watched() {
-                        progress.tick(result.rows);
+                    if result.rows % ROWS_BETWEEN_LOOKS == 0 {
+                        interrupt.insist();
+                        // On a screen the rows that stream by say as much.
+                        if !output.is_watched() {
+                            progress.tick(result.rows);
+                        }
                     }
                     output.row(result.writer.as_mut(), row).map_err(written)?;
                     if !unwanted && output.is_left() {
@@ -178,6 +200,7 @@ impl Runner {
                     let message = ServerMessage::parse(frame.body);
                     if frame.tag == b'E' {
                         failed = true;
+                        sqlstate.clone_from(&message.sqlstate);
                         // The rows that came before the error are shown, without a footer that counts them.
                         abandon(receiving.take(), output).map_err(written)?;
                     }

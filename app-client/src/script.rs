@@ -2,12 +2,14 @@
 //! parentheses and function bodies; variables (`:name`, `:'name'`, `:"name"`) filled in on the way.
 
 mod splitter;
+mod words;
 
 use std::io::{self, BufRead};
 
 use thiserror::Error;
 
 pub(crate) use splitter::{Splitter, Statement, Variables};
+pub(crate) use words::{Word, words};
 
 #[derive(Debug, Error)]
 pub(crate) enum Error {

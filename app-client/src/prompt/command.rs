@@ -5,7 +5,6 @@ use std::io::BufReader;
 use std::time::Duration;
 
 use super::{Next, Session, caution, describe, explain, operation};
-use crate::connection::Answer;
 use crate::error::Error;
 use crate::output::{Format, cell};
 use crate::run::Outcome;
@@ -147,9 +146,6 @@ impl Session {
             }
         };
         let mut script = Script::new(BufReader::new(file), path.to_owned(), self.variables.clone());
-        if !self.is_ready(&format!("\\i {path}")) {
-            return Ok(());
-        }
         loop {
             let statement = match script.next() {
                 Ok(Some(statement)) => statement,
@@ -159,8 +155,13 @@ impl Session {
                     return Ok(());
                 }
             };
-            let outcome = self.runner.run(&statement, Some(path), &mut |line| Ok(script.copy_line(line)?));
-            if self.survived(outcome)? != Some(Outcome::Done) {
+            if !self.is_agreed(&statement.text) {
+                return Ok(());
+            }
+            let outcome = self.send(&format!("\\i {path}"), &statement.text, |runner| {
+                runner.run(&statement, Some(path), &mut |line| Ok(script.copy_line(line)?))
+            })?;
+            if outcome != Some(Outcome::Done) {
                 return Ok(());
             }
         }
@@ -190,26 +191,25 @@ impl Session {
             ("", Some(last)) => last.text.clone(),
             (sql, _) => sql.to_owned(),
         };
-        if !self.is_ready(&format!("\\explain {sql}")) {
-            return Ok(());
-        }
         // ANALYZE runs the statement; a write must not happen because somebody asked how it would.
         let analyze = if caution::is_read(&sql) { "analyze, " } else { "" };
         let question = format!("explain ({analyze}format json) {sql}");
-        self.runner.interrupt.watch(self.runner.connection.canceller());
-        let answer = self.runner.connection.ask(&question);
-        self.runner.interrupt.finish();
-        match answer {
-            Ok(Answer { error: Some(error), .. }) => eprintln!("{}", error.render(&question, 1)),
-            Ok(answer) => {
-                let plan = answer.rows.into_iter().flatten().flatten().next().unwrap_or_default();
-                let shown = explain::tree(&plan).unwrap_or(plan);
-                println!("{}", cell::visible(&shown));
+        self.send(&format!("\\explain {sql}"), &question, |runner| {
+            if !runner.interrupt.watch(runner.connection.canceller()) {
+                return Ok(Outcome::Interrupted);
             }
-            Err(error) => {
-                self.survived(Err(error.into()))?;
+            let answer = runner.connection.ask(&question);
+            runner.interrupt.finish();
+            let answer = answer?;
+            if let Some(error) = answer.error {
+                eprintln!("{}", error.render(&question, 1));
+                return Ok(Outcome::Failed);
             }
-        }
+            let plan = answer.rows.into_iter().flatten().flatten().next().unwrap_or_default();
+            let shown = explain::tree(&plan).unwrap_or(plan);
+            println!("{}", cell::visible(&shown));
+            Ok(Outcome::Done)
+        })?;
         Ok(())
     }
 
@@ -225,25 +225,20 @@ impl Session {
             eprintln!("error: there is no statement to repeat yet");
             return Ok(());
         };
-        while self.attempt(&statement)? == Some(Outcome::Done) {
-            self.runner.interrupt.watch(self.runner.connection.canceller());
-            let undisturbed = self.runner.interrupt.pause(pause);
-            self.runner.interrupt.finish();
-            if !undisturbed {
-                break;
-            }
+        if !self.is_agreed(&statement.text) {
+            return Ok(());
         }
+        while self.attempt(&statement)? == Some(Outcome::Done) && self.runner.interrupt.pause(pause) {}
         Ok(())
     }
 
     fn operation(&mut self, line: &str) -> Result<(), Error> {
         match operation::find(line) {
             Ok(operation) => {
-                if !self.is_ready(&format!("\\op {line}")) {
-                    return Ok(());
-                }
-                let outcome = self.runner.run_with(&operation.sql, &operation.arguments);
-                self.survived(outcome).map(|_| ())
+                let sent = self.send(&format!("\\op {line}"), &operation.sql, |runner| {
+                    runner.run_with(&operation.sql, &operation.arguments)
+                });
+                sent.map(|_| ())
             }
             Err(operation::Error::Unknown { name, known }) if name.is_empty() => {
                 println!("{known}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Session;
 use super::typed_data::TypedData;
 use crate::error::Error;
-use crate::run::Outcome;
+use crate::run::{Outcome, Runner};
 use crate::script::Statement;
 
 const PIECE: usize = 64 * 1024;
@@ -39,48 +39,59 @@ impl Session {
             );
             return Ok(());
         };
-        if !self.is_ready(&format!("\\copy {line}")) {
+        if !self.is_agreed(&copy.sql) {
             return Ok(());
         }
         let statement = Statement { text: copy.sql, line: 1 };
-        let outcome = match (copy.direction, copy.file) {
-            (Direction::From, None) => {
-                let mut data = TypedData::default();
-                self.runner.run(&statement, None, &mut |line| data.next(line))
-            }
-            (Direction::To, None) => self.runner.run(&statement, None, &mut |_| Ok(false)),
+        let file = match (copy.direction, copy.file) {
+            (_, None) => None,
             (Direction::From, Some(path)) => match File::open(&path) {
-                Ok(file) => self.copy_from(&statement, file, path),
+                Ok(file) => Some((file, path)),
                 Err(source) => return failed("read", &path, &source),
             },
             (Direction::To, Some(path)) => match File::create(&path) {
-                Ok(file) => self.copy_to(&statement, file),
+                Ok(file) => Some((file, path)),
                 Err(source) => return failed("write", &path, &source),
             },
         };
-        self.survived(outcome).map(|_| ())
+        let sent =
+            self.send(&format!("\\copy {line}"), &statement.text, |runner| match (copy.direction, file) {
+                (Direction::From, None) => {
+                    let mut data = TypedData::default();
+                    runner.run(&statement, None, &mut |line| data.next(line))
+                }
+                (Direction::To, None) => runner.run(&statement, None, &mut |_| Ok(false)),
+                (Direction::From, Some((file, path))) => copy_from(runner, &statement, file, path),
+                (Direction::To, Some((file, _))) => copy_to(runner, &statement, file),
+            });
+        sent.map(|_| ())
     }
+}
 
-    fn copy_from(&mut self, statement: &Statement, mut file: File, path: PathBuf) -> Result<Outcome, Error> {
-        self.runner.run(statement, None, &mut |piece| {
-            piece.resize(PIECE, 0);
-            let read = file.read(piece).map_err(|source| Error::File { path: path.clone(), source })?;
-            piece.truncate(read);
-            Ok(read > 0)
-        })
-    }
+fn copy_from(
+    runner: &mut Runner,
+    statement: &Statement,
+    mut file: File,
+    path: PathBuf,
+) -> Result<Outcome, Error> {
+    runner.run(statement, None, &mut |piece| {
+        piece.resize(PIECE, 0);
+        let read = file.read(piece).map_err(|source| Error::File { path: path.clone(), source })?;
+        piece.truncate(read);
+        Ok(read > 0)
+    })
+}
 
-    fn copy_to(&mut self, statement: &Statement, file: File) -> Result<Outcome, Error> {
-        let before = self.runner.output.redirect(file);
-        let outcome = self.runner.run(statement, None, &mut |_| Ok(false));
-        if outcome.is_ok() {
-            self.runner.output.restore(before);
-        }
-        if matches!(outcome, Ok(Outcome::Done)) && self.runner.output.style.shows_tags() {
-            println!("{}", self.runner.tag);
-        }
-        outcome
+fn copy_to(runner: &mut Runner, statement: &Statement, file: File) -> Result<Outcome, Error> {
+    let before = runner.output.redirect(file);
+    let outcome = runner.run(statement, None, &mut |_| Ok(false));
+    if outcome.is_ok() {
+        runner.output.restore(before);
     }
+    if matches!(outcome, Ok(Outcome::Done)) && runner.output.style.shows_tags() {
+        println!("{}", runner.tag);
+    }
+    outcome
 }
 
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> Result<(), Error> {

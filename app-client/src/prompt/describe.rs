@@ -3,6 +3,8 @@
 mod pattern;
 mod relation;
 
+use std::time::Instant;
+
 use super::Session;
 use crate::connection::{Answer, Connection};
 use crate::error::Error;
@@ -122,6 +124,7 @@ impl Session {
         if !self.is_ready(&format!("\\d {name}")) {
             return Ok(());
         }
+        let started = Instant::now();
         let Some(rows) = self.catalog_rows(&Relation::matching(&Pattern::parse(name)))? else {
             return Ok(());
         };
@@ -151,13 +154,17 @@ impl Session {
                     .map_err(|source| Error::Output { source })?;
             }
         }
-        self.runner.output.finish().map_err(|source| Error::Output { source })
+        self.runner.output.finish().map_err(|source| Error::Output { source })?;
+        self.show_time(started);
+        Ok(())
     }
 
     /// `None` if the server did not answer, and has said why.
     fn catalog_rows(&mut self, question: &str) -> Result<Option<Vec<Vec<Option<String>>>>, Error> {
         let connection: &mut Connection = &mut self.runner.connection;
-        self.runner.interrupt.watch(connection.canceller());
+        if !self.runner.interrupt.watch(connection.canceller()) {
+            return Ok(None);
+        }
         let answer = connection.ask(question);
         self.runner.interrupt.finish();
         match answer {

@@ -284,17 +284,17 @@ impl Splitter {
     }
 }
 
-fn is_word_start(character: char) -> bool {
+pub(super) fn is_word_start(character: char) -> bool {
     character.is_ascii_alphabetic() || character == '_' || !character.is_ascii()
 }
 
-fn word_length(text: &str) -> usize {
+pub(super) fn word_length(text: &str) -> usize {
     let within = |character: char| is_word_start(character) || character.is_ascii_digit() || character == '$';
     text.find(|character| !within(character)).unwrap_or(text.len())
 }
 
 /// `$$` or `$tag$` at the front of `text`.
-fn dollar_delimiter(text: &str) -> Option<String> {
+pub(super) fn dollar_delimiter(text: &str) -> Option<String> {
     let length = text[1..].find('$')?;
     let tag = &text[1..1 + length];
     let proper = tag

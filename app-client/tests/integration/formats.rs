@@ -19,10 +19,15 @@ fn json_keeps_types_and_is_valid_with_duplicate_names_and_no_rows() {
     assert_eq!(server.client(["--json", "-c", "select 1 where false"]).run().succeeds(), "[]\n");
 
     let lines = server.client(["--ndjson", "-c", ROWS]).run().succeeds();
-    assert_eq!(lines.lines().count(), 2);
+    let expected = "{\"id\": 1, \"flag\": true, \"number\": 1.50, \"float\": \"NaN\", \
+                    \"json\": {\"x\": [1, \"a\"]}, \"text\": \"q\\\"\\\\ \\n|*日\", \"id_2\": null}\n\
+                    {\"id\": 2, \"flag\": false, \"number\": -0.1, \"float\": 1e+300, \"json\": null, \
+                    \"text\": \"\", \"id_2\": \"{1,NULL}\"}\n";
+    assert_eq!(lines, expected);
     for line in lines.lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("JSON");
     }
+    assert_eq!(server.client(["--ndjson", "-c", "select 1 where false"]).run().succeeds(), "");
 }
 
 #[test]
@@ -40,6 +45,12 @@ fn markdown_escapes_what_markdown_would_read() {
         server.client(["--markdown", "-c", "select 1 as n, E'a|b\\n*c* <d>' as \"x_y\", null as e"]).run();
     let expected = "| n | x\\_y | e |\n| ---: | --- | --- |\n| 1 | a\\|b<br>\\*c\\* \\<d> |  |\n\n";
     assert_eq!(shown.succeeds(), expected);
+    let wide = "select '日本 | è' as \"名前\", U&'e\\0301 \\+01F3B5' as s, '{1,NULL}'::int[] as list";
+    let shown = server.client(["--markdown", "-c", wide]).run().succeeds();
+    assert_eq!(
+        shown,
+        "| 名前 | s | list |\n| --- | --- | --- |\n| 日本 \\| è | e\u{301} \u{1f3b5} | {1,NULL} |\n\n"
+    );
 }
 
 #[test]

@@ -176,6 +176,24 @@ fn a_long_statement_says_that_it_is_still_running() {
 }
 
 #[test]
+fn rows_that_come_slowly_are_counted_below_the_last_one() {
+    let server = Server::start();
+    let mut terminal = begin(&server);
+    terminal.keys("\\pager off\r");
+    terminal.shows(PROMPT);
+    // Each row is larger than the buffer in which PostgreSQL gathers output.
+    terminal.keys("\\x\rselect g, repeat('x', 9000) as wide, pg_sleep(0.4) from generate_series(1, 8) g;\r");
+    terminal.shows("-[ RECORD 2 ]");
+    terminal.shows(" rows, ");
+    let drawn = terminal.shows(" a second, ");
+    assert!(drawn.contains('.') && !drawn.contains("RECORD"), "{drawn}");
+    let rest = terminal.shows("-[ RECORD 8 ]");
+    // The next row takes its place.
+    assert!(rest.contains("Ctrl-C cancels") && rest.contains("\r\x1b[K-[ RECORD"), "{}", rest.len());
+    terminal.shows(PROMPT);
+}
+
+#[test]
 fn a_long_statement_says_what_the_server_waits_for() {
     let server = Server::start();
     server.psql(&["-c", "create table t (a int)"]);
@@ -337,6 +355,57 @@ fn watch_repeats_the_last_statement_until_ctrl_c() {
     terminal.shows("    4\r\n");
     terminal.keys("\x03");
     terminal.shows(PROMPT);
+}
+
+#[test]
+fn ctrl_c_is_heard_between_the_rounds_of_a_watch() {
+    let server = Server::start();
+    let mut terminal = begin(&server);
+    // Without a pause there is nearly always a round that begins or ends.
+    for round in 0..20 {
+        terminal.keys(&format!("select 'round ' || {round} as x \\watch 0\r"));
+        terminal.shows(&format!("round {round}\r\n"));
+        terminal.keys("\x03");
+        terminal.shows(PROMPT);
+    }
+    // What follows in the line is given up, too, and the next line is not.
+    terminal.keys("select pg_sleep(600); select 'ne' || 'ver' as x;\r");
+    eventually("the statement to run", || {
+        let count = "select count(*) from pg_stat_activity where query like '%pg_sleep(600%' and pid <> pg_backend_pid()";
+        server.psql(&["-Atc", count]) == b"1\n"
+    });
+    terminal.keys("\x03");
+    terminal.shows("57014");
+    assert!(!terminal.shows(PROMPT).contains("never"));
+    terminal.keys("select 'still ' || 'here' as x;\r");
+    terminal.shows("still here");
+}
+
+#[test]
+fn the_rows_before_ctrl_c_stay() {
+    let server = Server::start();
+    let statement = "select g, repeat('x', 9000) as wide, case when g > 3 then pg_sleep(600) end \
+                     from generate_series(1, 9) g";
+    let mut terminal = begin(&server);
+    terminal.keys(&format!("\\x\r\\pager off\r{statement};\r"));
+    terminal.shows("-[ RECORD 2 ]");
+    terminal.keys("\x03");
+    let drawn = terminal.shows("57014");
+    assert!(drawn.contains("cancelling; Ctrl-C again leaves without waiting"), "{}", drawn.len());
+    terminal.shows(PROMPT);
+
+    let mut child = server.client(["-c", statement]).spawn();
+    eventually("the statement to run", || {
+        let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+        server.psql(&["-Atc", sleeps]) == b"1\n"
+    });
+    let pressed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(pressed.expect("kill runs").success());
+    let mut shown = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().expect("a pipe"), &mut shown).expect("UTF-8");
+    assert_eq!(child.wait().expect("it is our child").code(), Some(130));
+    // Three rows, held back for their widths until now, and no footer that counts them.
+    assert!(shown.contains("\n 2 | xxx") && !shown.contains("rows)"), "{}", shown.len());
 }
 
 #[test]

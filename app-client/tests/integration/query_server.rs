@@ -146,7 +146,7 @@ impl Drop for QueryServer {
 }
 
 /// The schema, the sample data, and secrets made for this test.
-fn prepare(database: &Server) {
+pub(crate) fn prepare(database: &Server) {
     let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sql");
     let mut files: Vec<PathBuf> = fs::read_dir(sql.join("migrations"))
         .expect("the migrations are in the repository")

@@ -21,7 +21,7 @@ const TRICKY: &str = r#"
 fn csv_is_byte_for_byte_what_psql_writes() {
     let server = Server::start();
     let many = "select g, md5(g::text), repeat('x', g % 40), case when g % 7 = 0 then 'a,\"b' end, now()::date \
-                from generate_series(1, 200000) g";
+                from generate_series(1, 1000000) g";
     for statement in [TRICKY, many, "select", "select 1 where false", "select null"] {
         let ours = server.client(["--csv", "-c", statement]).output();
         assert!(ours.status.success() && ours.stderr.is_empty(), "{}", String::from_utf8_lossy(&ours.stderr));
@@ -77,10 +77,27 @@ fn a_wider_cell_after_the_sample_pushes_its_own_line_only() {
 }
 
 #[test]
+fn the_widths_do_not_depend_on_the_pace_of_the_server() {
+    let server = Server::start();
+    let rows = |pause: &str| {
+        let statement = format!(
+            "select g, repeat('x', g / 100) as wide, pg_sleep(case when g = 1200 then {pause} else 0 end) \
+             from generate_series(1, 1600) g"
+        );
+        server.client(["-c", &statement]).run().succeeds()
+    };
+    let steady = rows("0");
+    assert!(rows("2.5") == steady, "a pause of the server shows");
+    // The last one is the widest, and the first one has room for it.
+    let first = steady.lines().nth(2).expect("a row");
+    assert!(first.starts_with(&format!("    1 | {:16} | ", "")), "{first:?}");
+}
+
+#[test]
 fn the_first_rows_are_there_long_before_the_last() {
     let server = Server::start();
     // Each row is larger than the buffer in which PostgreSQL gathers output.
-    let statement = "select repeat('x', 20000), pg_sleep(0.5) from generate_series(1, 1000)";
+    let statement = "select repeat('x', 20000), pg_sleep(0.05) from generate_series(1, 10000)";
     let mut child = server.client(["-c", statement]).spawn();
     let mut start = [0; 100_000];
     child.stdout.take().expect("a pipe").read_exact(&mut start).expect("rows came");

@@ -36,11 +36,20 @@ fn each_mode_verifies_what_it_says() {
 #[test]
 fn another_host_is_verified_in_full_unless_told_otherwise() {
     let server = Server::start();
+    let ca = server.file("ca.pem", &server.ca);
+    let ca = ca.to_str().expect("UTF-8");
     // The resolver takes this for 127.0.0.1; spelled so it could be any host.
-    server
-        .client(["-c", "select 1", "--host", "127.1", "--server-name", SERVER_NAME])
-        .run()
-        .fails(3, &["certificate", "is refused"]);
+    let client = |rest: &[&str]| {
+        let client = server.client(["--csv", "-c", ENCRYPTED, "--host", "127.1"]);
+        rest.iter().fold(client, |client, argument| client.argument(argument)).run()
+    };
+    client(&["--server-name", SERVER_NAME]).fails(3, &["certificate", "is refused"]);
+    // The right authority is not enough: the name counts, too.
+    let wrong = ["--ca", ca, "--server-name", "other.ops.internal"];
+    client(&wrong)
+        .fails(3, &["it is for music-app.ops.internal, not for `other.ops.internal`", "--server-name"]);
+    assert_eq!(client(&["--ca", ca, "--server-name", SERVER_NAME]).succeeds(), "ssl\nt\n");
+    assert_eq!(client(&[wrong.as_slice(), &["--sslmode", "verify-ca"]].concat()).succeeds(), "ssl\nt\n");
 }
 
 #[test]
