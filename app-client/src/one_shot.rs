@@ -58,7 +58,7 @@ pub(crate) fn run(
         interrupt,
         observer: Observer::new(target, &passwords),
         tag: String::new(),
-        sqlstate: String::new(),
+        failure: None,
     };
     if single_transaction {
         runner.execute("begin")?;

@@ -39,8 +39,10 @@ use typed_data::TypedData;
 /// How often in a row the terminal is asked for a line that it does not give.
 const TERMINAL_ATTEMPTS: u32 = 3;
 
-/// active_sql_transaction, invalid_transaction_termination, and a write that the query server allows only by itself.
-const IMPOSSIBLE_IN_A_TRANSACTION: &[&str] = &["25001", "2D000", "25006"];
+/// active_sql_transaction and invalid_transaction_termination.
+const IMPOSSIBLE_IN_A_TRANSACTION: &[&str] = &["25001", "2D000"];
+/// The query server lets a free account write one thing, and only by itself.
+const READ_ONLY: &str = "read-only transaction";
 
 pub(crate) struct Session {
     runner: Runner,
@@ -83,14 +85,7 @@ pub(crate) fn run(
     output.paging = true;
     let observer = Observer::new(Arc::clone(&target), &passwords);
     let mut session = Session {
-        runner: Runner {
-            connection,
-            output,
-            interrupt,
-            observer,
-            tag: String::new(),
-            sqlstate: String::new(),
-        },
+        runner: Runner { connection, output, interrupt, observer, tag: String::new(), failure: None },
         target,
         passwords,
         variables,
@@ -180,11 +175,15 @@ impl Session {
 
     /// What the prompt and the completion should know. A server that does not tell is no obstacle.
     fn learn(&mut self) {
+        self.learn_role();
+        self.stale = true;
+    }
+
+    fn learn_role(&mut self) {
         let connection = &mut self.runner.connection;
         let role = connection.ask("select current_user").ok();
         let role = role.and_then(|answer| answer.rows.into_iter().flatten().flatten().next());
         self.role = role.filter(|role| *role != self.target.user);
-        self.stale = true;
     }
 
     fn prompt(&self) -> editor::Prompt {
@@ -307,6 +306,10 @@ impl Session {
         self.show_time(started);
         let changed_names = ["create", "alter", "drop"].iter().any(|word| caution::begins_with(sql, word));
         self.stale |= changed_names;
+        // In a transaction that failed nothing is answered, and its end is seen, too.
+        if caution::may_change_role(sql) && self.runner.connection.transaction != b'E' && outcome.is_some() {
+            self.learn_role();
+        }
         match outcome {
             Some(outcome) if guarded => self.settle(sql, outcome),
             outcome => Ok(outcome),
@@ -330,7 +333,11 @@ impl Session {
             if !caution::is_read(sql) && !caution::begins_with(sql, "explain") {
                 println!("rolled back");
             }
-            if IMPOSSIBLE_IN_A_TRANSACTION.contains(&self.runner.sqlstate.as_str()) {
+            let needs_none = self.runner.failure.as_ref().is_some_and(|failure| {
+                IMPOSSIBLE_IN_A_TRANSACTION.contains(&failure.sqlstate.as_str())
+                    || failure.message.contains(READ_ONLY)
+            });
+            if outcome == Outcome::Failed && needs_none {
                 eprintln!("hint: safe writes run it in a transaction; \\safe off runs it without");
             }
             return Ok(Some(outcome));

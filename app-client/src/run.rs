@@ -40,8 +40,8 @@ pub(crate) struct Runner {
     pub(crate) observer: Observer,
     /// The command tag of the last statement, `COPY 3`.
     pub(crate) tag: String,
-    /// The SQLSTATE of the last error.
-    pub(crate) sqlstate: String,
+    /// The last error that a statement was answered with.
+    pub(crate) failure: Option<ServerMessage>,
 }
 
 /// The result that is being received.
@@ -123,7 +123,7 @@ impl Runner {
         name: Option<&str>,
         copy_input: &mut CopyInput<'_>,
     ) -> Result<bool, Error> {
-        let Self { connection, output, interrupt, observer, tag: last_tag, sqlstate } = self;
+        let Self { connection, output, interrupt, observer, tag: last_tag, failure } = self;
         // What is typed ahead of a script is for the shell that follows it.
         let mut keys = interrupt.stays().then(Aside::begin).flatten();
         let written = |source| Error::Output { source };
@@ -200,7 +200,7 @@ impl Runner {
                     let message = ServerMessage::parse(frame.body);
                     if frame.tag == b'E' {
                         failed = true;
-                        sqlstate.clone_from(&message.sqlstate);
+                        *failure = Some(message.clone());
                         // The rows that came before the error are shown, without a footer that counts them.
                         abandon(receiving.take(), output).map_err(written)?;
                     }

@@ -92,6 +92,10 @@ pub(crate) struct Target {
     pub(crate) authorities: Authorities,
     pub(crate) user: String,
     pub(crate) database: String,
+    /// What the session is called in the server's views and logs.
+    pub(crate) application_name: String,
+    /// Settings that the session begins with, as `-c name=value ..`.
+    pub(crate) options: Option<String>,
     /// The one that the session begins with, if it is not the server's.
     pub(crate) time_zone: Option<String>,
     /// For the connection, and for each answer during the login.
@@ -210,6 +214,8 @@ impl Place {
             authorities,
             database: settings.database.unwrap_or_else(|| user.clone()),
             user,
+            application_name: variable("PGAPPNAME").unwrap_or_else(|| "app-client".to_owned()),
+            options: variable("PGOPTIONS"),
             time_zone: variable("PGTZ"),
             timeout: settings.timeout.unwrap_or(TIMEOUT),
             password: settings.password,
@@ -228,6 +234,10 @@ impl Place {
             environment.host = None;
         }
         let above = self.flags().or(url.into()).or(service);
+        if chosen || above.host.is_some() {
+            // The name that PGHOSTADDR belongs to.
+            environment.server_name = None;
+        }
         if above.host.is_some() || environment.host.is_some() {
             return Ok(above.or(environment));
         }

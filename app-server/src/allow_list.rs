@@ -5,6 +5,7 @@
 //! A statement is judged by a parser, never by its first word; what the parser cannot read is refused.
 
 mod settings;
+mod syntax_error;
 
 use sqlparser::ast::{CopyTarget, Statement};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -59,12 +60,7 @@ pub(crate) fn check(tier: Tier, sql: &str) -> Result<(), ErrorResponse> {
     }
     let refuse = |what: String| Err(denial(tier, &what));
     let dialect = PostgreSqlDialect {};
-    let unreadable = |error: String| {
-        ErrorResponse::error("42601", format!("the server cannot read this statement: {error}"))
-            .with_hint(format!("{}; what the server cannot read is refused for this tier", tier.hint()))
-    };
-    let mut tokens =
-        Tokenizer::new(&dialect, sql).tokenize().map_err(|error| unreadable(error.to_string()))?;
+    let mut tokens = Tokenizer::new(&dialect, sql).tokenize().map_err(|_| syntax_error::answer(tier, sql))?;
     if let Some(name) = denied_name(tier, &tokens) {
         return refuse(name);
     }
@@ -74,7 +70,7 @@ pub(crate) fn check(tier: Tier, sql: &str) -> Result<(), ErrorResponse> {
     // The parser wants one after COPY .. FROM STDIN.
     tokens.push(Token::SemiColon);
     let statements = statements(Parser::new(&dialect).with_tokens(tokens));
-    for statement in statements.map_err(|error| unreadable(error.to_string()))? {
+    for statement in statements.map_err(|_| syntax_error::answer(tier, sql))? {
         if let Some(what) = denied_statement(tier, &statement) {
             return refuse(what);
         }

@@ -22,26 +22,33 @@ pub(crate) struct ErrorResponse {
     pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// Within the statement, in characters from 1.
+    pub(crate) position: Option<u32>,
 }
 
 impl ErrorResponse {
     /// An error after which the session goes on.
     pub(crate) fn error(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { severity: "ERROR", code: code.into(), message: message.into(), hint: None }
+        Self { severity: "ERROR", code: code.into(), message: message.into(), hint: None, position: None }
     }
 
     /// An error after which the connection is closed.
     pub(crate) fn fatal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { severity: "FATAL", code: code.into(), message: message.into(), hint: None }
+        Self { severity: "FATAL", code: code.into(), message: message.into(), hint: None, position: None }
     }
 
     /// Something that a client is told in between, and that changes nothing.
     pub(crate) fn notice(message: impl Into<String>) -> Self {
-        Self { severity: "NOTICE", code: "00000".into(), message: message.into(), hint: None }
+        Self { severity: "NOTICE", code: "00000".into(), message: message.into(), hint: None, position: None }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn at(mut self, position: Option<u32>) -> Self {
+        self.position = position;
         self
     }
 
@@ -53,6 +60,7 @@ impl ErrorResponse {
 
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         let kind = if self.severity == "NOTICE" { b'N' } else { b'E' };
+        let position = self.position.map(|position| position.to_string()).unwrap_or_default();
         put_message(out, kind, |body| {
             let fields = [
                 (b'S', self.severity),
@@ -60,6 +68,7 @@ impl ErrorResponse {
                 (b'C', &self.code),
                 (b'M', &self.message),
                 (b'H', self.hint.as_deref().unwrap_or_default()),
+                (b'P', &position),
             ];
             for (kind, value) in fields.into_iter().filter(|(_, value)| !value.is_empty()) {
                 body.put_u8(kind);

@@ -27,10 +27,11 @@ impl Connection {
             ("user", target.user.as_str()),
             ("database", target.database.as_str()),
             ("client_encoding", "UTF8"),
-            ("application_name", "app-client"),
+            ("application_name", target.application_name.as_str()),
         ];
         let time_zone = target.time_zone.as_ref().map(|zone| ("timezone", zone.as_str()));
-        frontend::startup_message(parameters.into_iter().chain(time_zone), &mut self.out)
+        let options = target.options.as_ref().map(|options| ("options", options.as_str()));
+        frontend::startup_message(parameters.into_iter().chain(time_zone).chain(options), &mut self.out)
             .map_err(|_| Error::NulInStatement)?;
         self.send()?;
 

@@ -41,6 +41,18 @@ pub(super) fn is_about_the_session(sql: &str) -> bool {
     ABOUT_THE_SESSION.iter().any(|word| begins_with(sql, word))
 }
 
+/// SET ROLE and the like, and the end of a transaction, which takes SET LOCAL back.
+pub(super) fn may_change_role(sql: &str) -> bool {
+    let words = words(sql);
+    let names = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.text.as_str()));
+    match words.first().map_or("", |word| word.text.as_str()) {
+        "set" => names(&["role", "authorization"]),
+        "reset" => names(&["role", "authorization", "all"]),
+        "discard" | "commit" | "end" | "rollback" | "abort" => true,
+        _ => false,
+    }
+}
+
 /// An UPDATE or DELETE without a WHERE of its own, also in a WITH, a COPY or under EXPLAIN ANALYZE.
 pub(super) fn changes_every_row(sql: &str) -> bool {
     let words = words(sql);

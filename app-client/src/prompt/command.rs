@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 use std::time::Duration;
 
-use super::{Next, Session, caution, describe, explain, operation};
+use super::{Next, Session, caution, copy, describe, explain, operation};
 use crate::error::Error;
 use crate::output::{Format, cell};
 use crate::run::Outcome;
@@ -13,7 +14,10 @@ use crate::script::{Script, Statement};
 pub(super) const HELP: &str = "\
   \\d [PATTERN]       what there is, or columns, indexes and constraints; \\d+ also comments, partitions, a view's text
   \\dt \\dv \\dm \\di \\ds \\df [PATTERN]   tables, views, materialized views, indexes, sequences, functions
-  \\dn \\du \\l [PATTERN]   schemas, roles, databases; a + after \\dt, \\l and the like: sizes, comments
+  \\dn \\du \\l \\dx \\db \\dT \\dD \\dp [PATTERN]   schemas, roles, databases, extensions, tablespaces, data types, domains, \
+privileges
+  \\dt+ \\dtS          a + after a list adds sizes, comments and the like; an S, what is part of PostgreSQL
+  \\sf FUNCTION       the text of a function
   \\op [NAME ARGS]    a named operation of the platform; alone, lists them
   \\g \\gx             run the statement, or the last one; \\gx shows it expanded
   \\explain [SQL]      how the server runs it, or the last statement: a read is run, a write is not
@@ -84,7 +88,8 @@ impl Session {
             "watch" => self.watch(rest)?,
             "explain" => self.explain(rest)?,
             "g" | "gx" => println!("there is no statement to run yet"),
-            "d" | "d+" if !rest.is_empty() => self.describe(rest, name == "d+")?,
+            "sf" => self.show_function(rest)?,
+            "d" | "d+" | "dS" | "dS+" if !rest.is_empty() => self.describe(rest, name.contains('+'))?,
             _ => match describe::list(name, rest) {
                 Some(text) => {
                     self.attempt(&Statement { text, line: 1 })?;
@@ -138,10 +143,12 @@ impl Session {
 
     /// Runs a file; it stops at the first statement that fails.
     fn include(&mut self, path: &str) -> Result<(), Error> {
+        let Some(path) = named(path) else { return Ok(()) };
+        let path = path.as_str();
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) => {
-                eprintln!("error: cannot read {path}: {error}");
+                copy::failed("read", Path::new(path), &error);
                 return Ok(());
             }
         };
@@ -173,12 +180,13 @@ impl Session {
             println!("results are shown here");
             return;
         }
-        match File::create(path) {
+        let Some(path) = named(path) else { return };
+        match File::create(&path) {
             Ok(file) => {
                 self.runner.output.redirect(file);
                 println!("results go to {path}");
             }
-            Err(error) => eprintln!("error: cannot write {path}: {error}"),
+            Err(error) => copy::failed("write", Path::new(&path), &error),
         }
     }
 
@@ -253,6 +261,18 @@ impl Session {
             }
         }
     }
+}
+
+/// A file name, in quotes or not. `None` if there is none, and the user has been told.
+fn named(text: &str) -> Option<String> {
+    let name = match text.starts_with('\'') {
+        true => copy::file_name(text).filter(|(_, rest)| rest.is_empty()).map(|(name, _)| name),
+        false => Some(text.to_owned()).filter(|name| !name.is_empty()),
+    };
+    if name.is_none() {
+        eprintln!("error: expected the name of a file, such as `\\i songs.sql` or `\\i 'my songs.sql'`");
+    }
+    name
 }
 
 /// Lines of two columns in a window: words that do not fit go on under the second column.

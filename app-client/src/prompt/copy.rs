@@ -1,8 +1,9 @@
 //! `\copy`: COPY between a table or a query and a file of this machine, read and written with the
 //! rights of whoever sits here.
 
+use std::env;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::Session;
@@ -47,11 +48,17 @@ impl Session {
             (_, None) => None,
             (Direction::From, Some(path)) => match File::open(&path) {
                 Ok(file) => Some((file, path)),
-                Err(source) => return failed("read", &path, &source),
+                Err(source) => {
+                    failed("read", &path, &source);
+                    return Ok(());
+                }
             },
             (Direction::To, Some(path)) => match File::create(&path) {
                 Ok(file) => Some((file, path)),
-                Err(source) => return failed("write", &path, &source),
+                Err(source) => {
+                    failed("write", &path, &source);
+                    return Ok(());
+                }
             },
         };
         let sent =
@@ -94,9 +101,12 @@ fn copy_to(runner: &mut Runner, statement: &Statement, file: File) -> Result<Out
     outcome
 }
 
-fn failed(what: &str, path: &Path, error: &std::io::Error) -> Result<(), Error> {
+/// A file of the user's that cannot be used.
+pub(super) fn failed(what: &str, path: &Path, error: &io::Error) {
     eprintln!("error: cannot {what} {}: {error}", path.display());
-    Ok(())
+    if let (io::ErrorKind::NotFound, Ok(folder)) = (error.kind(), env::current_dir()) {
+        eprintln!("hint: names count from {}; one that has spaces may be in quotes: 'a b'", folder.display());
+    }
 }
 
 /// Cuts the line at its own FROM or TO: the first one outside of parentheses and quotes.
@@ -151,7 +161,7 @@ fn direction(line: &str) -> Option<(usize, usize, Direction)> {
 }
 
 /// The name at the front, `'in quotes'` if it has spaces, and the options after it.
-fn file_name(text: &str) -> Option<(String, &str)> {
+pub(super) fn file_name(text: &str) -> Option<(String, &str)> {
     if let Some(quoted) = text.strip_prefix('\'') {
         let mut name = String::new();
         let mut rest = quoted;

@@ -1,6 +1,8 @@
 //! The `\d` family: questions to the catalog, with the columns that psql shows.
 
+mod data_type;
 mod pattern;
+mod privilege;
 mod relation;
 
 use std::time::Instant;
@@ -20,11 +22,12 @@ pub(super) const KIND: &str = "case c.relkind when 'r' then 'table' when 'p' the
 
 /// The statement that answers `\` + `command` + `pattern`; none if it is not a list that there is.
 pub(super) fn list(command: &str, pattern: &str) -> Option<String> {
-    let pattern = Pattern::parse(pattern);
-    let (command, more) = match command.strip_suffix('+') {
-        Some(command) => (command, true),
-        None => (command, false),
-    };
+    let mut pattern = Pattern::parse(pattern);
+    // In either order, as in psql.
+    let bare = command.trim_end_matches(['+', 'S']);
+    let more = command[bare.len()..].contains('+');
+    pattern.system = command[bare.len()..].contains('S');
+    let command = bare;
     Some(match (command, more) {
         ("d", _) => relations("'r', 'p', 'v', 'm', 'S', 'f'", &pattern, more),
         ("dt", _) => relations("'r', 'p'", &pattern, more),
@@ -32,13 +35,24 @@ pub(super) fn list(command: &str, pattern: &str) -> Option<String> {
         ("dm", _) => relations("'m'", &pattern, more),
         ("di", _) => relations("'i', 'I'", &pattern, more),
         ("ds", _) => relations("'S'", &pattern, more),
-        ("df", false) => functions(&pattern),
-        ("dn", false) => format!(
-            "select n.nspname as \"Name\", pg_catalog.pg_get_userbyid(n.nspowner) as \"Owner\" \
-             from pg_catalog.pg_namespace n where {} order by 1",
-            pattern.names("n.nspname", "n.nspname !~ '^pg_' and n.nspname <> 'information_schema'")
+        ("df", _) => functions(&pattern, more),
+        ("dn", _) => schemas(&pattern, more),
+        ("du" | "dg", _) => roles(&pattern, more),
+        ("dp" | "z", false) => privilege::list(&pattern),
+        ("dT", _) => data_type::list(&pattern, more),
+        ("dD", false) => data_type::domains(&pattern),
+        ("dx", false) => format!(
+            "select e.extname as \"Name\", e.extversion as \"Version\", n.nspname as \"Schema\", \
+             pg_catalog.obj_description(e.oid, 'pg_extension') as \"Description\" \
+             from pg_catalog.pg_extension e join pg_catalog.pg_namespace n on n.oid = e.extnamespace \
+             where {} order by 1",
+            pattern.names("e.extname", "true")
         ),
-        ("du", false) => roles(&pattern),
+        ("db", false) => format!(
+            "select spcname as \"Name\", pg_catalog.pg_get_userbyid(spcowner) as \"Owner\", \
+             pg_catalog.pg_tablespace_location(oid) as \"Location\" from pg_catalog.pg_tablespace where {} order by 1",
+            pattern.names("spcname", "true")
+        ),
         ("l", _) => databases(&pattern, more),
         _ => return None,
     })
@@ -72,19 +86,50 @@ fn index_of(table: &str) -> String {
     )
 }
 
-fn functions(pattern: &Pattern) -> String {
+fn functions(pattern: &Pattern, more: bool) -> String {
+    let more = match more {
+        true => {
+            ", case p.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end as \"Volatility\", \
+             case p.proparallel when 's' then 'safe' when 'r' then 'restricted' else 'unsafe' end as \"Parallel\", \
+             pg_catalog.pg_get_userbyid(p.proowner) as \"Owner\", \
+             case when p.prosecdef then 'definer' else 'invoker' end as \"Security\", \
+             pg_catalog.array_to_string(p.proacl, E'\\n') as \"Access privileges\", \
+             (select l.lanname from pg_catalog.pg_language l where l.oid = p.prolang) as \"Language\", \
+             pg_catalog.obj_description(p.oid, 'pg_proc') as \"Description\""
+        }
+        false => "",
+    };
     format!(
         "select n.nspname as \"Schema\", p.proname as \"Name\", \
          pg_catalog.pg_get_function_result(p.oid) as \"Result data type\", \
          pg_catalog.pg_get_function_arguments(p.oid) as \"Argument data types\", \
-         case p.prokind when 'a' then 'agg' when 'w' then 'window' when 'p' then 'proc' else 'func' end as \"Type\" \
+         case p.prokind when 'a' then 'agg' when 'w' then 'window' when 'p' then 'proc' else 'func' end as \"Type\"{more} \
          from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
          where {} order by 1, 2, 4",
         pattern.objects("p.proname", "pg_catalog.pg_function_is_visible(p.oid)")
     )
 }
 
-fn roles(pattern: &Pattern) -> String {
+fn schemas(pattern: &Pattern, more: bool) -> String {
+    let more = match more {
+        true => {
+            ", pg_catalog.array_to_string(n.nspacl, E'\\n') as \"Access privileges\", \
+             pg_catalog.obj_description(n.oid, 'pg_namespace') as \"Description\""
+        }
+        false => "",
+    };
+    format!(
+        "select n.nspname as \"Name\", pg_catalog.pg_get_userbyid(n.nspowner) as \"Owner\"{more} \
+         from pg_catalog.pg_namespace n where {} order by 1",
+        pattern.names("n.nspname", "n.nspname !~ '^pg_' and n.nspname <> 'information_schema'")
+    )
+}
+
+fn roles(pattern: &Pattern, more: bool) -> String {
+    let more = match more {
+        true => ", pg_catalog.shobj_description(r.oid, 'pg_authid') as \"Description\"",
+        false => "",
+    };
     format!(
         "select r.rolname as \"Role name\", concat_ws(E'\\n', nullif(concat_ws(', ', \
          case when r.rolsuper then 'Superuser' end, case when not r.rolinherit then 'No inheritance' end, \
@@ -95,7 +140,7 @@ fn roles(pattern: &Pattern) -> String {
          when r.rolconnlimit > 1 then r.rolconnlimit || ' connections' end, \
          'Password valid until ' || r.rolvaliduntil) as \"Attributes\", \
          array(select b.rolname from pg_catalog.pg_auth_members m \
-         join pg_catalog.pg_roles b on b.oid = m.roleid where m.member = r.oid order by 1) as \"Member of\" \
+         join pg_catalog.pg_roles b on b.oid = m.roleid where m.member = r.oid order by 1) as \"Member of\"{more} \
          from pg_catalog.pg_roles r where {} order by 1",
         pattern.names("r.rolname", "r.rolname !~ '^pg_'")
     )
@@ -157,6 +202,28 @@ impl Session {
         self.runner.output.finish().map_err(|source| Error::Output { source })?;
         self.show_time(started);
         Ok(())
+    }
+
+    /// `\sf NAME`: the text of a function, to be copied as it is.
+    pub(super) fn show_function(&mut self, name: &str) -> Result<(), Error> {
+        if name.is_empty() {
+            eprintln!("error: expected the name of a function, such as `\\sf lower(text)`; \\df lists them");
+            return Ok(());
+        }
+        if !self.is_ready(&format!("\\sf {name}")) {
+            return Ok(());
+        }
+        // Without arguments the name has to be that of one function alone.
+        let kind = if name.contains('(') { "regprocedure" } else { "regproc" };
+        let question = format!(
+            "select pg_catalog.pg_get_functiondef({}::pg_catalog.{kind}::pg_catalog.oid)",
+            pattern::literal(name)
+        );
+        let Some(rows) = self.catalog_rows(&question)? else { return Ok(()) };
+        let text = rows.into_iter().flatten().flatten().next().unwrap_or_default();
+        let output = &mut self.runner.output;
+        let shown = output.raw(text.as_bytes()).and_then(|()| output.finish());
+        shown.map_err(|source| Error::Output { source })
     }
 
     /// `None` if the server did not answer, and has said why.

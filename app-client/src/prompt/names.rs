@@ -289,7 +289,13 @@ mod tests {
             names().complete(line, line.len()).into_iter().map(|suggestion| suggestion.value).collect()
         };
         assert_eq!(complete("\\ti"), ["timing"]);
-        assert_eq!(complete("\\d"), ["d", "d+", "df", "di", "dm", "dn", "ds", "dt", "du", "dv"]);
+        assert_eq!(
+            complete("\\d"),
+            [
+                "d", "d+", "dD", "dT", "db", "df", "di", "dm", "dn", "dp", "ds", "dt", "dt+", "dtS", "du",
+                "dv", "dx"
+            ]
+        );
         assert_eq!(complete("\\d conte"), ["content", "content_artist"]);
         assert_eq!(complete("\\d+ private."), ["account"]);
         assert_eq!(complete("\\format nd"), ["ndjson"]);

@@ -71,6 +71,10 @@ impl Settings {
                 expected,
             })?;
         }
+        // The address to dial; the certificate is for the name.
+        if let Some(address) = variable("PGHOSTADDR") {
+            settings.server_name = settings.host.replace(address);
+        }
         Ok(settings)
     }
 

@@ -117,3 +117,31 @@ fn a_command_may_give_the_password_out_of_a_keyring() {
     ask("true").fails(3, &["printed no password"]);
     ask("echo wrong").fails(3, &["28P01", "came from APP_CLIENT_PASSWORD_COMMAND"]);
 }
+
+#[test]
+fn the_session_has_the_name_the_settings_and_the_address_of_libpqs_variables() {
+    let server = Server::start();
+    let shown = "select current_setting('application_name'), current_setting('statement_timeout')";
+    let client = server.client(["--csv", "-t", "-c", shown]);
+    let named = client.env("PGAPPNAME", "nightly").env("PGOPTIONS", "-c statement_timeout=7s");
+    assert_eq!(named.run().succeeds(), "nightly,7s\n");
+    assert_eq!(server.client(["--csv", "-t", "-c", shown]).run().succeeds(), "app-client,0\n");
+
+    // The address is dialled, and the certificate is for the name.
+    let ca = server.file("ca.pem", &server.ca);
+    let ca = ca.to_str().expect("UTF-8");
+    let client = |name: &str| {
+        let client = server.client(["-c", "select 1", "--sslmode", "verify-full", "--ca", ca]);
+        client.env("PGHOST", name).env("PGHOSTADDR", "127.0.0.1").run()
+    };
+    client(SERVER_NAME).succeeds();
+    client("other.ops.internal")
+        .fails(3, &["it is for music-app.ops.internal, not for `other.ops.internal`"]);
+    // It goes with PGHOST, and not with a host from elsewhere.
+    let elsewhere =
+        server.client(["-c", "select 1", "--host", "nowhere.invalid"]).env("PGHOSTADDR", "127.0.0.1");
+    elsewhere.run().fails(3, &["cannot find the host `nowhere.invalid`"]);
+    let alone =
+        server.client(["--csv", "-t", "-c", "select 1"]).without("PGHOST").env("PGHOSTADDR", "127.0.0.1");
+    assert_eq!(alone.run().succeeds(), "1\n");
+}

@@ -42,6 +42,18 @@ const SCHEMA: &str = r#"
     create unique index child_large on shop.child (item) where item > 5;
     comment on table shop.child is 'children';
     comment on column shop.child.item is 'what was bought';
+    comment on schema shop is 'what is sold';
+    comment on role anna is 'a person';
+    grant usage on schema shop to anna;
+    grant select on shop.child to anna;
+    grant update (item) on shop.child to "Team";
+    create policy theirs on shop.child as restrictive for all using (item > 1) with check (item > 2);
+    grant execute on function shop.rows_of to anna;
+    comment on function shop.rows_of is 'two of them';
+    create type shop.mood as enum ('sad', 'happy');
+    comment on type shop.mood is 'how it goes';
+    create domain shop.price as numeric(10, 2) not null default 1 check (value > 0) check (value < 1000);
+    create domain shop.word as text collate "C";
     create table public."Mixed" (a int);
     create table public.song (a int);
     create function public.of_song(song) returns int language sql as 'select 1';
@@ -131,6 +143,23 @@ fn lists_of_relations_functions_roles_and_databases_are_psqls() {
         "\\du",
         "\\du \"Team\"",
         "\\l",
+        "\\dtS pg_am",
+        "\\diS",
+        "\\dnS",
+        "\\duS+",
+        "\\df+ shop.*",
+        "\\dn+",
+        "\\du+",
+        "\\dg Team",
+        "\\dp",
+        "\\dp shop.*",
+        "\\z song",
+        "\\dx",
+        "\\db",
+        "\\dT shop.*",
+        "\\dT+ shop.*",
+        "\\dTS",
+        "\\dD shop.*",
         "\\l other",
         "\\l+",
     ];
@@ -227,6 +256,23 @@ fn the_description_of_a_relation_has_what_psqls_has() {
 /// One space for any number of them, and of line breaks.
 fn flat(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_text_of_a_function_is_psqls() {
+    let server = Server::start();
+    let schema = server.file("schema.sql", SCHEMA);
+    server.psql(&["-q", "-v", "ON_ERROR_STOP=1", "-f", schema.to_str().expect("UTF-8")]);
+    let commands = ["\\sf shop.many", "\\sf shop.rows_of(int)", "\\sf shop.act", "\\sf public.of_song"];
+    for (command, ours) in commands.into_iter().zip(printed(&server, &commands)) {
+        assert_eq!(ours, psql(&server, &["-c", command]), "{command}");
+    }
+    let mut terminal = server.terminal([]);
+    terminal.shows(PROMPT);
+    terminal.keys("\\sf\r");
+    terminal.shows("such as `\\sf lower(text)`");
+    terminal.keys("\\sf nothing\r");
+    terminal.shows("(42883)");
 }
 
 #[test]

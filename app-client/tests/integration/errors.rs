@@ -1,9 +1,7 @@
 //! What goes wrong every week reads as a sentence with a next step.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
-
-use crate::harness::{PASSWORD, Server, USER};
+use crate::harness::{PASSWORD, Server, USER, eventually};
+use crate::query_server::{FREE, PREMIUM, QueryServer};
 
 #[test]
 fn a_denied_statement_repeats_what_the_server_says_about_the_tier() {
@@ -27,6 +25,23 @@ fn a_syntax_error_has_a_caret_under_its_place() {
     let server = Server::start();
     let run = server.client(["-c", "select 1\nfrom t wehre '日本' = nope ="]).run();
     run.fails(1, &["(42601)", "LINE 2: from t wehre '日本' = nope =\n                     ^\n"]);
+}
+
+#[test]
+fn a_syntax_error_has_a_caret_on_the_query_server_in_every_tier() {
+    let server = QueryServer::start(&[]);
+    for user in [FREE, PREMIUM] {
+        let run = server.client(user, ["-c", "selct 1"]).run();
+        run.fails(
+            1,
+            &["(42601)\nLINE 1: selct 1\n        ^\nHINT: ", "cannot read this statement: expected"],
+        );
+        let run = server.client(user, ["-c", "select '日本',\n title frm content x"]).run();
+        run.fails(1, &["(42601)\nLINE 2:  title frm content x\n                   ^\n"]);
+        // What PostgreSQL itself finds has one, too.
+        let run = server.client(user, ["-c", "select titel from content"]).run();
+        run.fails(1, &["(42703)\nLINE 1: select titel from content\n               ^"]);
+    }
 }
 
 #[test]
@@ -68,20 +83,19 @@ fn a_wrong_password_an_unknown_host_and_a_closed_port_say_what_to_do() {
 
 #[test]
 fn a_server_that_drains_asks_for_a_moment() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("it is bound").port().to_string();
-    let draining = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("the client comes");
-        assert_ne!(stream.read(&mut [0; 1024]).expect("it speaks first"), 0);
-        let fields = b"SFATAL\0C57P03\0Mthe server is shutting down\0\0";
-        let length = u32::try_from(fields.len() + 4).expect("it is short").to_be_bytes();
-        stream.write_all(&[b"E", length.as_slice(), fields].concat()).expect("it listens");
-        assert_eq!(stream.read(&mut [0; 1024]).expect("it leaves in order"), 0);
+    let mut server = QueryServer::start(&[]);
+    let held = server.database.hold("music", "lock table content");
+    let busy = server.client(PREMIUM, ["-tc", "select count(*) > 0 from content"]).spawn();
+    eventually("the statement to wait", || {
+        let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+        server.database.psql(&["-Atc", waits]) == b"1\n"
     });
-    let server = Server::start();
-    let run = server.client(["-c", "select 1", "--port", &port]).run();
-    run.fails(3, &["the server is shutting down (57P03)", "hint: the server is starting, draining or full"]);
-    draining.join().expect("the server saw what it expected");
+    server.begin_to_drain();
+    let run = server.client(FREE, ["-c", "select 1"]).run();
+    run.fails(3, &["the login was refused: FATAL: ", "(57P03)", "\nhint: try again in a few seconds"]);
+    drop(held);
+    assert_eq!(busy.wait_with_output().expect("the client ends").stdout, b" t\n\n");
+    server.ends();
 }
 
 #[test]

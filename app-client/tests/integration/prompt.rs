@@ -16,6 +16,15 @@ fn begin(server: &Server) -> Terminal {
     terminal
 }
 
+/// Rows down the page, as they come.
+fn calm(terminal: &mut Terminal) {
+    for (command, said) in [("\\pager off", "the pager is off"), ("\\x", "format is expanded")] {
+        terminal.keys(&format!("{command}\r"));
+        terminal.shows(said);
+        terminal.shows(PROMPT);
+    }
+}
+
 #[test]
 fn statements_and_commands_are_run_until_one_leaves() {
     let server = Server::start();
@@ -76,6 +85,26 @@ fn ctrl_c_cancels_the_statement_and_the_prompt_stays() {
     terminal.shows(PROMPT);
     terminal.keys("\x04");
     terminal.ends(0);
+}
+
+#[test]
+fn the_prompt_shows_the_role_that_statements_run_as() {
+    let server = Server::start();
+    server.psql(&["-c", "create role bob"]);
+    let mut terminal = begin(&server);
+    for (typed, prompt) in [
+        ("set role bob;", "owner (bob) postgres=> "),
+        ("reset role;", PROMPT),
+        ("begin;", "owner postgres=*> "),
+        ("set local role bob;", "owner (bob) postgres=*> "),
+        ("nope;", "owner (bob) postgres=!> "),
+        ("rollback;", PROMPT),
+        ("set session authorization bob;", "owner (bob) postgres=> "),
+        ("discard all;", PROMPT),
+    ] {
+        terminal.keys(&format!("{typed}\r"));
+        terminal.shows(prompt);
+    }
 }
 
 #[test]
@@ -179,10 +208,9 @@ fn a_long_statement_says_that_it_is_still_running() {
 fn rows_that_come_slowly_are_counted_below_the_last_one() {
     let server = Server::start();
     let mut terminal = begin(&server);
-    terminal.keys("\\pager off\r");
-    terminal.shows(PROMPT);
+    calm(&mut terminal);
     // Each row is larger than the buffer in which PostgreSQL gathers output.
-    terminal.keys("\\x\rselect g, repeat('x', 9000) as wide, pg_sleep(0.4) from generate_series(1, 8) g;\r");
+    terminal.keys("select g, repeat('x', 9000) as wide, pg_sleep(0.4) from generate_series(1, 8) g;\r");
     terminal.shows("-[ RECORD 2 ]");
     terminal.shows(" rows, ");
     let drawn = terminal.shows(" a second, ");
@@ -387,7 +415,8 @@ fn the_rows_before_ctrl_c_stay() {
     let statement = "select g, repeat('x', 9000) as wide, case when g > 3 then pg_sleep(600) end \
                      from generate_series(1, 9) g";
     let mut terminal = begin(&server);
-    terminal.keys(&format!("\\x\r\\pager off\r{statement};\r"));
+    calm(&mut terminal);
+    terminal.keys(&format!("{statement};\r"));
     terminal.shows("-[ RECORD 2 ]");
     terminal.keys("\x03");
     let drawn = terminal.shows("57014");

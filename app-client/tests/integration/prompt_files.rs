@@ -40,6 +40,64 @@ fn copy_moves_data_between_a_table_and_a_file_of_this_machine() {
 }
 
 #[test]
+fn a_file_name_may_be_in_quotes_and_one_that_is_not_there_says_where_it_was_looked_for() {
+    let server = Server::start();
+    server.file("it's mine.sql", "select 'qu' || 'oted' as x;\n");
+    let mut terminal = begin(&server);
+    for typed in ["\\i 'it''s mine.sql'", "\\i it's mine.sql"] {
+        terminal.keys(&format!("{typed}\r"));
+        terminal.shows("quoted\r\n");
+        terminal.shows(PROMPT);
+    }
+    terminal.keys("\\i absent.sql\r");
+    terminal.shows("cannot read absent.sql");
+    terminal.shows(&format!("hint: names count from {}", server.folder().display()));
+    terminal.keys("\\i\r");
+    terminal.shows("expected the name of a file");
+    terminal.keys("\\o 'my result.txt'\r");
+    terminal.shows("results go to my result.txt");
+    terminal.shows(PROMPT);
+    terminal.keys("select 42 as x;\r");
+    crate::harness::eventually("the result", || {
+        fs::read_to_string(server.folder().join("my result.txt")).is_ok_and(|text| text.ends_with("\n\n"))
+    });
+    terminal.shows(PROMPT);
+    terminal.keys("\\o\r");
+    terminal.shows("results are shown here");
+    assert!(fs::read_to_string(server.folder().join("my result.txt")).expect("a file").contains("42"));
+    terminal.keys("\\copy (select 1) to absent/x.csv\r");
+    terminal.shows("cannot write absent/x.csv");
+    terminal.shows("hint: names count from");
+}
+
+#[test]
+fn the_time_is_shown_whichever_command_asked() {
+    let server = Server::start();
+    server.psql(&["-c", "create table song (id int, title text)"]);
+    server.file("one.sql", "select 1;\n");
+    server.file("rows.csv", "1,x\n");
+    fs::create_dir_all(server.folder().join("sql/operations")).expect("the folder is ours");
+    server.file("sql/operations/1_count.sql", "-- Count.\nselect count(*) from song\n");
+    let mut terminal = begin(&server);
+    terminal.keys("\\timing on\r");
+    terminal.shows("timing is on");
+    for typed in [
+        "select 1;",
+        "\\i one.sql",
+        "\\copy song from rows.csv csv",
+        "\\d song",
+        "\\dt",
+        "\\op 1",
+        "\\explain select 1",
+    ] {
+        terminal.shows(PROMPT);
+        terminal.keys(&format!("{typed}\r"));
+        terminal.shows("Time: ");
+        terminal.shows(" ms\r\n");
+    }
+}
+
+#[test]
 fn results_go_into_a_file_until_told_otherwise() {
     let server = Server::start();
     let mut terminal = begin(&server);
@@ -148,6 +206,6 @@ fn home_shows_songs_and_podcasts_and_the_playlists_of_those_who_may_have_some() 
     terminal.shows("SET");
     terminal.keys("\\home\r");
     terminal.shows("Podcasts\r\n");
-    let rest = terminal.shows(PROMPT);
+    let rest = terminal.shows("owner (tier_free) postgres=> ");
     assert!(!rest.contains("Playlists"), "{rest}");
 }

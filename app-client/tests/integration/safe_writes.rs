@@ -2,6 +2,7 @@
 //! command they come by.
 
 use crate::harness::Server;
+use crate::query_server::{FREE, PREMIUM, QueryServer};
 use crate::terminal::Terminal;
 
 const PROMPT: &str = "owner postgres=> ";
@@ -140,4 +141,46 @@ fn with_safe_writes_what_changes_nothing_asks_nothing() {
     terminal.shows("(23505)");
     let rest = terminal.shows(PROMPT);
     assert!(!rest.contains("kept"), "{rest}");
+}
+
+#[test]
+fn safe_writes_hold_on_the_query_server_too() {
+    let server = QueryServer::start(&[]);
+    let mut terminal = server.terminal(PREMIUM, []);
+    let prompt = "premium@example.com (tier_premium) music=> ";
+    terminal.shows(prompt);
+    terminal.keys("\\safe on\r");
+    terminal.shows(prompt);
+    for (answer, said, left) in [("n", "rolled back", "0"), ("y", "kept", "1")] {
+        terminal.keys("insert into content (title, duration_s, content_type) values ('Twice', 1, 'song');\r");
+        terminal.shows("INSERT 0 1");
+        terminal.shows(KEEP);
+        terminal.keys(&format!("{answer}\r"));
+        terminal.shows(said);
+        terminal.shows(prompt);
+        let count = server.database.psql(&[
+            "-d",
+            "music",
+            "-Atc",
+            "select count(*) from content where title = 'Twice'",
+        ]);
+        assert_eq!(String::from_utf8(count).expect("UTF-8").trim_end(), left);
+    }
+    let mut terminal = server.terminal(FREE, []);
+    terminal.shows("(tier_free) music=> ");
+    terminal.keys("\\safe on\r");
+    terminal.shows("(tier_free) music=> ");
+    terminal.keys("select count(*) > 0 as x, 'ti' || 'tles' as y from content;\r");
+    terminal.shows("titles");
+    assert!(!terminal.shows("(tier_free) music=> ").contains("keep this"));
+    // What the server allows only by itself.
+    terminal.keys("select record_play(1);\r");
+    terminal.shows("in a read-only transaction");
+    terminal.shows("\\safe off runs it without");
+    terminal.shows("(tier_free) music=> ");
+    terminal.keys("\\safe off\r");
+    terminal.shows("safe writes is off");
+    terminal.shows("(tier_free) music=> ");
+    terminal.keys("select record_play(1);\r");
+    terminal.shows("(1 row)");
 }

@@ -6,6 +6,8 @@
 pub(super) struct Pattern {
     schema: Option<String>,
     name: Option<String>,
+    /// Whether what is part of PostgreSQL itself is listed without a pattern, too: psql's `S`.
+    pub(super) system: bool,
 }
 
 impl Pattern {
@@ -31,7 +33,7 @@ impl Pattern {
         }
         let mut named = parts.into_iter().rev().map(|part| Some(part).filter(|part| !part.is_empty()));
         let name = named.next().flatten();
-        Self { name, schema: named.next().flatten() }
+        Self { name, schema: named.next().flatten(), system: false }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -40,6 +42,9 @@ impl Pattern {
 
     /// For what lives in a schema `n`. Without a pattern: what is `visible`, and no part of PostgreSQL itself.
     pub(super) fn objects(&self, column: &str, visible: &str) -> String {
+        if self.is_empty() && self.system {
+            return visible.to_owned();
+        }
         if self.is_empty() {
             return format!("{visible} and n.nspname not in ('pg_catalog', 'information_schema')");
         }
@@ -52,7 +57,8 @@ impl Pattern {
 
     /// For what has no schema. Without a pattern: what is `usual`.
     pub(super) fn names(&self, column: &str, usual: &str) -> String {
-        self.name.as_ref().map_or_else(|| usual.to_owned(), |name| matches(column, name))
+        let without = if self.system { "true" } else { usual };
+        self.name.as_ref().map_or_else(|| without.to_owned(), |name| matches(column, name))
     }
 }
 
@@ -61,7 +67,7 @@ fn matches(column: &str, expression: &str) -> String {
 }
 
 /// As a string whose backslashes count, whatever the server's setting.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
@@ -81,7 +87,8 @@ mod tests {
             ("shop.", Some("shop"), None),
             ("", None, None),
         ] {
-            let expected = Pattern { schema: schema.map(str::to_owned), name: name.map(str::to_owned) };
+            let expected =
+                Pattern { schema: schema.map(str::to_owned), name: name.map(str::to_owned), system: false };
             assert_eq!(Pattern::parse(text), expected, "{text}");
         }
     }
