@@ -54,10 +54,11 @@ const DENIED_PREFIXES: &[&str] = &["pg_stat_get_backend_", "pg_advisory_", "pg_t
 const DENIED_PART: &str = "_to_xml";
 
 /// `Err` is what to answer instead of running `sql`. Admins are trusted with what their grants give.
-pub(crate) fn check(tier: Tier, sql: &str) -> Result<(), ErrorResponse> {
+pub(crate) fn check(tier: Tier, sql: &[u8]) -> Result<(), ErrorResponse> {
     if tier == Tier::Admin {
         return Ok(());
     }
+    let sql = &String::from_utf8_lossy(sql);
     let refuse = |what: String| Err(denial(tier, &what));
     let dialect = PostgreSqlDialect {};
     let mut tokens = Tokenizer::new(&dialect, sql).tokenize().map_err(|_| syntax_error::answer(tier, sql))?;
@@ -220,6 +221,10 @@ fn first_words(statement: &Statement) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(tier: Tier, sql: &str) -> Result<(), ErrorResponse> {
+        super::check(tier, sql.as_bytes())
+    }
 
     #[test]
     fn honest_statements_are_let_through() {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use postgres_protocol::authentication::sasl::SCRAM_SHA_256;
 use postgres_protocol::message::{backend::Message, frontend};
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
@@ -15,15 +15,19 @@ use tokio::time::timeout;
 
 use crate::config::{DatabaseAddress, Passwords};
 use crate::database_scram::{DatabaseExchange, RememberedKeys};
+
 use crate::scram::ScramError;
 use crate::stream::Stream;
 use crate::tier::Tier;
 use crate::tls::DatabaseTls;
+use crate::wire::header;
 
 /// A database that does not answer a login within this is as good as down: clients must hear of it soon.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// One read of an answer to ourselves: all of nearly every one.
+const READ: usize = 1024;
 
 pub(crate) const DISCARD_ALL: &str = "discard all";
 
@@ -278,16 +282,27 @@ impl Backend {
 
     /// DISCARD ALL: the session is as after its login, and the settings of its start-up packet hold again.
     pub(crate) async fn discard_all(&mut self) -> Result<(), BackendError> {
-        let discarding = async {
-            let mut out = BytesMut::new();
-            // By itself and first: a clock of the last owner's that runs out during DISCARD ALL does not stop it, but what comes next.
-            frontend::query("reset statement_timeout", &mut out)?;
-            frontend::query(DISCARD_ALL, &mut out)?;
-            self.send(&out).await?;
-            self.answer().await?;
-            self.answer().await.map(drop)
+        let mut out = BytesMut::new();
+        // By itself and first: a clock of the last owner's that runs out during DISCARD ALL does not stop it, but what comes next.
+        frontend::query("reset statement_timeout", &mut out)?;
+        frontend::query(DISCARD_ALL, &mut out)?;
+        self.ask(&out, 2).await
+    }
+
+    /// Sends messages of our own, and waits until the database has said ReadyForQuery so many times. Fails if one of them did.
+    pub(crate) async fn ask(&mut self, messages: &[u8], answers: usize) -> Result<(), BackendError> {
+        let asking = async {
+            self.send(messages).await?;
+            let mut result = Ok(());
+            for _ in 0..answers {
+                match self.answer().await {
+                    Err(error @ BackendError::Refused { .. }) => result = result.and(Err(error)),
+                    answer => drop(answer?),
+                }
+            }
+            result
         };
-        timeout(QUERY_TIMEOUT, discarding)
+        timeout(QUERY_TIMEOUT, asking)
             .await
             .unwrap_or(Err(BackendError::Timeout { seconds: QUERY_TIMEOUT.as_secs() }))
     }
@@ -365,9 +380,20 @@ impl Backend {
 
     async fn next(&mut self) -> io::Result<Message> {
         loop {
-            if let Some(message) = Message::parse(&mut self.received)? {
-                return Ok(message);
+            match header(&self.received, 0) {
+                // The value of a FunctionCall: the crate does not know the message, and nobody asks for it.
+                Some((b'V', length)) if length <= self.received.len() => {
+                    self.received.advance(length);
+                    continue;
+                }
+                Some((b'V', _)) | None => {}
+                Some(_) => {
+                    if let Some(message) = Message::parse(&mut self.received)? {
+                        return Ok(message);
+                    }
+                }
             }
+            self.received.reserve(READ);
             if self.stream.read_buf(&mut self.received).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -128,14 +128,14 @@ pub(crate) enum Method<'a> {
     Password,
 }
 
-/// Checks that somebody knows a password, and says that it does. `account` is what the user name stands for, if it does.
+/// Checks that somebody knows a password, and answers the messages that say so to the client: they are sent with what comes next. `account` is what the user name stands for, if it does.
 pub(crate) async fn authenticate<S>(
     stream: &mut S,
     user: &str,
     account: Option<&Account>,
     mock_salt_key: &[u8],
     method: Method<'_>,
-) -> Result<(), LoginError>
+) -> Result<BytesMut, LoginError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -151,8 +151,9 @@ where
         Method::Password => {
             check_password(stream, verifier, wrong_password).await?;
             check_state(account)?;
-            send(stream, OK, |_| {}).await?;
-            return Ok(());
+            let mut out = BytesMut::new();
+            put_request(&mut out, OK, |_| {});
+            return Ok(out);
         }
     };
     send(stream, 10, |body| {
@@ -188,9 +189,7 @@ where
     let mut out = BytesMut::new();
     put_request(&mut out, 12, |body| body.extend_from_slice(server_final.as_bytes()));
     put_request(&mut out, OK, |_| {});
-    stream.write_all(&out).await?;
-    stream.flush().await?;
-    Ok(())
+    Ok(out)
 }
 
 /// Asks for the password itself.

@@ -89,9 +89,14 @@ impl PreparedStatements {
     }
 
     pub(crate) fn forget(&mut self, name: &[u8]) {
-        self.forget_bytes(name);
-        self.statements.remove(name);
-        self.here.remove(name);
+        // After each simple query, of clients that mostly have none.
+        if !self.statements.is_empty() {
+            self.forget_bytes(name);
+            self.statements.remove(name);
+        }
+        if !self.here.is_empty() {
+            self.here.remove(name);
+        }
         self.closed += u64::from(!name.is_empty());
     }
 

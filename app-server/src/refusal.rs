@@ -18,9 +18,9 @@ pub(crate) fn of_message(tier: Tier, kind: u8, body: &[u8]) -> Option<ErrorRespo
         ),
         b'P' => {
             take_text(rest)?;
-            allow_list::check(tier, &String::from_utf8_lossy(take_text(rest)?)).err()
+            allow_list::check(tier, take_text(rest)?).err()
         }
-        b'Q' => allow_list::check(tier, &String::from_utf8_lossy(take_text(rest)?)).err(),
+        b'Q' => allow_list::check(tier, take_text(rest)?).err(),
         _ => None,
     }
 }

@@ -224,7 +224,7 @@ async fn wait_for_session(
     let Relay { services, actor, tier, person, .. } = &shared.relay;
     let pools = &services.pools;
     let acquiring = pools.acquire(*tier, person.session);
-    match queue::wait(client, pools.pooling.queue_timeout, acquiring).await {
+    match queue::wait(client, &mut BytesMut::new(), pools.pooling.queue_timeout, acquiring).await {
         Some(Ok(session)) => Ok(session),
         Some(Err(error)) => {
             log::warning("session_refused", json!({ "user": actor.user, "error": error.to_string() }));

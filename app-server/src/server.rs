@@ -47,7 +47,7 @@ pub(crate) enum ServerError {
 }
 
 pub(crate) fn run(config: Config, sources: Sources) -> Result<(), ServerError> {
-    // For what is not a connection: `workers` serve those.
+    // For what is not a connection, and for the first share of those (`workers`).
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServerError::Runtime)?;
     let result = runtime.block_on(serve(config, sources));

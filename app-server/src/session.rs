@@ -123,7 +123,7 @@ async fn begin(
     let Ok(logged_in) = timeout_at(deadline, log_in(stream, peer, services, tls.as_deref())).await else {
         return Ok(None);
     };
-    let Some((mut stream, mut startup, account, actor)) = logged_in? else {
+    let Some(LoggedIn { mut stream, mut startup, account, actor, mut unsent }) = logged_in? else {
         return Ok(None);
     };
     let tier = account.tier;
@@ -131,39 +131,39 @@ async fn begin(
         Ok(place) => place,
         Err(answer) => {
             record_login(services, &actor, &answer.code, &answer.message)?;
-            return send_error(&mut stream, &answer).await.map(|()| None);
+            return send_error_after(unsent, &mut stream, &answer).await.map(|()| None);
         }
     };
     let session = services.next_session.fetch_add(1, Ordering::Relaxed);
     let person = Person::new(session, account.account_id);
     let settings = ClientSettings::new(std::mem::take(&mut startup.settings));
     let opening = open(services, tier, &person, settings.current());
-    let opened = queue::wait(&mut stream, services.pools.pooling.queue_timeout, opening).await;
+    let opened = queue::wait(&mut stream, &mut unsent, services.pools.pooling.queue_timeout, opening).await;
     let (database_session, reported) = match opened.unwrap_or(Err(OpenError::Queue)) {
         Ok(opened) => opened,
         Err(error) => {
             log::warning("session_refused", json!({ "user": actor.user, "error": error.to_string() }));
             let answer = error.answer();
             record_login(services, &actor, &answer.code, &error.to_string())?;
-            return send_error(&mut stream, &answer).await.map(|()| None);
+            return send_error_after(unsent, &mut stream, &answer).await.map(|()| None);
         }
     };
     record_login(services, &actor, "00000", "")?;
     let registration = services.cancels.register(startup.key_length);
-    let mut greeting = BytesMut::new();
+    let greeting = &mut unsent;
     for (name, value) in &reported {
         // What the database calls its session's user is no business of the client's.
         let value = if name == "session_authorization" { &startup.user } else { value };
-        put_message(&mut greeting, b'S', |body| {
+        put_message(greeting, b'S', |body| {
             put_text(body, name);
             put_text(body, value);
         });
     }
-    put_message(&mut greeting, b'K', |body| {
+    put_message(greeting, b'K', |body| {
         body.extend_from_slice(&registration.key);
     });
-    put_message(&mut greeting, b'Z', |body| body.put_u8(b'I'));
-    stream.write_all(&greeting).await?;
+    put_message(greeting, b'Z', |body| body.put_u8(b'I'));
+    stream.write_all(greeting).await?;
     stream.flush().await?;
     Ok(Some(Begun { stream, tier, actor, person, settings, database_session, registration, place }))
 }
@@ -218,7 +218,15 @@ async fn open(
     }
 }
 
-type LoggedIn = (Stream, Startup, Account, Actor);
+/// A client that has proved who it is, and has not been told so.
+struct LoggedIn {
+    stream: Stream,
+    startup: Startup,
+    account: Account,
+    actor: Actor,
+    /// What tells it.
+    unsent: BytesMut,
+}
 
 /// `None`: the connection was a cancel request, or was refused and told so.
 async fn log_in(
@@ -302,9 +310,9 @@ async fn log_in(
         login::authenticate(&mut stream, &startup.user, account.as_ref(), &mock_salt_key, method).await,
         account,
     ) {
-        (Ok(()), Some(account)) => Ok(Some((stream, startup, account, actor))),
+        (Ok(unsent), Some(account)) => Ok(Some(LoggedIn { stream, startup, account, actor, unsent })),
         // A mock verifier cannot be satisfied.
-        (Ok(()), None) => Err(io::Error::other("a login without an account was accepted")),
+        (Ok(_), None) => Err(io::Error::other("a login without an account was accepted")),
         (Err(LoginError::Connection(error)), _) => Err(error),
         (Err(LoginError::Refused { reason, answer }), _) => {
             services.guard.login_failed(peer.ip(), &startup.user);
@@ -345,8 +353,15 @@ async fn cancel(key: &[u8], services: &Services) {
 }
 
 async fn send_error(stream: &mut Stream, answer: &ErrorResponse) -> io::Result<()> {
-    let mut out = BytesMut::new();
-    answer.encode(&mut out);
-    stream.write_all(&out).await?;
+    send_error_after(BytesMut::new(), stream, answer).await
+}
+
+async fn send_error_after(
+    mut unsent: BytesMut,
+    stream: &mut Stream,
+    answer: &ErrorResponse,
+) -> io::Result<()> {
+    answer.encode(&mut unsent);
+    stream.write_all(&unsent).await?;
     stream.shutdown().await
 }

@@ -18,11 +18,11 @@ use crate::login::Startup;
 use crate::proxy_protocol;
 use crate::redaction::redact;
 use crate::refusal;
-use crate::relay::splice::{header, pass_on};
+use crate::relay::splice::pass_on;
 use crate::scram::{Exchange, Verifier};
 use crate::session_state::{deallocated, tie_of};
 use crate::tier::Tier;
-use crate::wire::{put_message, put_text, read_login_message, read_startup_body};
+use crate::wire::{header, put_message, put_text, read_login_message, read_startup_body};
 
 /// Longer messages than any that a fuzzer makes, and shorter than lengths that it makes up.
 const MESSAGE_LIMIT: usize = 1 << 20;
@@ -93,7 +93,7 @@ pub fn statement(bytes: &[u8]) {
     let Some((choice, sql)) = bytes.split_first() else { return };
     let sql = String::from_utf8_lossy(sql);
     let tier = Tier::ALL[usize::from(*choice) % Tier::ALL.len()];
-    let _ = allow_list::check(tier, &sql);
+    let _ = allow_list::check(tier, sql.as_bytes());
     let _ = (redact(&sql), deallocated(&sql), tie_of("SET", &sql), tie_of("CREATE TABLE", &sql));
     let mut settings = ClientSettings::default();
     settings.hear(&sql);

@@ -95,6 +95,13 @@ pub(crate) fn put_text(out: &mut BytesMut, text: &str) {
     out.put_u8(0);
 }
 
+/// Kind and whole length of the message that starts at `at`, once its header is there.
+pub(crate) fn header(buffer: &[u8], at: usize) -> Option<(u8, usize)> {
+    let header = buffer.get(at..at + 5)?;
+    let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
+    Some((header[0], length + 1))
+}
+
 /// Splits a zero-terminated text from the front of a message body.
 pub(crate) fn take_text<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
     let end = body.iter().position(|byte| *byte == 0)?;
@@ -133,8 +140,10 @@ pub(crate) async fn read_startup_body(
 
 /// Reads one whole message of a login.
 pub(crate) async fn read_login_message(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> {
-    let kind = stream.read_u8().await?;
-    let length = stream.read_u32().await? as usize;
+    let mut header = [0; 5];
+    stream.read_exact(&mut header).await?;
+    let [kind, length @ ..] = header;
+    let length = u32::from_be_bytes(length) as usize;
     if !(4..=LOGIN_MESSAGE_LIMIT).contains(&length) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "login message of an impossible length"));
     }

@@ -10,17 +10,19 @@ use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 
 pub(crate) struct Workers {
+    /// The first is that of the thread that accepts.
     runtimes: Vec<Handle>,
     next: usize,
 }
 
 impl Workers {
-    /// Starts a thread for every two processors, which end with the process. Passing statements on is the kernel's work for nine
-    /// tenths (measured: `benches/app-server`), and that needs the other half.
+    /// Provides a thread for every two processors. The first is the one that calls, in its runtime: what accepts connections and
+    /// looks up accounts then wakes nobody across threads on a small machine. The others end with the process. Passing statements on is the kernel's
+    /// work for nine tenths (measured: `benches/app-server`), and that needs the other half.
     pub(crate) fn start() -> io::Result<Self> {
         let count = available_parallelism().map_or(1, |processors| processors.get().div_ceil(2));
-        let mut runtimes = Vec::with_capacity(count);
-        for number in 0..count {
+        let mut runtimes = vec![Handle::current()];
+        for number in 1..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             runtimes.push(runtime.handle().clone());
             let name = format!("connections-{number}");
@@ -35,12 +37,16 @@ impl Workers {
         socket: TcpStream,
         serve: impl FnOnce(io::Result<TcpStream>) -> Served + Send + 'static,
     ) where
-        Served: Future<Output = ()> + Send,
+        Served: Future<Output = ()> + Send + 'static,
     {
-        // A runtime hears only of sockets that were made on it.
-        let socket = socket.into_std();
-        let enter = |socket: StandardStream| TcpStream::from_std(socket);
-        self.runtimes[self.next].spawn(async move { serve(socket.and_then(enter)).await });
+        if self.next == 0 {
+            tokio::spawn(serve(Ok(socket)));
+        } else {
+            // A runtime hears only of sockets that were made on it.
+            let socket = socket.into_std();
+            let enter = |socket: StandardStream| TcpStream::from_std(socket);
+            self.runtimes[self.next].spawn(async move { serve(socket.and_then(enter)).await });
+        }
         self.next = (self.next + 1) % self.runtimes.len();
     }
 }

@@ -8,14 +8,14 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bulk::Bulk;
-use super::splice::{Outgoing, header, pass_on};
+use super::splice::{Outgoing, pass_on};
 use super::{End, Shared};
 use crate::audit_record::{Lines, Statement};
 use crate::backend::Backend;
 use crate::ledger::Answer;
 use crate::session_state::Tie;
 use crate::stream::Stream;
-use crate::wire::{ErrorResponse, error_field};
+use crate::wire::{ErrorResponse, error_field, header};
 use crate::{clock, log, refusal};
 
 /// What comes next.

@@ -11,12 +11,12 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::splice::{Outgoing, header, pass_on};
+use super::splice::{Outgoing, pass_on};
 use super::{End, Shared};
 use crate::pool::{DatabaseSession, Facts};
 use crate::stream::Stream;
 use crate::tier::Tier;
-use crate::wire::ErrorResponse;
+use crate::wire::{ErrorResponse, header};
 use crate::{record_play, refusal};
 
 /// One read.

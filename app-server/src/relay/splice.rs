@@ -9,13 +9,6 @@ use tokio::io::AsyncWrite as _;
 
 use crate::stream::Stream;
 
-/// Kind and whole length of the message that starts at `at`, once its header is there.
-pub(crate) fn header(buffer: &[u8], at: usize) -> Option<(u8, usize)> {
-    let header = buffer.get(at..at + 5)?;
-    let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
-    Some((header[0], length + 1))
-}
-
 /// What is to be written of a read buffer: mostly all of it as it is, sometimes with messages left out or put in. It stays as it
 /// is while the writing waits.
 #[derive(Default)]
