@@ -31,7 +31,7 @@ pub(crate) enum NotReady {
 }
 
 /// Answers a row for each thing that a tier's role can do and must not. An admin owns what admins create, which is
-/// in a schema of its own.
+/// in a schema of its own, or temporary where an operator lets them (TEMPORARY on the database).
 const ROLE_CHECK: &str = "
     select r.rolname::text, e.excess
     from pg_catalog.pg_roles r
@@ -44,7 +44,8 @@ const ROLE_CHECK: &str = "
         (exists (select from pg_catalog.pg_auth_members m where m.member = r.oid), 'is a member of another role'),
         (exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
                  where c.relowner = r.oid
-                 and not (r.rolname = 'tier_admin' and n.nspname in ('workspace', 'pg_toast'))), 'owns tables')
+                 and not (r.rolname = 'tier_admin' and n.nspname ~ '^(workspace|pg_toast|pg_(toast_)?temp_[0-9]+)$')),
+         'owns tables')
     ) as e (has, excess)
     where r.rolname in ('tier_free', 'tier_premium', 'tier_admin', 'app_auth') and e.has
     order by 1, 2

@@ -58,6 +58,19 @@ async fn readiness_follows_the_schema_the_key_and_the_roles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_admins_temporary_table_does_not_stop_the_service() {
+    let (postgres, server) = world().await;
+    let superuser = postgres.superuser().await;
+    superuser.batch_execute("grant temp on database music to tier_admin").await.unwrap();
+    let admin = server.connect(ADMIN).await;
+    admin.batch_execute("create temp table draft (line text)").await.unwrap();
+    // One that has not looked at the roles before.
+    let fresh = Server::start(&postgres);
+    fresh.wait_until_ready();
+    assert_eq!(value(&admin, "select count(*) from draft").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_do_more_than_its_tier_is_not_served() {
     let (postgres, server) = world().await;
     let superuser = postgres.superuser().await;
