@@ -13,12 +13,7 @@ pub const NAME_TAG: &str = "ops:name";
 impl Host {
     /// Names the stack that everything after it belongs to, and connects.
     pub fn set_stack(&self, name: &str) -> Result<(), Error> {
-        let usable = name.len() <= 32
-            && name.starts_with(|first: char| first.is_ascii_lowercase())
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-            && !name.ends_with('-')
-            && !name.contains("--");
-        if !usable {
+        if !is_name(name, 32) {
             return Err(Error::invalid(format!("`{name}` cannot be the name of a stack"))
                 .help("use up to 32 lower-case letters, digits and single hyphens, starting with a letter: `music-app`"));
         }
@@ -50,13 +45,7 @@ impl Host {
 
     /// The real name of a thing of this stack: `<stack>-<name>`.
     pub fn full_name(&self, name: &str) -> Result<String, Error> {
-        let usable = !name.is_empty()
-            && name.len() <= 30
-            && name.starts_with(|first: char| first.is_ascii_lowercase())
-            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-            && !name.ends_with('-')
-            && !name.contains("--");
-        if !usable {
+        if !is_name(name, 30) {
             return Err(Error::invalid(format!("`{name}` cannot be the name of a resource"))
                 .help("use up to 30 lower-case letters, digits and single hyphens, starting with a letter: `server`"));
         }
@@ -103,4 +92,13 @@ impl Host {
             },
         }
     }
+}
+
+/// Whether a name of at most so many letters is one that every service takes as a part of its own names.
+fn is_name(name: &str, longest: usize) -> bool {
+    name.len() <= longest
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && !name.ends_with('-')
+        && !name.contains("--")
 }
