@@ -1,29 +1,30 @@
 //! Network Load Balancers: in one subnet of each zone, the zones of their targets among them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+mod owned;
+mod repair;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    LoadBalancer as Description, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerTypeEnum,
+    LoadBalancer as Description, LoadBalancerSchemeEnum, LoadBalancerTypeEnum,
 };
 
-use super::{full_name, own, owned_names, tags, tags_of};
+pub(super) use owned::{owned, until_free};
+
+use super::{full_name, own, tags, tags_of};
 use crate::clients::aws::{Clients, failure};
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
 use crate::primitives::aws::ec2::{SecurityGroup, instance, network};
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace};
-use crate::primitives::owned::Owned;
 use crate::progress::Verb;
+use repair::{attributes_of, refuse, repair_attributes, repair_groups, repair_zones, wanted_attributes};
 
 /// A balancer takes 3 to 5 minutes; the SDKs' own waiter gives up after 10 (15 s x 40).
 const ACTIVE_LIMIT: Duration = Duration::from_secs(10 * 60);
-
-/// What uses a thing that is to be deleted may take this long to let go (the same limit as for network interfaces).
-const FREE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// The tag by which the local cloud says where a balancer really answers.
 const LOCAL_ADDRESS_TAG: &str = "ops-local:address";
@@ -249,29 +250,6 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<LoadBalancer, 
     Ok(balancer)
 }
 
-/// What ELBv2 cannot change is refused, never silently ignored.
-fn refuse(full: &str, found: &Description, options: &Options, groups: &[SecurityGroup]) -> Result<(), Error> {
-    let internal = found.scheme() == Some(&LoadBalancerSchemeEnum::Internal);
-    let conflict = |key: &str, text: String| {
-        Err(Error::new(Kind::Conflict, text)
-            .key(key)
-            .help("ELBv2 cannot change it: name another balancer, or delete this one and run this again"))
-    };
-    if let Some(asked) = options.bool("internal").filter(|asked| *asked != internal) {
-        return conflict(
-            "internal",
-            format!("the load balancer {full} has internal `{internal}`, and `{asked}` is asked for"),
-        );
-    }
-    if !groups.is_empty() && found.security_groups().is_empty() {
-        return conflict(
-            "security_groups",
-            format!("the load balancer {full} was made without security groups, and can get none"),
-        );
-    }
-    Ok(())
-}
-
 fn create(
     call: &Call,
     name: &str,
@@ -339,119 +317,6 @@ fn zones(host: &Host) -> Result<BTreeMap<String, String>, Error> {
     Ok(zones)
 }
 
-/// A target in a zone that the balancer does not stand in stays `unused`.
-fn repair_zones(call: &Call, name: &str, arn: &str, found: &Description) -> Result<(), Error> {
-    let mut subnets: BTreeMap<&str, &str> = found
-        .availability_zones()
-        .iter()
-        .filter_map(|zone| Some((zone.zone_name()?, zone.subnet_id()?)))
-        .collect();
-    let wanted = instance::zones(call)?;
-    let missing: Vec<(&str, &str)> = wanted
-        .iter()
-        .filter(|(zone, _)| !subnets.contains_key(zone.as_str()))
-        .map(|(zone, subnet)| (zone.as_str(), subnet.as_str()))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let detail = format!("zones {}", missing.iter().map(|(zone, _)| *zone).collect::<Vec<_>>().join(", "));
-    subnets.extend(missing);
-    let subnets: Vec<String> = subnets.into_values().map(str::to_owned).collect();
-    let change =
-        Change { verb: Verb::Update, service: "elbv2", operation: "SetSubnets", name, detail: &detail };
-    call.change(change, |_| async {
-        let request =
-            call.aws()?.elbv2.set_subnets().load_balancer_arn(arn).set_subnets(Some(subnets.clone()));
-        request.send().await.map(drop).map_err(|error| failure("elbv2", "SetSubnets", error))
-    })?;
-    Ok(())
-}
-
-fn repair_groups(
-    call: &Call,
-    name: &str,
-    arn: &str,
-    found: &Description,
-    groups: &[SecurityGroup],
-) -> Result<(), Error> {
-    let wanted: BTreeSet<Option<&str>> = groups.iter().map(|group| group.id.as_deref()).collect();
-    let is: BTreeSet<Option<&str>> = found.security_groups().iter().map(|id| Some(id.as_str())).collect();
-    if groups.is_empty() || wanted == is {
-        return Ok(());
-    }
-    let change = Change {
-        verb: Verb::Update,
-        service: "elbv2",
-        operation: "SetSecurityGroups",
-        name,
-        detail: "security groups",
-    };
-    let ids: Vec<String> = wanted.iter().flatten().map(|id| (*id).to_owned()).collect();
-    call.change(change, |_| async {
-        let request = call.aws()?.elbv2.set_security_groups().load_balancer_arn(arn);
-        let sent = request.set_security_groups(Some(ids.clone())).send().await.map(drop);
-        sent.map_err(|error| failure("elbv2", "SetSecurityGroups", error))
-    })?;
-    Ok(())
-}
-
-/// The attributes that are named.
-fn wanted_attributes(options: &Options) -> Vec<(&'static str, String)> {
-    let keys = [
-        ("cross_zone", "load_balancing.cross_zone.enabled"),
-        ("deletion_protection", "deletion_protection.enabled"),
-    ];
-    keys.into_iter()
-        .filter_map(|(key, attribute)| Some((attribute, options.bool(key)?.to_string())))
-        .collect()
-}
-
-async fn attributes_of(host: &Host, arn: &str) -> Result<Vec<LoadBalancerAttribute>, Error> {
-    let answer = host.aws()?.elbv2.describe_load_balancer_attributes().load_balancer_arn(arn).send().await;
-    let answer = answer.map_err(|error| failure("elbv2", "DescribeLoadBalancerAttributes", error))?;
-    Ok(answer.attributes.unwrap_or_default())
-}
-
-/// Sets the attributes that differ from what was `found`.
-fn repair_attributes(
-    call: &Call,
-    name: &str,
-    arn: Option<&str>,
-    found: &[LoadBalancerAttribute],
-    mut wanted: Vec<(&str, String)>,
-) -> Result<(), Error> {
-    let is =
-        |key: &str| found.iter().find(|one| one.key() == Some(key)).and_then(LoadBalancerAttribute::value);
-    wanted.retain(|(key, value)| is(key) != Some(value));
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let detail = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ");
-    let change = Change {
-        verb: Verb::Update,
-        service: "elbv2",
-        operation: "ModifyLoadBalancerAttributes",
-        name,
-        detail: &detail,
-    };
-    let attributes: Vec<LoadBalancerAttribute> = wanted
-        .iter()
-        .map(|(key, value)| LoadBalancerAttribute::builder().key(*key).value(value).build())
-        .collect();
-    call.change(change, |_| async {
-        let request = call.aws()?.elbv2.modify_load_balancer_attributes();
-        let request =
-            request.set_load_balancer_arn(arn.map(str::to_owned)).set_attributes(Some(attributes.clone()));
-        request
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| failure("elbv2", "ModifyLoadBalancerAttributes", error))
-    })?;
-    Ok(())
-}
-
 fn find(host: &Host, full: &str) -> Result<Option<Description>, Error> {
     host.block(async {
         let answer = host.aws()?.elbv2.describe_load_balancers().names(full).send().await;
@@ -461,91 +326,4 @@ fn find(host: &Host, full: &str) -> Result<Option<Description>, Error> {
             Err(error) => Err(error),
         }
     })
-}
-
-pub(super) fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
-    let prefix = format!("{}-", host.stack()?);
-    let (found, states) = host.block(async {
-        let mut states = BTreeMap::new();
-        let mut pages = host.aws()?.elbv2.describe_load_balancers().into_paginator().send();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failure("elbv2", "DescribeLoadBalancers", error))?;
-            for found in page.load_balancers() {
-                let mine = found.load_balancer_name().is_some_and(|name| name.starts_with(&prefix));
-                if let (true, Some(arn)) = (mine, found.load_balancer_arn()) {
-                    let state = found.state().and_then(|state| state.code()).map(|code| code.as_str());
-                    states.insert(arn.to_owned(), state.unwrap_or_default().to_owned());
-                }
-            }
-        }
-        let arns: Vec<String> = states.keys().cloned().collect();
-        Ok((owned_names(host, &arns).await?, states))
-    })?;
-    let owned = |(arn, name): (String, String)| {
-        let waited = arn.clone();
-        Owned {
-            key: format!("elbv2:{name}"),
-            title: format!("load balancer {prefix}{name}"),
-            status: states.get(&arn).cloned().unwrap_or_default(),
-            order: 5,
-            protected: false,
-            needs: Vec::new(),
-            delete: Arc::new(move |host| delete(host, &name, &arn)),
-            wait: Arc::new(move |host| wait_deleted(host, &waited)),
-        }
-    };
-    Ok(found.into_iter().map(owned).collect())
-}
-
-fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
-    let change = Change {
-        verb: Verb::Delete,
-        service: "elbv2",
-        operation: "DeleteLoadBalancer",
-        name,
-        detail: "load balancer and its listeners",
-    };
-    host.change(change, |_| async {
-        let answer = host.aws()?.elbv2.delete_load_balancer().load_balancer_arn(arn).send().await;
-        match answer.map_err(|error| failure("elbv2", "DeleteLoadBalancer", error)) {
-            Err(error) if error.kind == Kind::NotFound => Ok(()),
-            Err(error) if error.code == "OperationNotPermitted" => Err(error.help(
-                "it has deletion protection: run the playbook with `deletion_protection: false` first, if it may go",
-            )),
-            other => other.map(drop),
-        }
-    })?;
-    Ok(())
-}
-
-fn wait_deleted(host: &Host, arn: &str) -> Result<(), Error> {
-    let name = arn.rsplit('/').nth(1).unwrap_or(arn);
-    host.wait(&format!("load balancer {name}"), ACTIVE_LIMIT, || async {
-        let answer = host.aws()?.elbv2.describe_load_balancers().load_balancer_arns(arn).send().await;
-        match answer.map_err(|error| failure("elbv2", "DescribeLoadBalancers", error)) {
-            Err(error) if error.kind == Kind::NotFound => Ok(Ok(())),
-            Ok(answer) if answer.load_balancers().is_empty() => Ok(Ok(())),
-            other => other.map(|_| Err("still there".to_owned())),
-        }
-    })
-}
-
-/// Tries a deletion again while something still uses the thing, 15 minutes at most.
-pub(super) async fn until_free<F>(host: &Host, title: &str, delete: impl Fn() -> F) -> Result<(), Error>
-where
-    F: Future<Output = Result<(), Error>>,
-{
-    let deadline = tokio::time::Instant::now() + FREE_LIMIT;
-    let mut line = None;
-    loop {
-        match delete().await {
-            Err(error) if error.kind == Kind::NotFound => return Ok(()),
-            Err(error) if error.kind == Kind::Conflict && tokio::time::Instant::now() < deadline => {
-                line.get_or_insert_with(|| host.progress.wait(title))
-                    .status(&format!("something still uses it ({})", error.code));
-                tokio::time::sleep(Duration::from_secs(2)).await;
-            }
-            other => return other,
-        }
-    }
 }
