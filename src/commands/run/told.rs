@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::Outcome;
+use super::script::Outcome;
 use crate::error::{Error, Kind};
 use crate::host::{Host, World};
 use crate::page::{self, Existence, Existing, Told};
