@@ -3,6 +3,14 @@
 # Runs the service {{ name }} as a container, on Amazon Linux 2023. Secrets are looked up in SSM whenever it starts, with the role of
 # the instance, and are not in this text.
 set -euo pipefail
+{%- if notice_topic %}
+
+notify() {
+  aws sns publish --region '{{ region }}' --topic-arn '{{ notice_topic }}' --subject "$1" --message "$2" >/dev/null
+}
+# That it is ready is said at the end, and only then; that it failed, wherever this script ends.
+trap '[ "$?" = 0 ] || notify "{{ name }} did not start" "The instance $(hostname) has not started {{ name }}: see /var/log/cloud-init-output.log there." || true' EXIT
+{%- endif %}
 
 # A new instance has its network a moment before its package mirrors answer.
 for attempt in 1 2 3 4 5; do
@@ -72,11 +80,9 @@ systemctl daemon-reload
 systemctl enable --now {{ name }}.service
 {%- if notice_topic %}
 
-# Said only when the service is really ready; this script fails, and says nothing, where it does not become so.
 for _ in {1..180}; do
   if curl --silent --fail --max-time 3 --output /dev/null 'http://127.0.0.1:{{ port }}{{ health }}'; then
-    aws sns publish --region '{{ region }}' --topic-arn '{{ notice_topic }}' \
-      --subject '{{ name }} is ready' --message "The instance $(hostname) runs {{ name }} and is ready." >/dev/null
+    notify "{{ name }} is ready" "The instance $(hostname) runs {{ name }} and is ready."
     exit 0
   fi
   sleep 5

@@ -20,6 +20,7 @@ mod harness;
 mod interop;
 mod interruption;
 mod kill_sweep;
+mod launched;
 mod lock;
 mod monitor;
 mod monitor_terminal;

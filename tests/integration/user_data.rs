@@ -10,20 +10,21 @@ use ops::clients::aws::{Clients, Target};
 
 use crate::harness::{Project, finish};
 
-/// The user data of a service with all that it may have, as the local cloud got it.
-fn user_data(project: &Project) -> String {
+/// The user data of the service `app-server` with this environment, as the local cloud got it.
+pub(crate) fn user_data(project: &Project, env: &str) -> String {
     project.write(
         "it.rhai",
-        r#"
+        &r#"
         stack("boot");
         secrets::set("server/tls_key", "PEM-CANARY-1");
         let server = ec2::ensure_instance("server", #{ service: #{
             name: "app-server", image: "app-server", port: 8080, health: "/readyz",
             notice_topic: "arn:aws:sns:us-east-1:123456789012:boot-alerts",
-            env: #{ GREETING: "it's $(touch x) `y` \"z\"", TLS_KEY: secrets::reference("server/tls_key") },
+            env: ENV,
         } });
         print(server.id);
-        "#,
+        "#
+        .replace("ENV", env),
     );
     let id = project.ops(&["run", "it.rhai", "--local", "--yes"]).ended_with(0).stdout;
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -40,7 +41,8 @@ fn user_data(project: &Project) -> String {
 #[test]
 fn user_data_is_sound_and_holds_no_secret_and_its_start_hands_values_on_as_they_are() {
     let project = Project::new();
-    let text = user_data(&project);
+    let env = r#"#{ GREETING: "it's $(touch x) `y` \"z\"", TLS_KEY: secrets::reference("server/tls_key") }"#;
+    let text = user_data(&project, env);
     assert!(text.len() < 16 * 1024, "{} bytes", text.len());
     assert!(!text.contains("PEM-CANARY-1") && !text.contains("AKIA"), "{text}");
     project.write("user_data.sh", &text);

@@ -36,7 +36,7 @@ pub const KEYS: &[Key] = &[
     optional(
         "notice_topic",
         Holds::String,
-        "ARN of a topic that the instance tells when the service is ready for the first time; its instance profile has to allow it",
+        "ARN of a topic that the instance tells when the service is ready for the first time, or that its launch has failed; its instance profile has to allow it",
     ),
 ];
 
