@@ -17,6 +17,7 @@ mod flow;
 mod forge;
 mod guides;
 mod harness;
+mod image;
 mod interop;
 mod interruption;
 mod kill_sweep;
