@@ -162,6 +162,15 @@ impl Connection {
         &self.title
     }
 
+    /// Whether the server still serves this session: it opens a channel, and nothing runs in it.
+    pub async fn answers(&self) -> bool {
+        let asked = async {
+            let mut channel = self.drive("keep-alive", || self.session.channel_session()).await?;
+            self.drive("keep-alive", || channel.close()).await
+        };
+        tokio::time::timeout(self.keep_alive, asked).await.is_ok_and(|answer| answer.is_ok())
+    }
+
     /// Repeats an operation of libssh2 until it no longer would block.
     async fn drive<T>(
         &self,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::harness::{finish, until, wait};
-use crate::sshd::{Login, Server, make_key, user};
+use crate::sshd::{Login, Server, make_key, may_be_root, user};
 
 #[test]
 fn every_argument_arrives_as_it_was_written() {
@@ -62,11 +62,18 @@ fn the_environment_and_the_input_are_no_arguments_and_sudo_keeps_them() {
         let show = ["sh", "-c", "echo \"$TOKEN\"; cat; echo; id -un; tr '\\0' ' ' < /proc/$$/cmdline"];
         print(server.run(show, options).stdout);
         options.sudo = true;
-        if user == "root" { print(server.run(show, options).stdout); }
+        if user == "root" {
+            print(server.run(show, options).stdout);
+            options.sudo_user = "nobody";
+            print("as another: " + server.run(show, options).stdout);
+        }
     "#;
     let text = format!("let user = \"{}\"; {text}", user());
     let ran = login.run(&login.script(&[&server], &text)).ended_with(0);
     assert!(ran.stdout.starts_with(&format!("it's a $(secret)\ninput\n{}\n", user())), "{}", ran.stdout);
+    if may_be_root("sudo to another user") {
+        assert!(ran.stdout.contains("as another: it's a $(secret)\ninput\nnobody\n"), "{}", ran.stdout);
+    }
     assert_eq!(
         ran.stdout.matches("(secret)").count(),
         ran.stdout.matches("input\n").count(),
@@ -433,4 +440,38 @@ fn a_dead_server_among_many_is_named_and_holds_up_no_other() {
     printed.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(printed, wanted);
+}
+
+#[test]
+fn an_agent_that_says_nothing_is_left_alone() {
+    let login = Login::new();
+    let server = Server::start(&login);
+    login.knows(&[&server]);
+    let socket = login.project.path("silent");
+    let _silent = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let text = format!("ssh::connect(\"{}\"); print(\"in\");", server.address());
+    let mut command = login.command(&text, &[]);
+    let ran = finish({
+        command.env("SSH_AUTH_SOCK", &socket);
+        command
+    });
+    ran.ended_with(1).says("AuthenticationFailed").says("the agent (it did not answer within 2 s)");
+}
+
+#[test]
+fn a_session_that_the_server_ended_while_it_was_idle_is_opened_again() {
+    let login = Login::new();
+    let server = Server::with(&login, "ClientAliveInterval 1\nClientAliveCountMax 1\n", &[]);
+    login.knows(&[&server]);
+    let text = format!(
+        r#"
+        let server = ssh::connect("{}", #{{ key: "id", keep_alive_s: 2 }});
+        print(server.run(["echo", "before"], #{{ quiet: true }}).stdout);
+        sleep(6);
+        print(server.run(["echo", "after"], #{{ quiet: true }}).stdout);
+        "#,
+        server.address()
+    );
+    let ran = login.run(&text).ended_with(0).says("ended the idle session");
+    assert_eq!(ran.stdout, "before\nafter\n");
 }

@@ -200,3 +200,31 @@ fn a_tunnel_carries_both_ways_and_is_closed_with_its_block() {
     let ran = login.run(&login.script(&[&server], &text)).ended_with(0);
     assert_eq!(ran.stdout, "both ways\ntrue\nunavailable forward\n");
 }
+
+#[test]
+fn who_has_said_all_through_a_tunnel_still_gets_the_answer() {
+    let login = Login::new();
+    let server = Server::start(&login);
+    // Counts what it is told, and says so at the end of it.
+    let counter = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = counter.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in counter.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut told = Vec::new();
+            stream.read_to_end(&mut told).expect("all of it");
+            stream.write_all(format!("{} bytes", told.len()).as_bytes()).expect("the answer");
+        }
+    });
+    let text = format!(
+        r#"
+        let use_it = "import socket, sys\nhost, port = sys.argv[1].rsplit(':', 1)\ns = socket.create_connection((host, int(port)))\n" +
+            "s.sendall(b'x' * 1000000)\ns.shutdown(socket.SHUT_WR)\nprint(s.makefile().read())";
+        ssh::forward(server, "127.0.0.1:{port}", |address| {{
+            print(server.run(["python3", "-c", use_it, address], #{{ quiet: true }}).stdout);
+        }});
+        "#
+    );
+    let ran = login.run(&login.script(&[&server], &text)).ended_with(0);
+    assert_eq!(ran.stdout, "1000000 bytes\n");
+}

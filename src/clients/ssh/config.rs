@@ -65,8 +65,10 @@ impl Config {
                 "include" => {
                     let patterns =
                         self.blocks.last().map(|(patterns, _)| patterns.clone()).unwrap_or_default();
-                    for file in arguments(value) {
-                        self.include(&self.path(&file, &self.home.join(".ssh")), depth + 1)?;
+                    for pattern in arguments(value) {
+                        for file in files(&self.path(&pattern, &self.home.join(".ssh"))) {
+                            self.include(&file, depth + 1)?;
+                        }
                     }
                     self.blocks.push((patterns, Vec::new()));
                 }
@@ -244,6 +246,27 @@ fn parts(destination: &str) -> Result<(Option<&str>, &str, Option<u16>), Error> 
     Ok((user, host, port.transpose()?))
 }
 
+/// The files that a path with `*` and `?` means, in order (glob(7)); a path without is itself.
+fn files(pattern: &Path) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::new()];
+    for part in pattern.components() {
+        let name = part.as_os_str().to_string_lossy();
+        if !name.contains(['*', '?']) {
+            found.iter_mut().for_each(|path| path.push(part));
+            continue;
+        }
+        let folders = found.iter().filter_map(|folder| folder.read_dir().ok());
+        let entries = folders.flatten().flatten().filter(|entry| {
+            let entry = entry.file_name();
+            let entry = entry.to_string_lossy();
+            matches(&name, &entry) && (name.starts_with('.') || !entry.starts_with('.'))
+        });
+        found = entries.map(|entry| entry.path()).collect();
+        found.sort();
+    }
+    found
+}
+
 /// Who runs this: as the environment says, else the owner of the home folder.
 fn local_user(home: &Path) -> Option<String> {
     let named = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
@@ -287,6 +310,25 @@ mod tests {
             target.jumps.iter().map(|jump| (jump.user.as_str(), jump.hostname.as_str(), jump.port)).collect();
         assert_eq!(jumps, [("ops", "bastion", 2022)]);
         assert_eq!(config.target("web-9").unwrap().port, 22);
+    }
+
+    #[test]
+    fn a_pattern_includes_every_file_that_it_means() {
+        let (home, _) = config("");
+        let folder = home.path().join(".ssh/config.d");
+        std::fs::create_dir(&folder).unwrap();
+        for (name, text) in [
+            ("10-web", "Host web\n  Port 1010\n"),
+            ("20-web", "Host web\n  Port 2020\n  User late\n"),
+            (".hidden", "Host web\n  Port 1\n"),
+        ] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        for pattern in ["config.d/*", "~/.ssh/config.?/*-web", "nothing/* config.d/*"] {
+            std::fs::write(home.path().join(".ssh/config"), format!("Include {pattern}\n")).unwrap();
+            let target = Config::read(home.path()).unwrap().target("web").unwrap();
+            assert_eq!((target.port, target.user.as_str()), (1010, "late"), "{pattern}");
+        }
     }
 
     #[test]

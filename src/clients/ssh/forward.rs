@@ -134,7 +134,8 @@ impl Connection {
     }
 }
 
-/// Moves bytes both ways until one side has ended.
+/// Moves bytes both ways until both sides have ended. One that says no more may still be told something (TCP's half-close, RFC 4254,
+/// 5.3 `SSH_MSG_CHANNEL_EOF`).
 async fn carry(
     connection: &Connection,
     mut channel: Channel,
@@ -144,6 +145,7 @@ async fn carry(
     let would_block = |source: &std::io::Error| source.kind() == std::io::ErrorKind::WouldBlock;
     let (mut near_reader, mut near_writer) = tokio::io::split(near);
     let (mut to_near, mut to_far) = (Vec::new(), Vec::new());
+    let (mut near_speaks, mut far_speaks, mut far_knows) = (true, true, false);
     let mut buffer = vec![0; CHUNK];
     let mut incoming = vec![0; CHUNK];
     loop {
@@ -155,15 +157,25 @@ async fn carry(
                     moved |= length > 0;
                 }
                 Err(again) if would_block(&again) => {}
+                // It had said its last word and has now gone altogether.
+                Err(_) if !far_speaks => return Ok(()),
                 Err(source) => return Err(connection.broken("forward", &source)),
             }
         }
-        if to_near.is_empty() {
+        if !near_speaks && to_far.is_empty() && !far_knows {
+            match channel.send_eof().map_err(std::io::Error::from) {
+                Ok(()) => far_knows = true,
+                Err(again) if would_block(&again) => {}
+                Err(_) if !far_speaks => return Ok(()),
+                Err(source) => return Err(connection.broken("forward", &source)),
+            }
+        }
+        if far_speaks && to_near.is_empty() {
             match channel.read(&mut buffer) {
                 Ok(0) if channel.eof() => {
+                    far_speaks = false;
                     // Whoever reads the near end sees its end.
                     _ = near_writer.shutdown().await;
-                    return Ok(());
                 }
                 Ok(length) => {
                     to_near.extend_from_slice(&buffer[..length]);
@@ -173,19 +185,25 @@ async fn carry(
                 Err(source) => return Err(connection.broken("forward", &source)),
             }
         }
+        if !far_speaks && !near_speaks {
+            return Ok(());
+        }
         if moved && to_near.is_empty() {
             continue;
         }
-        let far_matters = to_near.is_empty() || !to_far.is_empty();
+        let far_matters = (far_speaks && to_near.is_empty())
+            || !to_far.is_empty()
+            || (!near_speaks && !far_knows && to_near.is_empty());
         tokio::select! {
             written = near_writer.write(&to_near), if !to_near.is_empty() => match written {
                 Ok(length) if length > 0 => { to_near.drain(..length); }
                 // The near end is gone: nobody is left to carry for.
                 _ => return Ok(()),
             },
-            read = near_reader.read(&mut incoming), if to_far.is_empty() => match read {
-                Ok(length) if length > 0 => to_far.extend_from_slice(&incoming[..length]),
-                _ => return Ok(()),
+            read = near_reader.read(&mut incoming), if near_speaks && to_far.is_empty() => match read {
+                Ok(0) => near_speaks = false,
+                Ok(length) => to_far.extend_from_slice(&incoming[..length]),
+                Err(_) => return Ok(()),
             },
             ready = connection.ready(), if far_matters => ready?,
         }

@@ -1,6 +1,9 @@
 //! Authentication by public key: the keys that were named, those of the agent, and the user's default ones.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::host_key::fingerprint;
 use super::{Connection, Target};
@@ -8,6 +11,9 @@ use crate::error::{Error, Kind};
 
 /// OpenSSH's servers close the connection after this many attempts (sshd_config, MaxAuthTries 6), of which asking for the methods is one.
 const ATTEMPTS: usize = 5;
+
+/// It holds its keys in memory; longer takes one that hangs, or whose forwarded connection does.
+const AGENT_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What was offered to the server, for the error.
 struct Offered(Vec<String>);
@@ -98,7 +104,10 @@ async fn with_file(
 }
 
 async fn with_agent(connection: &Connection, target: &Target, offered: &mut Offered) -> Result<bool, Error> {
-    if std::env::var_os("SSH_AUTH_SOCK").is_none() {
+    let Some(socket) = std::env::var_os("SSH_AUTH_SOCK") else { return Ok(false) };
+    // libssh2 would wait for it for ever, and hold up all that this thread does.
+    if let Err(reason) = answers(Path::new(&socket)).await {
+        offered.0.push(format!("the agent ({reason})"));
         return Ok(false);
     }
     let session = &connection.session;
@@ -124,6 +133,20 @@ async fn with_agent(connection: &Connection, target: &Target, offered: &mut Offe
         }
     }
     Ok(false)
+}
+
+/// Whether an agent is there: it is asked for its keys (draft-ietf-sshm-ssh-agent, `SSH_AGENTC_REQUEST_IDENTITIES`).
+async fn answers(socket: &Path) -> Result<(), String> {
+    let asked = async {
+        let mut agent = tokio::net::UnixStream::connect(socket).await?;
+        agent.write_all(&[0, 0, 0, 1, 11]).await?;
+        agent.read_u8().await
+    };
+    match tokio::time::timeout(AGENT_ANSWERS_WITHIN, asked).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(source)) => Err(source.to_string()),
+        Err(_) => Err(format!("it did not answer within {} s", AGENT_ANSWERS_WITHIN.as_secs())),
+    }
 }
 
 /// The public half of a key in a file: beside it as `.pub`, or in the clear part of an OpenSSH key.

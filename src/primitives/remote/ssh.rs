@@ -7,7 +7,7 @@ mod file;
 pub use destination::of_instance;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rhai::{Dynamic, EvalAltResult, FnPtr};
 
@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::local::secrets::StoredSecret;
 use crate::primitives::namespace::{Call, Namespace, thrown};
+use crate::progress::Line;
 
 /// A login on a server, for as long as the script holds it.
 #[derive(Clone)]
@@ -24,9 +25,13 @@ pub struct Session(Arc<Inner>);
 
 struct Inner {
     target: Target,
-    /// `None` once it was closed or lost.
+    /// `None` once it was closed, or lost in the middle of something.
     connection: Mutex<Option<Connection>>,
+    used: Mutex<Instant>,
 }
+
+/// A session that nobody used for longer than this is tried before it is used again: servers and firewalls end idle ones.
+const IDLE: Duration = Duration::from_secs(2);
 
 const CONNECT: Function = Function {
     name: "connect",
@@ -134,7 +139,11 @@ fn connect(call: &Call, host: Dynamic, options: &Options) -> Result<Session, Err
         }
         other => other?,
     };
-    Ok(Session(Arc::new(Inner { target, connection: Mutex::new(Some(connection)) })))
+    Ok(Session(Arc::new(Inner {
+        target,
+        connection: Mutex::new(Some(connection)),
+        used: Mutex::new(Instant::now()),
+    })))
 }
 
 impl Session {
@@ -161,6 +170,11 @@ impl Session {
                 .of("ssh", "run")
                 .help("connect again with ssh::connect"));
         };
+        if self.idle() > IDLE && !call.block_without_account(async { Ok(connection.answers().await) })? {
+            let text = format!("{} ended the idle session: connecting again", self.title());
+            call.progress.line(Line::Info, &text);
+            *connection = call.block_without_account(log_in(&self.0.target))?;
+        }
         let outcome = call.block_without_account(async {
             let Some(limit) = limit else { return operate(&mut *connection).await };
             tokio::time::timeout(limit, operate(&mut *connection)).await.unwrap_or_else(|_| {
@@ -169,6 +183,7 @@ impl Session {
                     .of("ssh", "run"))
             })
         });
+        *self.0.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let error = match outcome {
             Err(error) => error,
             ok => return ok,
@@ -193,6 +208,10 @@ impl Session {
         }
     }
 
+    fn idle(&self) -> Duration {
+        self.0.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
     /// A tunnel through the server, with connections of its own.
     pub fn tunnel(&self, call: &Call, host: &str, port: u16) -> Result<Tunnel, Error> {
         call.block_without_account(Tunnel::open(self.0.target.clone(), host.to_owned(), port))
@@ -207,7 +226,7 @@ fn forward(call: &Call, it: Session, to: String, body: FnPtr) -> Result<Dynamic,
     let value = body.call_within_context(call.context, (tunnel.address.to_string(),));
     // Why a stream broke says more than what its user made of it.
     if let (Err(_), Some(error)) = (&value, tunnel.failure()) {
-        call.progress.line(crate::progress::Line::Warning, &format!("the tunnel to {to}: {}", error.title()));
+        call.progress.line(Line::Warning, &format!("the tunnel to {to}: {}", error.title()));
     }
     value
 }
