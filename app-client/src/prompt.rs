@@ -356,7 +356,8 @@ impl Session {
         }
         let kept = self.conclude("commit")?;
         if wrote && kept == Some(Outcome::Done) {
-            println!("kept");
+            // A transaction that has failed meanwhile is rolled back by its COMMIT.
+            println!("{}", if self.runner.tag == "COMMIT" { "kept" } else { "rolled back" });
         }
         Ok(kept)
     }

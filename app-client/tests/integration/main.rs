@@ -11,6 +11,7 @@ mod history;
 mod hostile;
 mod interrupt;
 mod login;
+mod long_statements;
 mod operations;
 mod prompt;
 mod prompt_files;
