@@ -1,12 +1,16 @@
 //! What somebody changed by hand is said by a plan and repaired by the next run; what is not of the stack is left alone.
 
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aws_sdk_ec2::types::Tag;
 use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
 use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use aws_sdk_sqs::types::QueueAttributeName;
 use ops::clients::aws::{Clients, Target};
 
-use crate::harness::Project;
+use crate::harness::{Project, Ran, wait};
+use crate::proxy::{Fate, Proxy};
 
 const PLAYBOOK: &str = r#"//! Makes one of each.
 stack("s");
@@ -214,4 +218,45 @@ fn a_certificate_is_made_anew_for_another_name_and_by_the_same_authority() {
             && first.stdout == same.stdout
             && same.stdout == made.stdout
     );
+
+    // A run that is killed between the two halves leaves a new key beside the old certificate, which is still for its old name.
+    let killed = run_killed_at(&project, 0, &["--yes", "--hostname", "a.example.com"]);
+    assert_eq!(killed.code, -1, "{}", killed.stderr);
+    project.run_local("certificate.rhai", &other).ended_with(0).says("==> 2 changes");
+    project.run_local("certificate.rhai", &other).ended_with(0).says("==> 0 changes");
+
+    // And one that is killed behind a new authority leaves a certificate that the old one has signed.
+    forget(&project, "/ops/s/authority/key");
+    let killed = run_killed_at(&project, 1, &other);
+    assert_eq!(killed.code, -1, "{}", killed.stderr);
+    let signed = project.run_local("certificate.rhai", &other).ended_with(0).says("==> 2 changes");
+    assert_ne!(signed.stdout, first.stdout, "there is another authority");
+    project.run_local("certificate.rhai", &other).ended_with(0).says("==> 0 changes");
+}
+
+/// Runs the playbook, and kills it when the service has put the secret of that number, but before it hears of that.
+fn run_killed_at(project: &Project, at: usize, arguments: &[&str]) -> Ran {
+    let secrets = AtomicUsize::new(0);
+    let proxy = Proxy::start(&project.endpoint(), move |call| {
+        let puts = call.operation == "PutParameter" && call.body.contains("SecureString");
+        let killed = puts && secrets.fetch_add(1, Ordering::SeqCst) == at;
+        if killed { Fate::KilledAfter } else { Fate::Passes }
+    });
+    let arguments = [&["run", "certificate.rhai", "--region", "us-east-1"], arguments].concat();
+    let mut command = project.command(&arguments);
+    command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
+    command.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
+    proxy.of(&child);
+    wait(child)
+}
+
+/// Deletes a parameter by hand.
+fn forget(project: &Project, name: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let target = Target::Local { endpoint: project.endpoint() };
+        let clients = Clients::connect(&target, None).await.expect("the clients connect");
+        clients.ssm.delete_parameter().name(name).send().await.expect("deleted");
+    });
 }

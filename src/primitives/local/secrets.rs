@@ -1,30 +1,24 @@
 //! `secrets::` a stack's secrets, kept as SSM SecureStrings under `/ops/<stack>/`, made once and never printed.
 
+mod certificate;
 mod source;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use aws_sdk_ssm::types::{ParameterStringFilter, ParameterType, Tag};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
 use rhai::{Dynamic, Map};
 
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, STACK_TAG, World};
-use crate::primitives::declaration::{Function, Holds, Options, optional, required};
+use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
 use crate::progress::Verb;
 use crate::secret::Secret;
 use crate::state::write_atomically;
-use x509_parser::extensions::GeneralName;
-use x509_parser::pem::parse_x509_pem;
 
 pub use source::{secret_value, spent};
 
@@ -40,15 +34,6 @@ impl StoredSecret {
     pub fn reference(&self) -> String {
         reference(&self.path)
     }
-}
-
-/// A server's certificate and its key, and the authority that signed it.
-#[derive(Clone)]
-pub struct Certificate {
-    /// `None` in a plan that would make it.
-    authority: Option<String>,
-    certificate: StoredSecret,
-    key: StoredSecret,
 }
 
 const ENSURE: Function = Function {
@@ -101,24 +86,6 @@ const PATH: Function = Function {
     keys: &[],
 };
 
-const ENSURE_CERTIFICATE: Function = Function {
-    name: "ensure_certificate",
-    doc: "A certificate of the stack's own authority, with its key. Made for ten years where there is none for `hostname`; kept as \
-          `<name>/tls_certificate` and `<name>/tls_key`, the authority as `authority/certificate` and `authority/key`.\n\
-          SSM `GetParameter`, `PutParameter`.",
-    parameters: &["name: string"],
-    returns: "Certificate",
-    permissions: &["ssm:GetParametersByPath", "ssm:PutParameter", "ssm:AddTagsToResource"],
-    example: r#"
-        let certificate = secrets::ensure_certificate("server", #{ hostname: "example.ops.internal" });
-        print(certificate.authority);"#,
-    keys: &[required(
-        "hostname",
-        Holds::String,
-        "The name that clients verify, such as `music-app.ops.internal`",
-    )],
-};
-
 const PASSFILE: Function = Function {
     name: "passfile",
     doc: "Writes a password file (mode 0600, as libpq reads it) for users of a database, and returns its path.",
@@ -134,30 +101,17 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     namespace
         .handle::<StoredSecret>("Secret")
         .handle::<Secret>("Password")
-        .handle::<Certificate>("Certificate")
         .with_options(&ENSURE, ensure)
         .function2(&SET, set)
         .function1(&REFERENCE, |call, name: String| Ok(reference(&path(call, &name)?)))
         .function1(&PATH, |call, name: String| path(call, &name))
-        .with_options(&ENSURE_CERTIFICATE, ensure_certificate)
         .function2(&PASSFILE, passfile)
         .property("reference", "What stands for it in the `env` of a service.", |_, secret: &StoredSecret| {
             Ok(secret.reference())
         })
-        .property(
-            "authority",
-            "The certificate of the authority, in PEM: what clients verify with.",
-            |_, it: &Certificate| {
-                it.authority.clone().ok_or_else(|| Error::planned("the certificate of the stack's authority"))
-            },
-        )
-        .property("certificate", "The certificate, as a secret.", |_, it: &Certificate| {
-            Ok(it.certificate.clone())
-        })
-        .property("key", "The private key, as a secret.", |_, it: &Certificate| Ok(it.key.clone()))
         .incomparable(|_: &StoredSecret| "[redacted]".to_owned())
-        .incomparable(|_: &Secret| "[redacted]".to_owned())
-        .incomparable(|_: &Certificate| "certificate".to_owned());
+        .incomparable(|_: &Secret| "[redacted]".to_owned());
+    certificate::register(&mut namespace);
     source::register(&mut namespace);
     namespace
 }
@@ -230,7 +184,8 @@ fn put(host: &Host, name: &str, path: &str, value: &Secret, replace: bool) -> Re
     let verb = if replace { Verb::Update } else { Verb::Create };
     let change = Change { verb, service: "ssm", operation: "PutParameter", name, detail: "secret" };
     host.change(change, |_| async {
-        request.clone().send().await.map(drop).map_err(|error| failure("ssm", "PutParameter", error))
+        let sent = request.clone().send().await;
+        sent.map(|_| path.to_owned()).map_err(|error| failure("ssm", "PutParameter", error))
     })?;
     remember(host, path, value);
     Ok(())
@@ -279,95 +234,6 @@ fn set(call: &Call, name: String, text: String) -> Result<StoredSecret, Error> {
         put(call, &name, &path, &value, true)?;
     }
     Ok(StoredSecret { path, value })
-}
-
-fn ensure_certificate(call: &Call, name: String, options: &Options) -> Result<Certificate, Error> {
-    let hostname = options.string("hostname").unwrap_or_default();
-    let failed = |error: rcgen::Error| {
-        Error::invalid(format!("cannot make a certificate for `{hostname}`: {error}")).key("hostname")
-    };
-    let names = [
-        "authority/certificate",
-        "authority/key",
-        &format!("{name}/tls_certificate"),
-        &format!("{name}/tls_key"),
-    ]
-    .map(str::to_owned);
-    let mut found = Vec::new();
-    for name in &names {
-        found.push(find(call, &path(call, name)?)?);
-    }
-    let known = found[0].is_some() && found[1].is_some() || !call.dry_run;
-    // Only whole pairs count: one half may be all that a killed run has left.
-    let authority = match (&found[0], &found[1]) {
-        (Some(certificate), Some(key)) => (unescape(certificate), unescape(key)),
-        _ => {
-            let key = KeyPair::generate().map_err(failed)?;
-            let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
-            params.distinguished_name.push(DnType::CommonName, format!("{} authority", call.stack()?));
-            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-            ten_years(&mut params);
-            let certificate = params.self_signed(&key).map_err(failed)?;
-            let pair = (certificate.pem(), key.serialize_pem());
-            set(call, names[1].clone(), escape(&pair.1))?;
-            set(call, names[0].clone(), escape(&pair.0))?;
-            (found[2], found[3]) = (None, None);
-            pair
-        }
-    };
-    let (certificate, key) = match (found[2].take(), found[3].take()) {
-        (Some(certificate), Some(key)) if is_for(&unescape(&certificate), &hostname) => {
-            let stored = |name: &String, text: String| -> Result<StoredSecret, Error> {
-                Ok(StoredSecret { path: path(call, name)?, value: Secret::new(text) })
-            };
-            (stored(&names[2], certificate)?, stored(&names[3], key)?)
-        }
-        _ => {
-            let issuer_key = KeyPair::from_pem(&authority.1).map_err(failed)?;
-            let issuer = Issuer::from_ca_cert_pem(&authority.0, issuer_key).map_err(failed)?;
-            let key = KeyPair::generate().map_err(failed)?;
-            let mut params = CertificateParams::new(vec![hostname.clone()]).map_err(failed)?;
-            params.distinguished_name.push(DnType::CommonName, hostname.clone());
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-            params.use_authority_key_identifier_extension = true;
-            ten_years(&mut params);
-            let certificate = params.signed_by(&key, &issuer).map_err(failed)?;
-            let key = set(call, names[3].clone(), escape(&key.serialize_pem()))?;
-            (set(call, names[2].clone(), escape(&certificate.pem()))?, key)
-        }
-    };
-    Ok(Certificate { authority: known.then_some(authority.0), certificate, key })
-}
-
-/// Whether a certificate is for that host name (RFC 5280, section 4.2.1.6). One that cannot be read is for none.
-fn is_for(certificate: &str, hostname: &str) -> bool {
-    let Ok((_, pem)) = parse_x509_pem(certificate.as_bytes()) else { return false };
-    let Ok(certificate) = pem.parse_x509() else { return false };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
-    let octets = match hostname.parse() {
-        Ok(IpAddr::V4(address)) => address.octets().to_vec(),
-        Ok(IpAddr::V6(address)) => address.octets().to_vec(),
-        Err(_) => return names.value.general_names.contains(&GeneralName::DNSName(hostname)),
-    };
-    names.value.general_names.contains(&GeneralName::IPAddress(&octets))
-}
-
-fn ten_years(params: &mut CertificateParams) {
-    // A day back, for a clock that is a little slow.
-    let now = std::time::SystemTime::now();
-    let day = std::time::Duration::from_secs(24 * 60 * 60);
-    params.not_before = (now - day).into();
-    params.not_after = (now + day * 3650).into();
-}
-
-/// PEM in one line, `\n` for its line ends: an environment file has one line for each variable.
-fn escape(pem: &str) -> String {
-    pem.trim_end().replace("\r\n", "\n").replace('\n', "\\n")
-}
-
-fn unescape(pem: &str) -> String {
-    pem.replace("\\n", "\n") + "\n"
 }
 
 /// Where the password file of the stack lies.
