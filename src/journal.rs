@@ -24,6 +24,9 @@ struct Entry {
     operation: String,
     name: String,
     token: String,
+    /// The id or the ARN of what was made.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    id: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     outcome: String,
 }
@@ -94,7 +97,7 @@ impl Journal {
             name: name.to_owned(),
             token,
         };
-        self.write(&intent, Phase::Intent, "")?;
+        self.write(&intent, Phase::Intent, "", "")?;
         Ok(intent)
     }
 
@@ -103,18 +106,19 @@ impl Journal {
         *self.generations.entry(name.to_owned()).or_default() += 1;
     }
 
-    pub fn done(&mut self, intent: &Intent, outcome: &str) -> Result<(), Error> {
+    /// Writes that the change was made; `id` is the id or the ARN of what it has made, if it has made something.
+    pub fn done(&mut self, intent: &Intent, id: &str, outcome: &str) -> Result<(), Error> {
         if intent.operation.starts_with("Delete") || intent.operation.starts_with("Terminate") {
             self.next_generation(&intent.name);
         }
-        self.write(intent, Phase::Done, outcome)
+        self.write(intent, Phase::Done, id, outcome)
     }
 
     pub fn failed(&mut self, intent: &Intent, error: &Error) -> Result<(), Error> {
-        self.write(intent, Phase::Failed, &crate::secret::mask(&error.to_string()))
+        self.write(intent, Phase::Failed, "", &crate::secret::mask(&error.to_string()))
     }
 
-    fn write(&mut self, intent: &Intent, phase: Phase, outcome: &str) -> Result<(), Error> {
+    fn write(&mut self, intent: &Intent, phase: Phase, id: &str, outcome: &str) -> Result<(), Error> {
         let entry = Entry {
             time: jiff::Timestamp::now().to_string(),
             phase,
@@ -122,6 +126,7 @@ impl Journal {
             operation: intent.operation.clone(),
             name: intent.name.clone(),
             token: intent.token.clone(),
+            id: id.to_owned(),
             outcome: outcome.to_owned(),
         };
         let mut line = serde_json::to_vec(&entry).map_err(|error| Error::internal(error.to_string()))?;
@@ -149,7 +154,7 @@ mod tests {
         assert_eq!(first.token, second.token, "a run that was killed repeats the same request");
 
         let delete = reopened.intend("ec2", "TerminateInstances", "server").unwrap();
-        reopened.done(&delete, "").unwrap();
+        reopened.done(&delete, "", "").unwrap();
         let third = Journal::open(&path, "s").unwrap().intend("ec2", "RunInstances", "server").unwrap();
         assert_ne!(first.token, third.token, "a new server is a new request");
     }

@@ -24,6 +24,25 @@ pub struct Change<'a> {
     pub detail: &'a str,
 }
 
+/// What a service answers to a change.
+pub trait Answer {
+    /// The id or the ARN of what was made, for the journal; empty where nothing was, or where it is not known.
+    fn id(&self) -> &str {
+        ""
+    }
+}
+
+impl Answer for () {}
+
+/// Of an operation that has no function of its own.
+impl Answer for serde_json::Value {}
+
+impl Answer for String {
+    fn id(&self) -> &str {
+        self
+    }
+}
+
 impl Host {
     /// The stack's things of one kind as they were read last, or now if this run has tried to change anything since, or some seconds
     /// have gone by. For the many looks of a converging run; who waits for something to happen reads for themselves.
@@ -105,6 +124,7 @@ impl Host {
     /// `None` in a dry run: the change was listed, and nothing was sent.
     pub fn change<T, F>(&self, change: Change<'_>, call: impl Fn(String) -> F) -> Result<Option<T>, Error>
     where
+        T: Answer,
         F: Future<Output = Result<T, Error>>,
     {
         self.turn()?;
@@ -141,7 +161,7 @@ impl Host {
                     if matches!(change.verb, Verb::Create | Verb::Add) {
                         *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     }
-                    self.with_journal(|journal| journal.done(&intent, change.detail))?;
+                    self.with_journal(|journal| journal.done(&intent, value.id(), change.detail))?;
                     self.progress.changed(change.verb, &line);
                     self.record(change, None);
                     return Ok(Some(value));

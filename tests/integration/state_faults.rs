@@ -166,3 +166,39 @@ fn a_state_file_that_cannot_be_written_stays_as_it_was() {
     assert_eq!(project.read("deploy_config.local.json"), before);
     completes(&project, "whole", "after the full disk");
 }
+
+#[test]
+fn the_journal_names_what_was_made() {
+    let project = Project::empty();
+    project.write(
+        "made.rhai",
+        r#"stack("s");
+        let app = ec2::ensure_security_group("app", #{ ingress: [tcp(8080, "10.0.0.0/8")] });
+        let made = #{
+            CreateSecurityGroup: app.id,
+            CreateTopic: sns::ensure_topic("alerts").arn,
+            CreateQueue: sqs::ensure_queue("log").url,
+            CreateTargetGroup: elbv2::ensure_target_group("app", #{ port: 8080 }).arn,
+            RunInstances: ec2::ensure_instance("server").id,
+            PutParameter: secrets::path("password"),
+        };
+        secrets::ensure("password");
+        iam::ensure_instance_profile("server", #{ allow: [#{ actions: ["sns:Publish"], resources: ["*"] }] });
+        output(made);"#,
+    );
+    let ran = project.run_local("made.rhai", &["--yes", "--json"]).ended_with(0);
+    let made: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let journal = project.read(".ops/journal/000000000000-us-east-1-s.ndjson");
+    let lines: Vec<Value> =
+        journal.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+    let id_of = |operation: &str| {
+        let done = lines.iter().find(|line| line["operation"] == operation && line["phase"] == "done");
+        done.unwrap_or_else(|| panic!("no {operation}:\n{journal}"))["id"].clone()
+    };
+    for (operation, id) in made.as_object().expect("a map") {
+        assert_eq!(id_of(operation), *id, "{operation}");
+    }
+    assert!(id_of("AuthorizeSecurityGroupIngress").as_str().is_some_and(|id| id.starts_with("sgr-")));
+    assert!(id_of("CreateRole").as_str().is_some_and(|id| id.contains(":role/s-server")));
+    assert!(lines.iter().all(|line| line["phase"] == "done" || line["id"].is_null()), "{journal}");
+}

@@ -195,8 +195,8 @@ fn ensure_role(call: &Call, name: &str, full: &str) -> Result<(), Error> {
     call.change(change, |_| async {
         match request.clone().send().await.map_err(|error| failure("iam", "CreateRole", error)) {
             // The answer to a first attempt was lost: it is ours.
-            Err(error) if error.kind == Kind::Exists => Ok(()),
-            other => other.map(drop),
+            Err(error) if error.kind == Kind::Exists => Ok(String::new()),
+            other => Ok(other?.role.map(|role| role.arn).unwrap_or_default()),
         }
     })?;
     Ok(())
@@ -246,8 +246,8 @@ fn ensure_profile(call: &Call, name: &str, full: &str, found: Option<&Profile>) 
         call.change(change, |_| async {
             match request.clone().send().await.map_err(|error| failure("iam", "CreateInstanceProfile", error))
             {
-                Err(error) if error.kind == Kind::Exists => Ok(()),
-                other => other.map(drop),
+                Err(error) if error.kind == Kind::Exists => Ok(String::new()),
+                other => Ok(other?.instance_profile.map(|profile| profile.arn).unwrap_or_default()),
             }
         })?;
     }

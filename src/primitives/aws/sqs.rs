@@ -318,7 +318,7 @@ fn create(
         .set_tags(Some(call.tags(name)?.into_iter().collect()));
     let change =
         Change { verb: Verb::Create, service: "sqs", operation: "CreateQueue", name, detail: "queue" };
-    let made = call.change(change, |_| async {
+    call.change(change, |_| async {
         let deadline = tokio::time::Instant::now() + NAME_BLOCKED;
         let mut line = None;
         loop {
@@ -332,12 +332,13 @@ fn create(
                         .status(&format!("its name is blocked after a deletion, at most {left} s more"));
                     call.rest(Duration::from_secs(1)).await?;
                 }
-                other => return other,
+                other => {
+                    let url = other?.queue_url;
+                    return url.ok_or_else(|| Error::internal("SQS made a queue and gave no URL"));
+                }
             }
         }
-    })?;
-    let Some(made) = made else { return Ok(None) };
-    made.queue_url.map(Some).ok_or_else(|| Error::internal("SQS made a queue and gave no URL"))
+    })
 }
 
 /// Sets what is named and differs.

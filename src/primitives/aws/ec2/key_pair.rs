@@ -107,7 +107,9 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
                 .public_key_material(Blob::new(public))
                 .tag_specifications(tags);
             let imported = call.change(change, |_| async {
-                request.clone().send().await.map(drop).map_err(|error| failure("ec2", "ImportKeyPair", error))
+                let answer = request.clone().send().await;
+                let answer = answer.map_err(|error| failure("ec2", "ImportKeyPair", error))?;
+                Ok(answer.key_pair_id.unwrap_or_default())
             });
             match imported {
                 // The answer to a first attempt was lost: it is ours.

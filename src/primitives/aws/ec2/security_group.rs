@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use aws_sdk_ec2::operation::authorize_security_group_ingress::AuthorizeSecurityGroupIngressOutput;
 use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, Ipv6Range, ResourceType, SecurityGroup as Description, SecurityGroupRule,
     UserIdGroupPair,
@@ -301,8 +302,8 @@ fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> R
                 .ip_permissions(rule.permission());
             match request.send().await.map_err(|error| failure("ec2", "AuthorizeSecurityGroupIngress", error))
             {
-                Err(error) if error.code == "InvalidPermission.Duplicate" => Ok(()),
-                other => other.map(drop),
+                Err(error) if error.code == "InvalidPermission.Duplicate" => Ok(String::new()),
+                other => other.map(|answer| rule_id(&answer)),
             }
         })?;
     }
@@ -310,6 +311,12 @@ fn converge(call: &Call, name: &str, group: &SecurityGroup, rules: &[Rule]) -> R
         revoke(call, Verb::Remove, name, rule)?;
     }
     Ok(())
+}
+
+/// The id of the rule that was added.
+pub(super) fn rule_id(answer: &AuthorizeSecurityGroupIngressOutput) -> String {
+    let rule = answer.security_group_rules().first();
+    rule.and_then(SecurityGroupRule::security_group_rule_id).unwrap_or_default().to_owned()
 }
 
 /// Takes one inbound rule away.

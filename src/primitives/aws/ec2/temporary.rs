@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use aws_sdk_ec2::types::{ResourceType, SecurityGroupRule, Tag, TagSpecification};
 
-use super::security_group::{Rule, SecurityGroup, revoke, rules_of};
+use super::security_group::{Rule, SecurityGroup, revoke, rule_id, rules_of};
 use crate::clients::aws::failure;
 use crate::error::Error;
 use crate::host::{Change, Host, STACK_TAG, private_folder};
@@ -55,11 +55,11 @@ pub fn open(host: &Host, group: &SecurityGroup, rule: &Rule) -> Result<Option<Op
             .tag_specifications(tags.clone());
         match request.send().await.map_err(|error| failure("ec2", "AuthorizeSecurityGroupIngress", error)) {
             // A killed run has opened it: it is closed with this one's end.
-            Err(error) if error.code == "InvalidPermission.Duplicate" => Ok(()),
-            other => other.map(drop),
+            Err(error) if error.code == "InvalidPermission.Duplicate" => Ok(String::new()),
+            other => other.map(|answer| rule_id(&answer)),
         }
     })?;
-    Ok(opened.map(|()| Opened { group: group.clone(), note }))
+    Ok(opened.map(|_| Opened { group: group.clone(), note }))
 }
 
 /// Closes every temporary rule of the group.

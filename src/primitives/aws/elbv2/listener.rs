@@ -110,7 +110,9 @@ fn create(call: &Call, balancer: &LoadBalancer, port: u16, group: &TargetGroup) 
         detail: &detail,
     };
     let made = call.change(change, |_| async {
-        request.clone().send().await.map(drop).map_err(|error| failure("elbv2", "CreateListener", error))
+        let answer = request.clone().send().await;
+        let answer = answer.map_err(|error| failure("elbv2", "CreateListener", error))?;
+        Ok(answer.listeners().first().and_then(Description::listener_arn).unwrap_or_default().to_owned())
     });
     match made {
         // The answer to a first attempt was lost.

@@ -164,7 +164,7 @@ fn wait_target_healthy(call: &Call, it: &TargetGroup, instance: Instance, minute
     if !others.is_empty() {
         call.progress.line(
             Line::Warning,
-            &format!("{} also has targets that are not healthy: {}", it.full_name, others.join(", ")),
+            &format!("{} has targets that are not healthy: {}", it.full_name, others.join(", ")),
         );
     }
     Ok(())

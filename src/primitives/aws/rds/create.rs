@@ -56,8 +56,11 @@ pub(super) fn create(call: &Call, instance: &Inner, options: &Options) -> Result
     call.change(change, |_| async {
         match request.clone().send().await.map_err(|error| failure("rds", "CreateDBInstance", error)) {
             // The identifier is the token: a run that was killed after this call finds its own instance.
-            Err(error) if error.code == "DBInstanceAlreadyExists" => Ok(()),
-            other => other.map(drop),
+            Err(error) if error.code == "DBInstanceAlreadyExists" => Ok(String::new()),
+            other => {
+                let made = other?.db_instance;
+                Ok(made.and_then(|made| made.db_instance_arn).unwrap_or_default())
+            }
         }
     })?;
     Ok(())
@@ -101,8 +104,11 @@ fn ensure_subnet_group(call: &Call, instance: &Inner, vpc: &str) -> Result<Strin
         call.change(change, |_| async {
             match request.clone().send().await.map_err(|error| failure("rds", "CreateDBSubnetGroup", error)) {
                 // The answer to a first attempt was lost: the group is there.
-                Err(error) if error.code == "DBSubnetGroupAlreadyExists" => Ok(()),
-                other => other.map(drop),
+                Err(error) if error.code == "DBSubnetGroupAlreadyExists" => Ok(String::new()),
+                other => {
+                    let made = other?.db_subnet_group;
+                    Ok(made.and_then(|made| made.db_subnet_group_arn).unwrap_or_default())
+                }
             }
         })?;
     }
