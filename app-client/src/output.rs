@@ -69,6 +69,8 @@ pub(crate) struct Output {
     file: Option<File>,
     buffer: Vec<u8>,
     pub(crate) style: Style,
+    /// What stands for NULL in a table for people; in the other formats it has a form of its own.
+    pub(crate) null: String,
     /// Whether somebody watches.
     screen: bool,
     /// Whether a result that is larger than the screen goes to the pager.
@@ -89,6 +91,7 @@ impl Output {
             file: None,
             buffer: Vec::with_capacity(2 * BUFFER),
             style,
+            null: String::new(),
             screen,
             paging: false,
             page: Page::default(),
@@ -141,15 +144,15 @@ impl Output {
         let Style { format, tuples_only } = self.style;
         match format {
             Format::Aligned => {
-                let (sample, patience) = match self.is_watched() {
+                let (page, patience) = match self.is_watched() {
                     // Asked for each result: windows change.
                     true => (screen_rows(), Duration::from_millis(50)),
                     // Nobody watches: the widths must not depend on how fast the server was.
                     false => (aligned::SAMPLE, Duration::MAX),
                 };
-                Box::new(Aligned::new(columns, sample, patience, tuples_only))
+                Box::new(Aligned::new(columns, page, patience, tuples_only, &self.null))
             }
-            Format::Expanded => Box::new(Expanded::new(&columns, tuples_only)),
+            Format::Expanded => Box::new(Expanded::new(&columns, tuples_only, &self.null)),
             Format::Csv => Box::new(Csv::new(&columns, tuples_only, &mut self.buffer)),
             Format::Json => Box::new(Json::array(&columns, &mut self.buffer)),
             Format::Ndjson => Box::new(Json::lines(&columns)),

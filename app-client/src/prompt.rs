@@ -211,6 +211,7 @@ impl Session {
             } else if let Some(command) = splitter.backslash() {
                 let pending = splitter.rest();
                 // `\g` in place of a semicolon, `\gx` for this one result down the page.
+                let last = self.last.as_ref().map(typed).filter(|_| pending.is_none());
                 match (command.trim(), pending.clone().or_else(|| self.last.clone())) {
                     ("g", Some(statement)) => self.statement(statement)?,
                     ("gx", Some(statement)) => {
@@ -220,8 +221,8 @@ impl Session {
                         self.runner.output.style = style;
                         done?;
                     }
-                    // What stands before `\e` is what is to be edited.
-                    ("e" | "edit", Some(statement)) => self.edit(&statement.text),
+                    // What stands before `\e` is what is to be edited; the last statement was whole.
+                    ("e" | "edit", Some(statement)) => self.edit(&last.unwrap_or(statement.text)),
                     _ => {
                         let about_it = ["watch", "explain"].iter().any(|name| command.starts_with(name));
                         match pending {

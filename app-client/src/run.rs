@@ -20,6 +20,7 @@ const QUERY_CANCELED: &str = "57014";
 /// The query server says with it what the tier may do; another PostgreSQL says nothing.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
+const IN_FAILED_TRANSACTION: &str = "25P02";
 const SYNTAX_ERROR: &str = "42601";
 
 /// How a statement, or a string of several, ended.
@@ -276,6 +277,9 @@ fn report(message: &ServerMessage, statement: &Statement, name: Option<&str>) {
         report.push_str(
             "\nHINT: this login lacks that right; its owner can GRANT it, or log in with another `--user`",
         );
+    }
+    if message.sqlstate == IN_FAILED_TRANSACTION {
+        report.push_str("\nHINT: an earlier statement of this transaction failed; `rollback` ends it");
     }
     if let Some(variable) = unset_variable(message, &statement.text) {
         report.push_str(&format!(

@@ -8,7 +8,7 @@ use super::RowWriter;
 use super::cell::{self, Line};
 use super::row::{Column, Row, RowBuffer};
 
-/// Rows that decide on the widths when nobody watches, and the length of a page then.
+/// Rows that decide on the widths, if they come soon enough, and the length of a page when nobody watches.
 pub(super) const SAMPLE: usize = 2000;
 /// Rows that are held back never take more than this.
 const SAMPLE_BYTES: usize = 1024 * 1024;
@@ -23,6 +23,7 @@ pub(super) struct Aligned {
     page: usize,
     rows_on_page: usize,
     tuples_only: bool,
+    null: Vec<u8>,
 }
 
 /// The rows that were seen before the widths were settled: bodies of DataRow messages.
@@ -34,8 +35,14 @@ struct Sample {
 }
 
 impl Aligned {
-    /// `page` rows decide, or those that came until `patience` was over.
-    pub(super) fn new(columns: Vec<Column>, page: usize, patience: Duration, tuples_only: bool) -> Self {
+    /// Those rows decide that came until `patience` was over; a wider column is so from the next `page` on.
+    pub(super) fn new(
+        columns: Vec<Column>,
+        page: usize,
+        patience: Duration,
+        tuples_only: bool,
+        null: &str,
+    ) -> Self {
         let widths: Vec<usize> = columns.iter().map(width_of_name).collect();
         Self {
             right: columns.iter().map(Column::is_right_aligned).collect(),
@@ -46,6 +53,7 @@ impl Aligned {
             page,
             rows_on_page: 0,
             tuples_only,
+            null: null.into(),
         }
     }
 
@@ -97,7 +105,7 @@ impl Aligned {
         let line_start = out.len();
         let last = self.columns.len() - 1;
         for (index, cell) in row.cells().enumerate() {
-            let cell = cell.unwrap_or_default();
+            let cell = cell.unwrap_or(&self.null);
             if !cell::is_plain(cell) {
                 out.truncate(line_start);
                 return self.print_lines(row, out);
@@ -126,7 +134,7 @@ impl Aligned {
 
     /// A row with line breaks, wide or unsafe characters: psql marks a line that goes on with `+`.
     fn print_lines(&mut self, row: Row<'_>, out: &mut Vec<u8>) {
-        let cells: Vec<Vec<Line>> = row.cells().map(|cell| cell::lines(cell.unwrap_or_default())).collect();
+        let cells: Vec<Vec<Line>> = row.cells().map(|cell| cell::lines(cell.unwrap_or(&self.null))).collect();
         let height = cells.iter().map(Vec::len).max().unwrap_or(0);
         let last = cells.len() - 1;
         for number in 0..height {
@@ -159,12 +167,12 @@ impl RowWriter for Aligned {
     fn row(&mut self, row: Row<'_>, out: &mut Vec<u8>) {
         let Some(sample) = &mut self.sample else { return self.print(row, out) };
         for (wider, cell) in self.wider.iter_mut().zip(row.cells()) {
-            *wider = (*wider).max(cell.map_or(0, cell::width));
+            *wider = (*wider).max(cell::width(cell.unwrap_or(&self.null)));
         }
         sample.bytes += row.body.len();
         sample.rows.push(row.body.to_vec());
         let since = sample.since.get_or_insert_with(Instant::now);
-        let full = sample.rows.len() >= self.page || sample.bytes >= SAMPLE_BYTES;
+        let full = sample.rows.len() >= SAMPLE || sample.bytes >= SAMPLE_BYTES;
         if full || since.elapsed() >= sample.patience {
             self.settle(out);
         }

@@ -11,14 +11,15 @@ pub(super) struct Expanded {
     width: usize,
     records: u64,
     tuples_only: bool,
+    null: Vec<u8>,
 }
 
 impl Expanded {
-    pub(super) fn new(columns: &[Column], tuples_only: bool) -> Self {
+    pub(super) fn new(columns: &[Column], tuples_only: bool, null: &str) -> Self {
         let name = |column: &Column| cell::lines(column.name.replace('\n', " ").as_bytes()).remove(0);
         let names: Vec<Line> = columns.iter().map(name).collect();
         let width = names.iter().map(|name| name.width).max().unwrap_or(0);
-        Self { names, width, records: 0, tuples_only }
+        Self { names, width, records: 0, tuples_only, null: null.into() }
     }
 
     /// `-[ RECORD 1 ]---+-----`, or without the words when only tuples are wanted.
@@ -42,7 +43,7 @@ impl Expanded {
 impl RowWriter for Expanded {
     fn row(&mut self, row: Row<'_>, out: &mut Vec<u8>) {
         self.records += 1;
-        let cells: Vec<Vec<Line>> = row.cells().map(|cell| cell::lines(cell.unwrap_or_default())).collect();
+        let cells: Vec<Vec<Line>> = row.cells().map(|cell| cell::lines(cell.unwrap_or(&self.null))).collect();
         let width = cells.iter().flatten().map(|line| line.width).max().unwrap_or(0);
         if !self.names.is_empty() && (!self.tuples_only || self.records > 1) {
             self.rule(width, out);

@@ -1,5 +1,5 @@
 //! JSON: an array of objects, or an object a line (NDJSON). Numbers, booleans and JSON stay what
-//! they are, NULL is null, everything else is a string; a number keeps all its digits.
+//! they are, so do arrays of the common types, NULL is null, everything else is a string; a number keeps all its digits.
 
 use super::RowWriter;
 use super::row::{Column, Row};
@@ -13,6 +13,13 @@ pub(super) struct Json {
 
 #[derive(Clone, Copy)]
 enum Kind {
+    Scalar(Scalar),
+    /// Its elements are scalars, however many dimensions it has.
+    Array(Scalar),
+}
+
+#[derive(Clone, Copy)]
+enum Scalar {
     Boolean,
     Number,
     Json,
@@ -42,9 +49,10 @@ impl RowWriter for Json {
                 out.extend_from_slice(b", ");
             }
             out.extend_from_slice(name);
-            match cell {
-                Some(cell) => value(cell, *kind, out),
-                None => out.extend_from_slice(b"null"),
+            match (cell, kind) {
+                (Some(cell), Kind::Scalar(scalar)) => value(cell, *scalar, out),
+                (Some(cell), Kind::Array(element)) => array(cell, *element, out),
+                (None, _) => out.extend_from_slice(b"null"),
             }
         }
         out.push(b'}');
@@ -91,24 +99,76 @@ fn fields(columns: &[Column]) -> Vec<(Vec<u8>, Kind)> {
 impl Kind {
     fn of(type_oid: u32) -> Self {
         match type_oid {
-            16 => Self::Boolean,
-            20 | 21 | 23 | 26 | 700 | 701 | 1700 => Self::Number,
-            114 | 3802 => Self::Json,
-            _ => Self::Text,
+            16 => Self::Scalar(Scalar::Boolean),
+            20 | 21 | 23 | 26 | 700 | 701 | 1700 => Self::Scalar(Scalar::Number),
+            114 | 3802 => Self::Scalar(Scalar::Json),
+            1000 => Self::Array(Scalar::Boolean),
+            1005 | 1007 | 1016 | 1021 | 1022 | 1028 | 1231 => Self::Array(Scalar::Number),
+            199 | 3807 => Self::Array(Scalar::Json),
+            // Of char, name, text, bpchar, varchar, uuid, inet, timestamp, date, time, timestamptz, interval.
+            1002 | 1003 | 1009 | 1014 | 1015 | 2951 | 1041 | 1115 | 1182 | 1183 | 1185 | 1187 => {
+                Self::Array(Scalar::Text)
+            }
+            _ => Self::Scalar(Scalar::Text),
         }
     }
 }
 
-fn value(cell: &[u8], kind: Kind, out: &mut Vec<u8>) {
-    match kind {
-        Kind::Boolean => out.extend_from_slice(if cell == b"t" { b"true" } else { b"false" }),
+/// PostgreSQL's `{1,NULL,"a \\"b\\""}`, perhaps with its bounds before it: `[0:1]={1,2}`.
+fn array(cell: &[u8], element: Scalar, out: &mut Vec<u8>) {
+    let start = match cell.first() {
+        Some(b'[') => cell.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1),
+        _ => 0,
+    };
+    let mut rest = &cell[start..];
+    if !rest.starts_with(b"{") {
+        return string(cell, out);
+    }
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match first {
+            b'{' => out.push(b'['),
+            b'}' => out.push(b']'),
+            b',' => out.extend_from_slice(b", "),
+            b'"' => {
+                let mut text = Vec::new();
+                while let [byte, after @ ..] = rest {
+                    rest = after;
+                    match (byte, rest) {
+                        (b'"', _) => break,
+                        (b'\\', [escaped, after @ ..]) => {
+                            text.push(*escaped);
+                            rest = after;
+                        }
+                        _ => text.push(*byte),
+                    }
+                }
+                value(&text, element, out);
+            }
+            _ => {
+                let end = rest.iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(rest.len());
+                let length = 1 + end;
+                let at = cell.len() - rest.len() - 1;
+                match &cell[at..at + length] {
+                    b"NULL" => out.extend_from_slice(b"null"),
+                    text => value(text, element, out),
+                }
+                rest = &rest[end..];
+            }
+        }
+    }
+}
+
+fn value(cell: &[u8], scalar: Scalar, out: &mut Vec<u8>) {
+    match scalar {
+        Scalar::Boolean => out.extend_from_slice(if cell == b"t" { b"true" } else { b"false" }),
         // NaN and Infinity are no JSON numbers.
-        Kind::Number if cell.last().is_some_and(u8::is_ascii_digit) => out.extend_from_slice(cell),
+        Scalar::Number if cell.last().is_some_and(u8::is_ascii_digit) => out.extend_from_slice(cell),
         // A line break in JSON is only ever space between tokens.
-        Kind::Json => {
+        Scalar::Json => {
             out.extend(cell.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }))
         }
-        Kind::Number | Kind::Text => string(cell, out),
+        Scalar::Number | Scalar::Text => string(cell, out),
     }
 }
 

@@ -24,6 +24,7 @@ privileges
   \\watch [SECONDS]   run the last statement again and again, until Ctrl-C
   \\x                 a line for each column, on or off
   \\format NAME       aligned, expanded, csv, json, ndjson, markdown
+  \\pset null TEXT    what stands for NULL in tables; also format, expanded, tuples_only, pager
   \\t                 rows only, on or off
   \\pager [on|off]    results larger than the screen go to PSQL_PAGER, PAGER or less
   \\timing            show how long statements take, on or off
@@ -64,6 +65,7 @@ impl Session {
                 self.format(if expanded { "aligned" } else { "expanded" });
             }
             "format" => self.format(rest),
+            "pset" => return self.print_setting(rest),
             "t" => {
                 let style = &mut self.runner.output.style;
                 style.tuples_only = switched(style.tuples_only, rest, "rows only");
@@ -119,6 +121,27 @@ impl Session {
                 eprintln!("error: there is no format `{name}`; expected one of {known}");
             }
         }
+    }
+
+    /// psql's name for what the commands around it do.
+    fn print_setting(&mut self, setting: &str) -> Result<Next, Error> {
+        let (name, value) = setting.split_once(char::is_whitespace).unwrap_or((setting, ""));
+        let value = value.trim();
+        match name {
+            "null" => {
+                let unquoted = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
+                unquoted.unwrap_or(value).clone_into(&mut self.runner.output.null);
+                println!("NULL is shown as `{}`", self.runner.output.null);
+            }
+            "format" => self.format(value),
+            "expanded" | "x" => return self.command("x"),
+            "tuples_only" | "t" => return self.command(&format!("t {value}")),
+            "pager" => return self.command(&format!("pager {value}")),
+            _ => eprintln!(
+                "error: there is no setting `{name}`; expected one of null, format, expanded, tuples_only, pager"
+            ),
+        }
+        Ok(Next::Stay)
     }
 
     fn set(&mut self, assignment: &str) {

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use nu_ansi_term::{Color, Style};
 use reedline::{
-    ColumnarMenu, Emacs, FileBackedHistory, Highlighter, InputMode, KeyCode, KeyModifiers, MenuBuilder,
-    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, StyledText, ValidationResult,
-    Validator, default_emacs_keybindings,
+    ColumnarMenu, EditCommand, Emacs, FileBackedHistory, Highlighter, InputMode, KeyCode, KeyModifiers,
+    MenuBuilder, PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, StyledText,
+    ValidationResult, Validator, default_emacs_keybindings,
 };
 
 use super::names::{KEYWORDS, Names};
@@ -24,6 +24,10 @@ pub(super) fn open(names: Names) -> Reedline {
     let complete =
         ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext]);
     keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, complete);
+    // A menu that is still open at the end of a statement would take the Enter that runs it.
+    let semicolon = ReedlineEvent::Edit(vec![EditCommand::InsertChar(';')]);
+    let end = vec![ReedlineEvent::Multiple(vec![ReedlineEvent::Esc, semicolon.clone()]), semicolon];
+    keys.add_binding(KeyModifiers::NONE, KeyCode::Char(';'), ReedlineEvent::UntilFound(end));
     // What is selected is typed before the tables that it is selected from.
     let menu = ColumnarMenu::default().with_name(MENU).with_input_mode(InputMode::FullBuffer);
     let menu = ReedlineMenu::EngineCompleter(Box::new(menu));

@@ -22,7 +22,7 @@ pub(super) enum Error {
     Unknown { name: String, known: String },
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("`{name}` takes {expected} arguments, not {given}: {purpose}")]
+    #[error("`{name}` takes {expected} argument{}, not {given}: {purpose}", if *expected == 1 { "" } else { "s" })]
     Arguments { name: String, expected: usize, given: usize, purpose: String },
     #[error("a quote in the arguments is not closed")]
     Quote,

@@ -13,7 +13,7 @@ fn json_keeps_types_and_is_valid_with_duplicate_names_and_no_rows() {
     let expected = "[\n {\"id\": 1, \"flag\": true, \"number\": 1.50, \"float\": \"NaN\", \
                     \"json\": {\"x\": [1, \"a\"]}, \"text\": \"q\\\"\\\\ \\n|*日\", \"id_2\": null},\n \
                     {\"id\": 2, \"flag\": false, \"number\": -0.1, \"float\": 1e+300, \"json\": null, \
-                    \"text\": \"\", \"id_2\": \"{1,NULL}\"}\n]\n";
+                    \"text\": \"\", \"id_2\": [1, null]}\n]\n";
     assert_eq!(shown, expected);
     serde_json::from_str::<serde_json::Value>(&shown).expect("JSON");
     assert_eq!(server.client(["--json", "-c", "select 1 where false"]).run().succeeds(), "[]\n");
@@ -22,12 +22,32 @@ fn json_keeps_types_and_is_valid_with_duplicate_names_and_no_rows() {
     let expected = "{\"id\": 1, \"flag\": true, \"number\": 1.50, \"float\": \"NaN\", \
                     \"json\": {\"x\": [1, \"a\"]}, \"text\": \"q\\\"\\\\ \\n|*日\", \"id_2\": null}\n\
                     {\"id\": 2, \"flag\": false, \"number\": -0.1, \"float\": 1e+300, \"json\": null, \
-                    \"text\": \"\", \"id_2\": \"{1,NULL}\"}\n";
+                    \"text\": \"\", \"id_2\": [1, null]}\n";
     assert_eq!(lines, expected);
     for line in lines.lines() {
         serde_json::from_str::<serde_json::Value>(line).expect("JSON");
     }
     assert_eq!(server.client(["--ndjson", "-c", "select 1 where false"]).run().succeeds(), "");
+}
+
+#[test]
+fn json_has_arrays_as_arrays() {
+    let server = Server::start();
+    for (array, expected) in [
+        ("'{}'::int[]", "[]"),
+        ("'{{1,2},{3,NULL}}'::int8[]", "[[1,2],[3,null]]"),
+        ("'[0:1]={1.50,NaN}'::numeric[]", "[1.50,\"NaN\"]"),
+        ("array[true, false]", "[true,false]"),
+        (r#"array['a,b', 'q"\{x}', '', 'NULL', null]"#, r#"["a,b","q\"\\{x}","","NULL",null]"#),
+        (r#"array['{"a": [1, "b"]}']::jsonb[]"#, r#"[{"a":[1,"b"]}]"#),
+        ("array['2026-01-01']::date[]", "[\"2026-01-01\"]"),
+        ("null::text[]", "null"),
+    ] {
+        let shown = server.client(["--ndjson", "-c", &format!("select {array} as x")]).run().succeeds();
+        let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+        let expected: serde_json::Value = serde_json::from_str(expected).expect("JSON");
+        assert_eq!(shown["x"], expected, "{array}");
+    }
 }
 
 #[test]

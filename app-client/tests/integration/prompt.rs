@@ -136,7 +136,7 @@ fn named_operations_take_arguments_apart_from_the_sql() {
     terminal.keys("\\op find \"it's; drop\"\r");
     terminal.shows("it's; drop!");
     terminal.keys("\\op 4\r");
-    terminal.shows("takes 1 arguments, not 0: Find by title.");
+    terminal.shows("takes 1 argument, not 0: Find by title.");
 }
 
 #[test]
@@ -216,6 +216,43 @@ fn tab_offers_what_is_known_while_the_names_are_on_their_way() {
     let mut terminal = begin(&server);
     terminal.keys("\x04");
     terminal.ends(0);
+}
+
+#[test]
+fn null_has_a_sign_of_its_own_if_one_is_set_and_a_long_table_is_straight() {
+    let server = Server::start();
+    let mut terminal = begin(&server);
+    terminal.keys("\\pset null <null>\r");
+    terminal.shows("NULL is shown as `<null>`");
+    terminal.shows(PROMPT);
+    terminal.keys("select null as a, '' as b;\r");
+    terminal.shows("   a    | b \r\n--------+---\r\n <null> | \r\n");
+    terminal.shows(PROMPT);
+    terminal.keys("\\pset pager off\r");
+    terminal.shows("the pager is off");
+    terminal.shows(PROMPT);
+    // Wider behind the first screen.
+    terminal.keys("select g, repeat('w', g / 10) as w, 1 as n from generate_series(1, 90) g;\r");
+    terminal.shows("  1 |           | 1\r\n");
+    terminal.shows(" 90 | wwwwwwwww | 1\r\n");
+}
+
+#[test]
+fn a_menu_that_is_not_chosen_from_does_not_keep_the_statement_from_running() {
+    let server = Server::start();
+    server.psql(&["-c", "create table song as select 'it ran' as x; create table songbook (x int)"]);
+    let mut terminal = begin(&server);
+    terminal.keys("select 1;\r");
+    terminal.shows("(1 row)");
+    terminal.shows(PROMPT);
+    terminal.keys("select * from so\t");
+    terminal.shows("songbook");
+    terminal.keys("ng;\r");
+    terminal.shows("it ran");
+    terminal.shows(PROMPT);
+    // The semicolon is found in the history as well.
+    terminal.keys("\x12song;\r\r");
+    terminal.shows("it ran");
 }
 
 #[test]

@@ -146,6 +146,13 @@ fn the_editor_gives_the_statement_back_to_the_prompt() {
     terminal.keys(";\r");
     terminal.shows("     42\r\n");
     terminal.shows(PROMPT);
+    // The last statement was whole, and so it comes back: Enter runs it.
+    fs::write(&editor, "#!/bin/sh\nsed -i s/42/43/ \"$1\"\n").expect("the file is ours");
+    terminal.keys("\\e\r");
+    terminal.shows("as answer;");
+    terminal.keys("\r");
+    terminal.shows("     43\r\n");
+    terminal.shows(PROMPT);
     fs::write(&editor, "#!/bin/sh\nexit 1\n").expect("the file is ours");
     terminal.keys("\\e\r");
     terminal.shows("ended with exit status: 1; set EDITOR to another one");
