@@ -53,10 +53,11 @@ const DENIED_PREFIXES: &[&str] = &["pg_stat_get_backend_", "pg_advisory_", "pg_t
 /// `query_to_xml` and its eleven siblings run or read what is named in a text.
 const DENIED_PART: &str = "_to_xml";
 
-/// `Err` is what to answer instead of running `sql`. Admins are trusted with what their grants give.
-pub(crate) fn check(tier: Tier, sql: &[u8]) -> Result<(), ErrorResponse> {
+/// Answers how many statements there are. `Err` is what to answer instead of running them. Admins are trusted with what their
+/// grants give, and theirs are not counted.
+pub(crate) fn check(tier: Tier, sql: &[u8]) -> Result<u64, ErrorResponse> {
     if tier == Tier::Admin {
-        return Ok(());
+        return Ok(0);
     }
     let sql = &String::from_utf8_lossy(sql);
     let refuse = |what: String| Err(denial(tier, &what));
@@ -70,33 +71,33 @@ pub(crate) fn check(tier: Tier, sql: &[u8]) -> Result<(), ErrorResponse> {
     }
     // The parser wants one after COPY .. FROM STDIN.
     tokens.push(Token::SemiColon);
-    let statements = statements(Parser::new(&dialect).with_tokens(tokens));
-    for statement in statements.map_err(|_| syntax_error::answer(tier, sql))? {
+    let mut parser = Parser::new(&dialect).with_tokens(tokens);
+    let mut count = 0;
+    // One by one: a message may hold thousands, and all their trees at once would be a thousand times its length.
+    while let Some(statement) = next_statement(&mut parser).map_err(|_| syntax_error::answer(tier, sql))? {
         if let Some(what) = denied_statement(tier, &statement) {
             return refuse(what);
         }
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
-/// All statements, to the last token: the parser's own loop stops at an END that PostgreSQL reads as a name (`select 1 end; ..`).
-fn statements(mut parser: Parser<'_>) -> Result<Vec<Statement>, ParserError> {
-    let mut statements = Vec::new();
-    loop {
-        while parser.consume_token(&Token::SemiColon) {}
-        match &parser.peek_token().token {
-            Token::EOF => return Ok(statements),
-            // A query by itself, which the parser knows only inside of others.
-            Token::Word(word) if word.keyword == Keyword::TABLE => {
-                statements.push(Statement::Query(parser.parse_query()?));
-            }
-            _ => statements.push(parser.parse_statement()?),
-        }
-        let next = parser.peek_token();
-        if !matches!(next.token, Token::SemiColon | Token::EOF) {
-            return parser.expected("end of statement", next);
-        }
+/// The next of all statements, to the last token: the parser's own loop stops at an END that PostgreSQL reads as a name
+/// (`select 1 end; ..`).
+fn next_statement(parser: &mut Parser<'_>) -> Result<Option<Statement>, ParserError> {
+    while parser.consume_token(&Token::SemiColon) {}
+    let statement = match &parser.peek_token().token {
+        Token::EOF => return Ok(None),
+        // A query by itself, which the parser knows only inside of others.
+        Token::Word(word) if word.keyword == Keyword::TABLE => Statement::Query(parser.parse_query()?),
+        _ => parser.parse_statement()?,
+    };
+    let next = parser.peek_token();
+    if !matches!(next.token, Token::SemiColon | Token::EOF) {
+        return parser.expected("end of statement", next);
     }
+    Ok(Some(statement))
 }
 
 /// What PostgreSQL would cut into texts and statements at other places than the tokenizer here.
@@ -222,7 +223,7 @@ fn first_words(statement: &Statement) -> String {
 mod tests {
     use super::*;
 
-    fn check(tier: Tier, sql: &str) -> Result<(), ErrorResponse> {
+    fn check(tier: Tier, sql: &str) -> Result<u64, ErrorResponse> {
         super::check(tier, sql.as_bytes())
     }
 

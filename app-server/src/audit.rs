@@ -1,51 +1,58 @@
 //! The audit trail: one JSON line per login and per statement, written before the client hears of the outcome.
 //!
 //! Lines are handed to the operating system in whole, so they survive the end of this process; a file is also synced to
-//! disk every second, and a power failure may lose that second. It is rotated by size. A sink that is slow holds up statements; one that fails ends the
-//! sessions: nothing is answered that was not recorded.
+//! disk every second, and a power failure may lose that second. It is rotated by size. Who reads stdout slowly holds up those who
+//! are on record and nobody else; a sink that fails ends the sessions: nothing is answered that was not recorded.
 
-use std::io::{self, Write as _};
+use std::future::{Future as _, poll_fn};
+use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use serde_json::json;
 
 use crate::audit_file::AuditFile;
 use crate::audit_record::{Actor, Lines, Statement};
 use crate::config::Rotation;
 use crate::metrics::Metrics;
+use crate::wire::ErrorResponse;
+use crate::{log, standard_output};
 
 pub(crate) struct Audit {
     pub(crate) metrics: Metrics,
     redacts_literals: bool,
-    sink: Mutex<Sink>,
+    sink: Sink,
 }
 
 enum Sink {
     Stdout,
-    File(AuditFile),
+    File(Mutex<AuditFile>),
+}
+
+fn lock(file: &Mutex<AuditFile>) -> MutexGuard<'_, AuditFile> {
+    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Audit {
     pub(crate) fn open(path: Option<&Path>, rotation: Rotation, redacts_literals: bool) -> io::Result<Self> {
         let sink = match path {
             None => Sink::Stdout,
-            Some(path) => Sink::File(AuditFile::open(path, rotation)?),
+            Some(path) => Sink::File(Mutex::new(AuditFile::open(path, rotation)?)),
         };
-        Ok(Self { metrics: Metrics::default(), redacts_literals, sink: Mutex::new(sink) })
-    }
-
-    fn sink(&self) -> MutexGuard<'_, Sink> {
-        self.sink.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { metrics: Metrics::default(), redacts_literals, sink })
     }
 
     /// Records a login at once.
-    pub(crate) fn login(&self, actor: &Actor, sqlstate: &str, reason: &str) -> io::Result<()> {
+    pub(crate) async fn login(&self, actor: &Actor, sqlstate: &str, reason: &str) -> io::Result<()> {
         self.metrics.login(sqlstate == "00000");
         let mut lines = Lines::new(actor);
         lines.login(sqlstate, reason);
-        self.write(&mut lines)
+        poll_fn(|context| self.poll_write(&mut lines, context)).await
     }
 
-    /// Puts a record to those that the next `write` brings out.
+    /// Puts a record to those that the next `poll_write` brings out.
     pub(crate) fn note(&self, lines: &mut Lines, statement: &Statement<'_>) {
         if !statement.is_suspended {
             self.metrics.statement(statement.outcome(), statement.duration);
@@ -53,28 +60,44 @@ impl Audit {
         lines.statement(statement, self.redacts_literals);
     }
 
-    /// Writes what waits, by one write.
-    pub(crate) fn write(&self, lines: &mut Lines) -> io::Result<()> {
-        if lines.waiting.is_empty() {
-            return Ok(());
+    /// Writes what waits, by one write: to a file here and now, which is memory to the operating system, to stdout by its thread.
+    pub(crate) fn poll_write(&self, lines: &mut Lines, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(under_way) = &mut lines.under_way {
+                let written = ready!(Pin::new(under_way).poll(context));
+                lines.under_way = None;
+                written.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?;
+            }
+            if lines.waiting.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match &self.sink {
+                Sink::Stdout => {
+                    lines.under_way = Some(standard_output::records(std::mem::take(&mut lines.waiting)));
+                }
+                Sink::File(file) => {
+                    lock(file).write(&lines.waiting)?;
+                    lines.clear();
+                }
+            }
         }
-        match &mut *self.sink() {
-            Sink::Stdout => io::stdout().lock().write_all(&lines.waiting)?,
-            Sink::File(file) => file.write(&lines.waiting)?,
-        }
-        lines.clear();
-        Ok(())
     }
 
     /// Brings what was written to disk; called every second and at the end.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let unsynced = match &mut *self.sink() {
-            Sink::File(file) => file.take_unsynced()?,
+        let unsynced = match &self.sink {
+            Sink::File(file) => lock(file).take_unsynced()?,
             Sink::Stdout => None,
         };
         // Outside the lock: statements go on while the disk works.
         unsynced.map_or(Ok(()), |file| file.sync_data())
     }
+}
+
+/// What to tell instead of an answer that could not be recorded.
+pub(crate) fn unwritten(error: &io::Error) -> ErrorResponse {
+    log::error("audit_failed", json!({ "error": error.to_string() }));
+    ErrorResponse::fatal("58030", "the audit trail cannot be written, so nothing is answered")
 }
 
 #[cfg(test)]
@@ -84,8 +107,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn files_are_rotated_and_the_newest_kept() {
+    #[tokio::test]
+    async fn files_are_rotated_and_the_newest_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.log");
         let rotation = Rotation { bytes: 300, files: 2 };
@@ -93,7 +116,7 @@ mod tests {
         let client = SocketAddr::from(([127, 0, 0, 1], 1));
         for number in 0..10 {
             let actor = Actor { session: number, user: "line\nbreak".to_owned(), tier: "free", client };
-            audit.login(&actor, "28P01", "wrong password").unwrap();
+            audit.login(&actor, "28P01", "wrong password").await.unwrap();
         }
         audit.sync().unwrap();
         let mut names: Vec<_> = fs::read_dir(folder.path())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::redaction::redact;
+use crate::standard_output::Written;
 
 /// A buffer that a long statement has grown beyond this is not kept for the next one.
 const KEPT_BYTES: usize = 4 * 1024;
@@ -25,6 +26,9 @@ pub(crate) struct Actor {
 #[derive(Debug)]
 pub(crate) struct Statement<'a> {
     pub(crate) sql: &'a str,
+    /// Which of a simple query's outcomes this is, from 1. The text is in the record of the first, and in that of the one which fails:
+    /// it is the last.
+    pub(crate) part: u32,
     /// The command tag, for one that succeeded.
     pub(crate) tag: Option<&'a str>,
     pub(crate) rows: Option<u64>,
@@ -41,7 +45,7 @@ impl<'a> Statement<'a> {
     /// One of which nothing has come yet.
     pub(crate) fn of(sql: &'a str) -> Self {
         let (rows, bytes, duration) = (None, 0, Duration::ZERO);
-        Self { sql, tag: None, rows, bytes, duration, sqlstate: None, is_suspended: false }
+        Self { sql, part: 1, tag: None, rows, bytes, duration, sqlstate: None, is_suspended: false }
     }
 
     pub(crate) fn outcome(&self) -> &'static str {
@@ -63,6 +67,8 @@ pub(crate) struct Lines {
     /// A second, and how it is shown: only the fraction changes from line to line.
     second: (i64, String),
     pub(crate) waiting: Vec<u8>,
+    /// Some that are being written by somebody else.
+    pub(crate) under_way: Option<Written>,
 }
 
 impl Lines {
@@ -72,7 +78,7 @@ impl Lines {
         let _ = write!(members, r#""session":"{:08x}","user":"#, actor.session);
         put_string(&mut members, &actor.user);
         let _ = write!(members, r#","tier":"{}","client":"{}""#, actor.tier, actor.client);
-        Self { actor: members, second: (i64::MIN, String::new()), waiting: Vec::new() }
+        Self { actor: members, second: (i64::MIN, String::new()), waiting: Vec::new(), under_way: None }
     }
 
     pub(crate) fn login(&mut self, sqlstate: &str, reason: &str) {
@@ -90,10 +96,15 @@ impl Lines {
         self.begin("statement");
         let out = &mut self.waiting;
         out.extend_from_slice(br#","sql":"#);
-        if redacts_literals {
+        if statement.part > 1 && statement.sqlstate == Some("00000") {
+            out.extend_from_slice(b"null");
+        } else if redacts_literals {
             put_string(out, &redact(statement.sql));
         } else {
             put_string(out, statement.sql);
+        }
+        if statement.part > 1 {
+            let _ = write!(out, r#","part":{}"#, statement.part);
         }
         out.extend_from_slice(br#","outcome":"#);
         put_string(out, statement.outcome());
@@ -192,6 +203,7 @@ mod tests {
         let mut lines = Lines::new(&actor);
         let statement = Statement {
             sql: &every_character,
+            part: 1,
             tag: Some("SELECT 3"),
             rows: Some(3),
             bytes: 70,
@@ -201,11 +213,12 @@ mod tests {
         };
         lines.statement(&statement, false);
         lines.statement(&Statement { tag: None, rows: None, sqlstate: None, ..statement }, false);
+        lines.statement(&Statement { part: 2, ..statement }, false);
         lines.login("28P01", &every_character);
         let text = String::from_utf8(lines.waiting.clone()).unwrap();
         let records: Vec<serde_json::Value> =
             text.split_terminator('\n').map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(records.len(), 3);
+        assert_eq!(records.len(), 4);
         for record in &records {
             assert_eq!(record["user"], *every_character);
             assert_eq!(record["session"], "0000beef");
@@ -217,7 +230,8 @@ mod tests {
         assert_eq!(records[0]["bytes"], 70);
         assert_eq!(records[1]["outcome"], "abandoned");
         assert!(records[1]["tag"].is_null() && records[1]["rows"].is_null());
-        assert_eq!(records[2]["reason"], *every_character);
+        assert!(records[2]["sql"].is_null() && records[2]["part"] == 2);
+        assert_eq!(records[3]["reason"], *every_character);
         lines.clear();
         assert!(lines.waiting.is_empty());
     }

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::audit_record::Statement;
 use crate::client_settings::{ClientSettings, Setting};
 use crate::pool::{DatabaseSession, Owner};
@@ -15,8 +17,8 @@ use crate::record_play::is_record_play;
 use crate::session_state::{Tie, deallocated, tie_of};
 use crate::wire::{ErrorResponse, error_field, take_text};
 
-/// Audit records carry at most this much of a statement: a page of SQL, not a bulk insert.
-const SQL_LIMIT: usize = 16 * 1024;
+/// A prepared statement that is longer is recorded as a whole once, when it is prepared: a few bytes can execute it.
+const REPEATED: usize = 4 * 1024;
 
 #[derive(Debug)]
 enum Asked {
@@ -25,6 +27,8 @@ enum Asked {
         sql: Arc<str>,
         at: Instant,
         hidden: u8,
+        /// How many of its statements have ended and were told of.
+        told: u32,
         refusal: Option<Box<ErrorResponse>>,
     },
     Parse {
@@ -32,8 +36,8 @@ enum Asked {
         sql: Arc<str>,
         at: Instant,
         refusal: Option<Box<ErrorResponse>>,
-        /// What is executed under this name later is known by its text.
-        is_kept: bool,
+        /// What is executed under this name later is known by its whole text.
+        is_known: bool,
     },
     /// A Parse of the server's own, for a statement that the client prepared on another database session.
     Replay {
@@ -92,6 +96,8 @@ pub(crate) struct Ledger {
     must_cancel: bool,
     /// .. or is on its way there: until then nothing more of the answer is taken in, so that little more comes than may.
     pub(crate) cancelling: bool,
+    /// Statements that have a record without an Execute, and are still to be counted.
+    unexecuted: u64,
     /// DISCARD ALL or RESET took the session's identity away.
     identity_lost: bool,
 }
@@ -135,6 +141,7 @@ impl Ledger {
             exceeded: None,
             must_cancel: false,
             cancelling: false,
+            unexecuted: 0,
             identity_lost: false,
         }
     }
@@ -224,7 +231,7 @@ impl Ledger {
         let rest = &mut { body };
         take_text(rest);
         match kind {
-            b'P' => is_record_play(&sql_text(rest)),
+            b'P' => is_record_play(&text(take_text(rest).unwrap_or_default())),
             b'B' => {
                 let statement = take_text(rest).unwrap_or_default();
                 self.statements.sql(statement).is_some_and(|sql| is_record_play(sql))
@@ -235,15 +242,15 @@ impl Ledger {
 
     /// Whether a simple query is `record_play` outside a transaction block; answers its text.
     pub(crate) fn is_record_play_query(&self, body: &[u8]) -> Option<Arc<str>> {
-        let sql = sql_text(&mut { body });
-        (self.transaction_status == b'I' && is_record_play(&sql)).then_some(sql)
+        let sql = text(take_text(&mut { body }).unwrap_or_default());
+        (self.transaction_status == b'I' && is_record_play(&sql)).then(|| sql.into())
     }
 
     /// Notes a simple query that the server has put a statement in front of.
     pub(crate) fn extended_query(&mut self, sql: Arc<str>) {
         let at = Instant::now();
         self.last_activity = at;
-        self.end_batch(Asked::Query { sql, at, hidden: 1, refusal: None });
+        self.end_batch(Asked::Query { sql, at, hidden: 1, told: 0, refusal: None });
     }
 
     fn end_batch(&mut self, asked: Asked) {
@@ -260,9 +267,9 @@ impl Ledger {
         let (sql, refusal) = (self.statement_text(kind, body), Some(Box::new(refusal)));
         if matches!(kind, b'P' | b'E') {
             self.batch_open = true;
-            self.asked.push_back(Asked::Parse { name: Vec::new(), sql, at, refusal, is_kept: true });
+            self.asked.push_back(Asked::Parse { name: Vec::new(), sql, at, refusal, is_known: true });
         } else {
-            self.end_batch(Asked::Query { sql, at, hidden: 0, refusal });
+            self.end_batch(Asked::Query { sql, at, hidden: 0, told: 0, refusal });
         }
     }
 
@@ -312,7 +319,7 @@ impl Ledger {
         match kind {
             b'Q' => {
                 let sql = sql_text(&mut { body });
-                self.end_batch(Asked::Query { sql, at, hidden: 0, refusal: None });
+                self.end_batch(Asked::Query { sql, at, hidden: 0, told: 0, refusal: None });
                 // A simple query ends the unnamed statement.
                 self.statements.forget(b"");
             }
@@ -320,11 +327,14 @@ impl Ledger {
                 let rest = &mut { body };
                 let name = take_text(rest).unwrap_or_default();
                 let sql = sql_text(rest);
-                let is_kept = self.statements.remember(name, &sql, body);
+                let is_short = sql.len() <= REPEATED;
+                let shown = if is_short { Arc::clone(&sql) } else { shortened(&sql) };
+                let is_kept = self.statements.remember(name, &shown, body);
                 if !is_kept {
                     self.tied = self.tied.or(Some(Tie::Other));
                 }
-                self.asked.push_back(Asked::Parse { name: name.to_vec(), sql, at, refusal: None, is_kept });
+                let is_known = is_short && is_kept;
+                self.asked.push_back(Asked::Parse { name: name.to_vec(), sql, at, refusal: None, is_known });
                 self.batch_open = true;
             }
             b'B' => {
@@ -473,17 +483,18 @@ impl Ledger {
         self.undelivered = true;
         match kind {
             b'1' => {
-                if let Some(Asked::Parse { sql, at, is_kept, .. }) =
+                if let Some(Asked::Parse { sql, at, is_known, .. }) =
                     self.asked.pop_front_if(|asked| matches!(asked, Asked::Parse { .. }))
-                    && !is_kept
+                    && !is_known
                 {
+                    self.unexecuted += 1;
                     let (tag, duration, sqlstate) = (Some("PREPARE"), now - at, Some("00000"));
                     ended(&Statement { tag, duration, sqlstate, ..Statement::of(&sql) });
                 }
             }
             b'2' | b'3' => {
                 if let Some(Asked::EndOfPortal { portal }) = self.asked.front() {
-                    self.portals.end(*portal, ended);
+                    self.portals.end(*portal);
                     self.asked.pop_front();
                 }
             }
@@ -521,7 +532,7 @@ impl Ledger {
                 if body == b"I" {
                     let is_end = |asked: &&Asked| matches!(asked, Asked::Query { .. } | Asked::Sync);
                     let unanswered = self.asked.iter().filter(is_end).count() as u64;
-                    self.portals.end_transaction(self.batches.saturating_sub(unanswered), ended);
+                    self.portals.end_transaction(self.batches.saturating_sub(unanswered));
                 }
             }
             _ => {}
@@ -529,23 +540,33 @@ impl Ledger {
         Answer::Pass
     }
 
-    /// Tells `ended` of what is still unanswered when the session ends.
-    pub(crate) fn abandon(&mut self, ended: &mut impl FnMut(&Statement<'_>)) {
-        // What has been answered of the one under way.
-        let (mut rows, mut bytes) = (self.rows, self.bytes);
-        for asked in self.asked.drain(..) {
-            let (sql, at, portal) = match asked {
-                Asked::Query { sql, at, .. } => (sql, at, None),
-                Asked::Execute { sql, at, portal } => (sql, at, portal),
+    /// Tells `ended` of a portal that has ended without a word of the database. False: there is none.
+    pub(crate) fn tell_of_portal(&mut self, ended: &mut impl FnMut(&Statement<'_>)) -> bool {
+        self.portals.tell(ended)
+    }
+
+    /// Tells `ended` of one more statement that is still unanswered when the session ends. False: there is none.
+    pub(crate) fn abandon(&mut self, ended: &mut impl FnMut(&Statement<'_>)) -> bool {
+        while let Some(asked) = self.asked.pop_front() {
+            let (sql, at, portal, part) = match asked {
+                Asked::Query { sql, at, told, .. } => (sql, at, None, told + 1),
+                Asked::Execute { sql, at, portal } => (sql, at, portal, 1),
                 _ => continue,
             };
-            let before = portal.map_or_else(Answered::default, |portal| self.portals.take(portal));
-            (rows, bytes) = (rows.max(before.rows), bytes.max(before.bytes));
-            let duration = before.duration + at.elapsed();
-            ended(&Statement { rows: (rows > 0).then_some(rows), bytes, duration, ..Statement::of(&sql) });
-            (rows, bytes) = (0, 0);
+            let answered = Answered { rows: self.rows, bytes: self.bytes, duration: Duration::ZERO };
+            (self.rows, self.bytes) = (0, 0);
+            let Answered { rows, bytes, duration } = self.portal_ended(portal, answered);
+            let (rows, duration) = ((rows > 0).then_some(rows), duration + at.elapsed());
+            ended(&Statement { part, rows, bytes, duration, ..Statement::of(&sql) });
+            return true;
         }
-        self.portals.end_stopped(ended);
+        self.portals.end_stopped();
+        self.portals.tell(ended)
+    }
+
+    /// How many statements were recorded without an Execute since this was last asked.
+    pub(crate) fn take_unexecuted(&mut self) -> u64 {
+        std::mem::take(&mut self.unexecuted)
     }
 
     /// A transaction may have taken back what the client has set: the database session at hand knows, and is kept.
@@ -602,12 +623,15 @@ impl Ledger {
         if tag == "DISCARD ALL" || tag == "DEALLOCATE ALL" {
             self.statements.forget_all();
         }
-        let (sql, at) = match self.asked.front() {
+        let (sql, at, part) = match self.asked.front_mut() {
             // A query may hold several statements: it stays until ReadyForQuery.
-            Some(Asked::Query { sql, at, .. }) => (Arc::clone(sql), *at),
+            Some(Asked::Query { sql, at, told, .. }) => {
+                *told += 1;
+                (Arc::clone(sql), *at, *told)
+            }
             Some(Asked::Execute { sql, at, portal }) => {
-                let found = (Arc::clone(sql), *at);
-                answered = self.portal_ended(*portal, answered);
+                let (found, portal) = ((Arc::clone(sql), *at, 1), *portal);
+                answered = self.portal_ended(portal, answered);
                 self.asked.pop_front();
                 found
             }
@@ -637,7 +661,7 @@ impl Ledger {
         let rows = rows.map(|rows: u64| rows.max(answered.rows));
         let (bytes, duration) = (answered.bytes, answered.duration + (now - at));
         let (tag, sqlstate) = (Some(&*tag), Some("00000"));
-        ended(&Statement { tag, rows, bytes, duration, sqlstate, ..Statement::of(&sql) });
+        ended(&Statement { part, tag, rows, bytes, duration, sqlstate, ..Statement::of(&sql) });
         Answer::Pass
     }
 
@@ -663,14 +687,17 @@ impl Ledger {
             answered = self.portal_ended(*portal, answered);
         }
         let code = error_field(body, b'C').map_or(Cow::Borrowed("XX000"), String::from_utf8_lossy);
-        if let Some(
-            Asked::Query { sql, at, .. } | Asked::Parse { sql, at, .. } | Asked::Execute { sql, at, .. },
-        ) = self.asked.front()
-        {
+        self.unexecuted += u64::from(matches!(self.asked.front(), Some(Asked::Parse { .. })));
+        let failed = match self.asked.front() {
+            Some(Asked::Query { sql, at, told, .. }) => Some((sql, at, told + 1)),
+            Some(Asked::Parse { sql, at, .. } | Asked::Execute { sql, at, .. }) => Some((sql, at, 1)),
+            _ => None,
+        };
+        if let Some((sql, at, part)) = failed {
             let Answered { rows, bytes, duration } = answered;
             let (duration, sqlstate) = (duration + (now - *at), Some(&*code));
             let rows = (rows > 0).then_some(rows);
-            ended(&Statement { rows, bytes, duration, sqlstate, ..Statement::of(sql) });
+            ended(&Statement { part, rows, bytes, duration, sqlstate, ..Statement::of(sql) });
         }
         // After an error the database skips to the next Sync; a simple query's error is followed by its ReadyForQuery.
         while let Some(
@@ -688,9 +715,14 @@ impl Ledger {
 }
 
 fn sql_text(body: &mut &[u8]) -> Arc<str> {
-    let sql = take_text(body).unwrap_or_default();
-    let shown = text(&sql[..sql.len().min(SQL_LIMIT)]);
-    if sql.len() > SQL_LIMIT { format!("{shown} .. ({} bytes)", sql.len()).into() } else { shown.into() }
+    text(take_text(body).unwrap_or_default()).into()
+}
+
+/// What stands for a text that was recorded as a whole: its beginning, its length, and what tells it from all others.
+fn shortened(sql: &str) -> Arc<str> {
+    let digest = Sha256::digest(sql).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let beginning = &sql[..sql.floor_char_boundary(REPEATED)];
+    format!("{beginning} .. ({} bytes, sha256 {digest})", sql.len()).into()
 }
 
 /// Nearly always it is UTF-8, and that is found out several times faster than how to replace what is not.

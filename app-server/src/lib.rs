@@ -4,7 +4,7 @@
 //! (`scram`, `accounts`, `guard`), `pool` has database sessions (and `queue` those who wait for one) logged in as the tier's role (`backend`, `database_scram`),
 //! `handover` makes one the person's, and `relay` passes the bytes on. There `ledger` keeps what was asked and not yet
 //! answered, `prepared_statements` and `portals` what a client has prepared and bound, and `client_settings` what it has set; `allow_list` reads what free and premium accounts say, `refusal` and
-//! `clock` say no, `record_play` is the free tier's only write, and `audit` (`audit_record`, `audit_file`, `metrics`) keeps what came of it all. `readiness` says
+//! `clock` say no, `record_play` is the free tier's only write, and `audit` (`audit_record`, `audit_file`, `standard_output`, `metrics`) keeps what came of it all. `readiness` says
 //! whether to serve at all; `config` has every setting, and `command_line` the program's commands.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -46,6 +46,7 @@ mod scram;
 mod server;
 mod session;
 mod session_state;
+mod standard_output;
 mod stream;
 mod tier;
 mod tls;

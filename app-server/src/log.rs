@@ -1,8 +1,8 @@
 //! The operational log: one JSON object per line on stdout.
 
-use std::io::Write as _;
-
 use serde_json::{Map, Value};
+
+use crate::standard_output;
 
 /// The present moment in UTC, as every log and audit line shows it.
 pub(crate) fn timestamp() -> String {
@@ -11,6 +11,10 @@ pub(crate) fn timestamp() -> String {
 
 /// Writes one line. `fields` is a JSON object; what is not an object is shown under `detail`.
 pub(crate) fn line(level: &str, event: &str, fields: Value) {
+    standard_output::log_line(text(level, event, fields));
+}
+
+pub(crate) fn text(level: &str, event: &str, fields: Value) -> String {
     let mut record = Map::new();
     record.insert("time".to_owned(), timestamp().into());
     record.insert("level".to_owned(), level.into());
@@ -24,11 +28,7 @@ pub(crate) fn line(level: &str, event: &str, fields: Value) {
     }
     let mut text = Value::Object(record).to_string();
     text.push('\n');
-    let written = std::io::stdout().lock().write_all(text.as_bytes());
-    if written.is_err() {
-        // Nobody reads stdout any more; stderr is the only place left to say what happened.
-        eprint!("{text}");
-    }
+    text
 }
 
 pub(crate) fn info(event: &str, fields: Value) {

@@ -1,7 +1,7 @@
 //! A client's portals: which statement each one runs, and what was answered of those that stop after some rows. A statement is told of
 //! before the client hears that it has stopped, and once more, with all its rows, when its portal ends.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(crate) struct Portals {
     open: HashMap<Vec<u8>, Portal>,
     bound: u64,
     stopped: BTreeMap<PortalId, Stopped>,
+    /// Portals that have stopped and ended, of which is still to be told.
+    over: VecDeque<Stopped>,
 }
 
 impl Portals {
@@ -94,33 +96,32 @@ impl Portals {
         self.stopped.remove(&id).map_or_else(Answered::default, |stopped| stopped.answered)
     }
 
-    /// Tells `ended` of a portal that ends with nothing that would tell of it.
-    pub(crate) fn end(&mut self, id: PortalId, ended: &mut impl FnMut(&Statement<'_>)) {
-        if let Some(stopped) = self.stopped.remove(&id) {
-            stopped.end(ended);
-        }
+    /// A portal has ended, and nothing else tells of it.
+    pub(crate) fn end(&mut self, id: PortalId) {
+        self.over.extend(self.stopped.remove(&id));
     }
 
     /// Portals end with their transaction, which was all batches before that of the given number.
-    pub(crate) fn end_transaction(&mut self, batch: u64, ended: &mut impl FnMut(&Statement<'_>)) {
+    pub(crate) fn end_transaction(&mut self, batch: u64) {
         if !self.open.is_empty() {
             self.open.retain(|_, portal| portal.batch >= batch);
         }
-        self.end_stopped(ended);
+        self.end_stopped();
     }
 
-    /// Tells `ended` of all that have stopped: none of them goes on.
-    pub(crate) fn end_stopped(&mut self, ended: &mut impl FnMut(&Statement<'_>)) {
-        for stopped in std::mem::take(&mut self.stopped).into_values() {
-            stopped.end(ended);
-        }
+    /// None of those that have stopped goes on.
+    pub(crate) fn end_stopped(&mut self) {
+        self.over.extend(std::mem::take(&mut self.stopped).into_values());
     }
-}
 
-impl Stopped {
-    fn end(self, ended: &mut impl FnMut(&Statement<'_>)) {
-        let Answered { rows, bytes, duration } = self.answered;
+    /// Tells `ended` of one that has ended. False: there is none.
+    pub(crate) fn tell(&mut self, ended: &mut impl FnMut(&Statement<'_>)) -> bool {
+        let Some(stopped) = self.over.pop_front() else {
+            return false;
+        };
+        let Answered { rows, bytes, duration } = stopped.answered;
         let (rows, sqlstate) = (Some(rows), Some("00000"));
-        ended(&Statement { rows, bytes, duration, sqlstate, ..Statement::of(&self.sql) });
+        ended(&Statement { rows, bytes, duration, sqlstate, ..Statement::of(&stopped.sql) });
+        true
     }
 }

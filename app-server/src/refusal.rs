@@ -7,21 +7,21 @@ use crate::allow_list;
 use crate::tier::Tier;
 use crate::wire::{ErrorResponse, error_field, put_message, put_text, take_text};
 
-/// Why a message is not passed on, if it is not.
-pub(crate) fn of_message(tier: Tier, kind: u8, body: &[u8]) -> Option<ErrorResponse> {
+/// How many statements a message runs, as far as they are counted. `Err` says why it is not passed on.
+pub(crate) fn of_message(tier: Tier, kind: u8, body: &[u8]) -> Result<u64, ErrorResponse> {
     let rest = &mut { body };
     match kind {
         // It runs a function without a statement that could be read; PostgreSQL itself calls it obsolete.
-        b'F' => Some(
-            ErrorResponse::error("0A000", "the FunctionCall message is not served")
-                .with_hint("call the function in a SELECT"),
-        ),
+        b'F' => Err(ErrorResponse::error("0A000", "the FunctionCall message is not served")
+            .with_hint("call the function in a SELECT")),
+        // Counted when it is executed, or has failed (`Ledger::take_unexecuted`).
         b'P' => {
-            take_text(rest)?;
-            allow_list::check(tier, take_text(rest)?).err()
+            take_text(rest);
+            allow_list::check(tier, take_text(rest).unwrap_or_default()).map(|_| 0)
         }
-        b'Q' => allow_list::check(tier, take_text(rest)?).err(),
-        _ => None,
+        b'Q' => allow_list::check(tier, take_text(rest).unwrap_or_default()).map(|count| count.max(1)),
+        b'E' => Ok(1),
+        _ => Ok(0),
     }
 }
 

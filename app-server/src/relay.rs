@@ -37,7 +37,10 @@ use crate::session::Services;
 use crate::stream::Stream;
 use crate::tier::Tier;
 use crate::wire::{ErrorResponse, put_message, put_text};
-use crate::{clock, log, queue};
+use crate::{audit, clock, log, queue};
+
+/// So much of the audit is brought out before more is made: a message of a few KiB may end in thousands of records.
+const RECORDS_AT_ONCE: usize = 64 * 1024;
 
 /// The parties of a relay.
 pub(crate) struct Relay<'a> {
@@ -80,11 +83,8 @@ impl Shared<'_> {
         self.relay.services.draining.borrow().is_some()
     }
 
-    fn record(&self, lines: &mut Lines) -> Result<(), ErrorResponse> {
-        self.relay.services.audit.write(lines).map_err(|error| {
-            log::error("audit_failed", json!({ "error": error.to_string() }));
-            ErrorResponse::fatal("58030", "the audit trail cannot be written, so nothing is answered")
-        })
+    fn poll_record(&self, lines: &mut Lines, context: &mut Context<'_>) -> Poll<Result<(), ErrorResponse>> {
+        self.relay.services.audit.poll_write(lines, context).map_err(|error| audit::unwritten(&error))
     }
 }
 
@@ -143,9 +143,16 @@ pub(crate) async fn run(
     }
     services.pools.forget(tier, person);
     let lines = &mut answers.lines;
-    shared.ledger().abandon(&mut |statement| services.audit.note(lines, statement));
-    // Logged inside; the session is over.
-    let _ = shared.record(lines);
+    loop {
+        let is_more = shared.ledger().abandon(&mut |statement| services.audit.note(lines, statement));
+        if !is_more || lines.waiting.len() >= RECORDS_AT_ONCE {
+            let recorded = poll_fn(|context| shared.poll_record(lines, context)).await;
+            if !is_more || recorded.is_err() {
+                // Logged inside; the session is over.
+                break;
+            }
+        }
+    }
 }
 
 /// Passes messages both ways: on one database session or, transaction by transaction, on any of the tier's.

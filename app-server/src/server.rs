@@ -25,7 +25,7 @@ use crate::readiness::Readiness;
 use crate::session::Services;
 use crate::tls::{DatabaseTls, ServerTls, TlsError};
 use crate::workers::Workers;
-use crate::{listener, log};
+use crate::{listener, log, standard_output};
 
 /// On top of the drain's own limit: for the last goodbyes.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -50,7 +50,11 @@ pub(crate) fn run(config: Config, sources: Sources) -> Result<(), ServerError> {
     // For what is not a connection, and for the first share of those (`workers`).
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServerError::Runtime)?;
-    let result = runtime.block_on(serve(config, sources));
+    let result = runtime.block_on(async {
+        let result = serve(config, sources).await;
+        standard_output::flush().await;
+        result
+    });
     // A session that outlived the drain must not hold up the exit.
     runtime.shutdown_background();
     result

@@ -11,10 +11,10 @@ use bytes::{BufMut as _, BytesMut};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::accounts::{Account, Accounts};
-use crate::audit::Audit;
+use crate::audit::{self, Audit};
 use crate::audit_record::Actor;
 use crate::backend::{BackendError, Database};
 use crate::cancel::{Registration, Registry};
@@ -130,8 +130,8 @@ async fn begin(
     let place = match services.guard.open_session(account.account_id) {
         Ok(place) => place,
         Err(answer) => {
-            record_login(services, &actor, &answer.code, &answer.message)?;
-            return send_error_after(unsent, &mut stream, &answer).await.map(|()| None);
+            let reason = answer.message.clone();
+            return refuse(services, unsent, &mut stream, &actor, answer, &reason).await.map(|()| None);
         }
     };
     let session = services.next_session.fetch_add(1, Ordering::Relaxed);
@@ -143,12 +143,13 @@ async fn begin(
         Ok(opened) => opened,
         Err(error) => {
             log::warning("session_refused", json!({ "user": actor.user, "error": error.to_string() }));
-            let answer = error.answer();
-            record_login(services, &actor, &answer.code, &error.to_string())?;
-            return send_error_after(unsent, &mut stream, &answer).await.map(|()| None);
+            let (answer, reason) = (error.answer(), error.to_string());
+            return refuse(services, unsent, &mut stream, &actor, answer, &reason).await.map(|()| None);
         }
     };
-    record_login(services, &actor, "00000", "")?;
+    if let Err(answer) = record_login(services, &actor, "00000", "").await {
+        return send_error_after(unsent, &mut stream, &answer).await.map(|()| None);
+    }
     let registration = services.cancels.register(startup.key_length);
     let greeting = &mut unsent;
     for (name, value) in &reported {
@@ -281,16 +282,18 @@ async fn log_in(
     }
     let mut actor = Actor { session: rand::random(), user: startup.user.clone(), tier: "none", client: peer };
     if let Err(answer) = services.guard.admit(peer.ip(), &startup.user) {
-        record_login(services, &actor, &answer.code, &answer.message)?;
-        return send_error(&mut stream, &answer).await.map(|()| None);
+        let reason = answer.message.clone();
+        return refuse(services, BytesMut::new(), &mut stream, &actor, answer, &reason).await.map(|()| None);
     }
     let account = match services.accounts.find_login(&services.database, &startup.user).await {
         Ok(account) => account,
         Err(error) => {
             log::error("login_lookup_failed", json!({ "error": error.to_string() }));
             let answer = ErrorResponse::fatal("57P03", "the server cannot check logins at the moment");
-            record_login(services, &actor, &answer.code, &error.to_string())?;
-            return send_error(&mut stream, &answer).await.map(|()| None);
+            let reason = error.to_string();
+            return refuse(services, BytesMut::new(), &mut stream, &actor, answer, &reason)
+                .await
+                .map(|()| None);
         }
     };
     if let Some(account) = &account {
@@ -316,16 +319,34 @@ async fn log_in(
         (Err(LoginError::Connection(error)), _) => Err(error),
         (Err(LoginError::Refused { reason, answer }), _) => {
             services.guard.login_failed(peer.ip(), &startup.user);
-            record_login(services, &actor, &answer.code, &reason)?;
-            send_error(&mut stream, &answer).await.map(|()| None)
+            refuse(services, BytesMut::new(), &mut stream, &actor, answer, &reason).await.map(|()| None)
         }
     }
 }
 
-fn record_login(services: &Services, actor: &Actor, sqlstate: &str, reason: &str) -> io::Result<()> {
-    services.audit.login(actor, sqlstate, reason).inspect_err(|error| {
-        log::error("audit_failed", json!({ "error": error.to_string() }));
-    })
+/// `Err` is what to tell instead of the outcome, which could not be recorded. Nobody may log in unrecorded, or wait for ever.
+async fn record_login(
+    services: &Services,
+    actor: &Actor,
+    sqlstate: &str,
+    reason: &str,
+) -> Result<(), ErrorResponse> {
+    let recording = services.audit.login(actor, sqlstate, reason);
+    let recorded = timeout(services.strangers.login_timeout, recording).await;
+    recorded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| audit::unwritten(&error))
+}
+
+/// Records a login that comes to nothing, and tells the client, after what it has not been told yet.
+async fn refuse(
+    services: &Services,
+    unsent: BytesMut,
+    stream: &mut Stream,
+    actor: &Actor,
+    answer: ErrorResponse,
+    reason: &str,
+) -> io::Result<()> {
+    let recorded = record_login(services, actor, &answer.code, reason).await;
+    send_error_after(unsent, stream, &recorded.err().unwrap_or(answer)).await
 }
 
 async fn answer_ssl_request(mut stream: Stream, tls: Option<&ServerTls>) -> io::Result<Stream> {

@@ -160,7 +160,7 @@ pub fn conversation(mut bytes: &[u8]) {
         say(&mut ledger, &mut lines, *who, *kind, &body);
         let _ = (ledger.is_idle(), ledger.may_release(), ledger.running_since(), ledger.row(body.len()));
     }
-    ledger.abandon(&mut |statement| lines.statement(statement, false));
+    while ledger.abandon(&mut |statement| lines.statement(statement, false)) {}
     for line in lines.waiting.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         assert!(serde_json::from_slice::<serde_json::Value>(line).is_ok(), "{}", line.escape_ascii());
     }
@@ -169,7 +169,7 @@ pub fn conversation(mut bytes: &[u8]) {
 fn say(ledger: &mut Ledger, lines: &mut Lines, who: u8, kind: u8, body: &Bytes) {
     match who % 4 {
         0 => {
-            if let Some(refused) = refusal::of_message(Tier::Free, kind, body) {
+            if let Err(refused) = refusal::of_message(Tier::Free, kind, body) {
                 ledger.refused(kind, body, refused);
                 let _ = refusal::substitute(kind, body);
             } else {
@@ -186,6 +186,7 @@ fn say(ledger: &mut Ledger, lines: &mut Lines, who: u8, kind: u8, body: &Bytes) 
         }
         _ => {
             let ended = &mut |statement: &Statement<'_>| lines.statement(statement, false);
+            while ledger.tell_of_portal(ended) {}
             let _ = ledger.database_message(kind, body, Instant::now(), ended);
         }
     }

@@ -26,13 +26,20 @@ fn found(sql: &str) -> (String, Option<u32>) {
         }
     };
     tokens.push(TokenWithSpan::wrap(Token::SemiColon));
-    match super::statements(Parser::new(&dialect).with_tokens_with_locations(tokens)) {
-        Err(ParserError::ParserError(message) | ParserError::TokenizerError(message)) => {
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let unreadable = loop {
+        match super::next_statement(&mut parser) {
+            Ok(Some(_)) => {}
+            Ok(None) => return ("it is ambiguous".to_owned(), None),
+            Err(error) => break error,
+        }
+    };
+    match unreadable {
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => {
             let (what, position) = placed(sql, &message);
             (plain(&what), Some(position))
         }
-        Err(ParserError::RecursionLimitExceeded) => ("it is nested too deep".to_owned(), None),
-        Ok(_) => ("it is ambiguous".to_owned(), None),
+        ParserError::RecursionLimitExceeded => ("it is nested too deep".to_owned(), None),
     }
 }
 

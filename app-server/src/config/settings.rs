@@ -100,7 +100,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     plain(
         "FREE_STATEMENTS_PER_S",
         "100",
-        "statements a second that a free account may run for long; it may save up ten seconds' worth, and beyond that is slowed down",
+        "statements a second that a free account may run for long; it may save up ten seconds' worth, and beyond that is slowed down. Each statement of a message counts, and each 16 KiB of its text as one more",
     ),
     plain("PREMIUM_STATEMENTS_PER_S", "1000", "the same of a premium account"),
     plain("DRAIN_TIMEOUT_S", "60", "seconds that a shutdown waits for sessions that are busy"),

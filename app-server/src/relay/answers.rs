@@ -9,10 +9,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::bulk::Bulk;
 use super::splice::{Outgoing, pass_on};
-use super::{End, Shared};
+use super::{End, RECORDS_AT_ONCE, Shared};
 use crate::audit_record::{Lines, Statement};
 use crate::backend::Backend;
-use crate::ledger::Answer;
+use crate::ledger::{Answer, Ledger};
 use crate::session_state::Tie;
 use crate::stream::Stream;
 use crate::wire::{ErrorResponse, error_field, header};
@@ -23,6 +23,7 @@ use crate::{clock, log, refusal};
 enum Stage {
     #[default]
     Scan,
+    Record,
     Write,
     Read,
 }
@@ -32,6 +33,8 @@ pub(super) struct Answers {
     /// What is still to come of a message that is passed on unseen.
     passing: usize,
     stage: Stage,
+    /// Not all of what was read has been looked at: first that is recorded and passed on.
+    is_cut: bool,
     outgoing: Outgoing,
     /// What ends the relay once `outgoing` is written.
     end: Option<End>,
@@ -46,6 +49,7 @@ impl Answers {
         Self {
             passing: 0,
             stage: Stage::Scan,
+            is_cut: false,
             outgoing: Outgoing::default(),
             end: None,
             tie: None,
@@ -71,9 +75,12 @@ impl Answers {
         loop {
             match self.stage {
                 Stage::Scan => {
-                    self.scan(shared, received);
-                    // Recorded first: what a client has heard of is in the audit.
-                    if let Err(answer) = shared.record(&mut self.lines) {
+                    self.is_cut = self.scan(shared, received);
+                    self.stage = Stage::Record;
+                }
+                // Recorded first: what a client has heard of is in the audit.
+                Stage::Record => {
+                    if let Err(answer) = ready!(shared.poll_record(&mut self.lines, context)) {
                         return Poll::Ready(End::Closed(answer));
                     }
                     self.stage = Stage::Write;
@@ -92,7 +99,7 @@ impl Answers {
                     if let Some(end) = self.end.take() {
                         return Poll::Ready(end);
                     }
-                    self.stage = Stage::Read;
+                    self.stage = if self.is_cut { Stage::Scan } else { Stage::Read };
                 }
                 Stage::Read => {
                     if shared.ledger().cancelling {
@@ -111,7 +118,7 @@ impl Answers {
     /// The client has all that was received.
     fn delivered(&mut self, shared: &Shared<'_>, database: &Stream, received: &BytesMut) -> Option<End> {
         let is_between_messages = self.passing == 0;
-        let is_between = self.end.is_none() && is_between_messages && received.is_empty();
+        let is_between = self.end.is_none() && !self.is_cut && is_between_messages && received.is_empty();
         let mut ledger = shared.ledger();
         ledger.undelivered = false;
         let tied = ledger.tied();
@@ -157,12 +164,15 @@ impl Answers {
         Ok(())
     }
 
-    fn scan(&mut self, shared: &Shared<'_>, buffer: &[u8]) {
+    /// True: there is more to look at than is recorded at once.
+    fn scan(&mut self, shared: &Shared<'_>, buffer: &[u8]) -> bool {
         let Self { passing, outgoing, end, lines, .. } = self;
         let now = Instant::now();
-        let mut ended = |statement: &Statement<'_>| shared.relay.services.audit.note(lines, statement);
         let limit = shared.relay.services.limits.of(shared.relay.tier);
         let mut ledger = shared.ledger();
+        if tell_of_portals(shared, &mut ledger, lines) {
+            return true;
+        }
         loop {
             let at = pass_on(buffer, &mut outgoing.end_at, passing);
             let Some((kind, length)) = header(buffer, at) else { break };
@@ -191,7 +201,8 @@ impl Answers {
                 None
             };
             let body = &explained.as_deref().unwrap_or(message)[5..];
-            match (ledger.database_message(kind, body, now, &mut ended), &explained) {
+            let ended = &mut |statement: &Statement<'_>| shared.relay.services.audit.note(lines, statement);
+            match (ledger.database_message(kind, body, now, ended), &explained) {
                 (Answer::HandOverFailed, _) => {
                     let said = |field| error_field(body, field).map(String::from_utf8_lossy);
                     let (sqlstate, error) = (said(b'C'), said(b'M'));
@@ -210,6 +221,20 @@ impl Answers {
                 (Answer::Pass, None) => {}
             }
             outgoing.end_at += length;
+            if tell_of_portals(shared, &mut ledger, lines) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Notes what portals have ended. True: so much waits now that it is brought out first.
+fn tell_of_portals(shared: &Shared<'_>, ledger: &mut Ledger, lines: &mut Lines) -> bool {
+    while lines.waiting.len() < RECORDS_AT_ONCE {
+        if !ledger.tell_of_portal(&mut |statement| shared.relay.services.audit.note(lines, statement)) {
+            return false;
         }
     }
+    true
 }

@@ -21,6 +21,8 @@ use crate::{record_play, refusal};
 
 /// One read.
 const READ: usize = 16 * 1024;
+/// A text of this length counts as one statement more: it is read, run and recorded as a whole.
+const COUNTED_LENGTH: usize = 16 * 1024;
 /// A buffer that long messages have grown beyond this is not kept: thousands of clients say nothing most of the time.
 const KEPT: usize = 1024;
 
@@ -150,7 +152,7 @@ impl Requests {
         let now = Instant::now();
         let mut ledger = shared.ledger();
         ledger.forwarding = true;
-        let mut statements = 0;
+        let mut statements = ledger.take_unexecuted();
         loop {
             let at = pass_on(buffer, &mut outgoing.end_at, passing);
             let Some((kind, length)) = header(buffer, at) else { break };
@@ -175,7 +177,12 @@ impl Requests {
             }
             let body = &message[5..];
             let is_free = shared.relay.tier == Tier::Free;
-            if let Some(refusal) = refusal::of_message(shared.relay.tier, kind, body) {
+            let judged = refusal::of_message(shared.relay.tier, kind, body);
+            statements += judged.as_ref().map_or(u64::from(kind != b'P'), |count| *count);
+            if matches!(kind, b'Q' | b'P') {
+                statements += (length / COUNTED_LENGTH) as u64;
+            }
+            if let Err(refusal) = judged {
                 ledger.refused(kind, body, refusal);
                 outgoing.replace(buffer, at, at + length, &refusal::substitute(kind, body));
             } else if kind == b'E'
@@ -199,7 +206,6 @@ impl Requests {
                 }
                 ledger.client_message(kind, body, now);
             }
-            statements += u64::from(matches!(kind, b'Q' | b'E'));
             outgoing.end_at += length;
         }
         if statements > 0

@@ -1,13 +1,17 @@
 //! The audit trail as an operator reads it: nothing that a client was told of is missing, whatever way it has asked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, BytesMut};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 use serde_json::Value;
+use sha2::Digest as _;
 
-use crate::harness::{ADMIN, FREE, PREMIUM, Postgres, Server, eventually, signal, value, world};
+use crate::harness::{ADMIN, FREE, PREMIUM, Postgres, Server, ask, eventually, signal, value, world};
 use crate::raw::Raw;
 
 async fn world_with(variables: &[(&str, &str)]) -> (Postgres, Server) {
@@ -226,4 +230,155 @@ async fn what_is_executed_is_known_by_its_text_however_it_was_sent() {
     let prepared: Vec<_> =
         server.lines().iter().filter(is_prepared).map(|line| line["tag"].clone()).collect();
     assert_eq!(prepared, ["PREPARE"]);
+}
+
+#[tokio::test]
+async fn many_statements_in_a_message_cost_their_text_once_and_count_as_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.log");
+    let variables = [
+        ("AUDIT_FILE", file.to_str().unwrap()),
+        ("AUDIT_FILE_MIB", "1"),
+        ("AUDIT_FILES", "50"),
+        ("FREE_STATEMENTS_PER_S", "10"),
+    ];
+    let (_postgres, server) = world_with(&variables).await;
+    let mut raw = Raw::connect(&server, ADMIN);
+    let before = peak_memory_kib(&server);
+    let script = "begin;commit;".repeat(9000);
+    let (kinds, _) = raw.query(&script);
+    assert_eq!(kinds.len(), 18_001);
+    let grown = peak_memory_kib(&server) - before;
+    assert!(grown < 16 * 1024, "{grown} KiB for a message of {} bytes", script.len());
+    let files = audit_files(folder.path());
+    // A record of 200 bytes for each, and files no longer than they may be.
+    assert!((3..10).contains(&files.len()), "{files:?}");
+    for file in &files {
+        assert!(std::fs::metadata(file).unwrap().len() <= 1 << 20, "{}", file.display());
+    }
+    let told: Vec<_> = files.iter().flat_map(|file| records(file)).collect();
+    let parts: Vec<_> = told.iter().filter_map(|line| line["part"].as_u64()).collect();
+    assert_eq!(parts, (2..=18_000).collect::<Vec<_>>());
+    assert_eq!(told.iter().filter(|line| line["sql"] == *script).count(), 1);
+
+    // One that fails has the text again: it is what is looked for.
+    let mut raw = Raw::connect(&server, PREMIUM);
+    let stacked = "select 1; select 2; delete from content; select 4";
+    assert_eq!(raw.query(stacked).0, "TDCTDCEZ");
+    let told: Vec<_> = audit_files(folder.path()).iter().flat_map(|file| records(file)).collect();
+    let told: Vec<_> =
+        told.iter().filter(|line| line["user"] == PREMIUM && line["audit"] == "statement").collect();
+    assert_eq!(told.len(), 3);
+    assert!(told[1]["sql"].is_null() && told[1]["part"] == 2);
+    assert!(told[2]["sql"] == stacked && told[2]["part"] == 3 && told[2]["outcome"] == "denied");
+
+    // Ten seconds' worth is free.
+    let mut raw = Raw::connect(&server, FREE);
+    assert_eq!(raw.query(&"select 1;".repeat(120)).0.len(), 361);
+    let began = Instant::now();
+    raw.query("select 1");
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+/// An audit file and what was rotated out of it, the oldest first.
+fn audit_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.reverse();
+    files
+}
+
+/// The most memory that the server has ever had.
+fn peak_memory_kib(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process_id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn no_statement_is_so_long_that_it_hides_something() {
+    let (_postgres, server) = world().await;
+    let mut raw = Raw::connect(&server, PREMIUM);
+    let padding = " ".repeat(20_000);
+    let spoken = format!("{padding}select 'hidden_mark' as spoken{padding}");
+    assert_eq!(raw.query(&spoken).0, "TDCZ");
+    let prepared = format!("/* {padding} */ select 'hidden_mark' as prepared /* {padding} */");
+    let mut out = BytesMut::new();
+    frontend::parse("long", &prepared, [], &mut out).unwrap();
+    for _ in 0..3 {
+        bind("", "long", &mut out);
+        frontend::execute("", 0, &mut out).unwrap();
+    }
+    frontend::sync(&mut out);
+    raw.send(&out);
+    assert_eq!(raw.until(b'Z').0, "12DC2DC2DCZ");
+    expect_told(&server, "hidden_mark' as spoken", &[("success", 1)]);
+    let text = |line: &Value| line["sql"].as_str().unwrap_or_default().to_owned();
+    eventually("the executions are in the audit", || {
+        server.lines().iter().filter(|line| text(line).ends_with(')')).count() == 3
+    });
+    let lines = server.lines();
+    assert!(lines.iter().any(|line| text(line) == spoken));
+    let whole: Vec<_> = lines.iter().filter(|line| text(line) == prepared).map(|line| &line["tag"]).collect();
+    assert_eq!(whole, ["PREPARE"]);
+    // What repeats it says which one it was.
+    let digest: String = sha2::Sha256::digest(&prepared).iter().map(|byte| format!("{byte:02x}")).collect();
+    let ending = format!(" .. ({} bytes, sha256 {digest})", prepared.len());
+    let repeated: Vec<_> = lines.iter().map(text).filter(|sql| sql.ends_with(&ending)).collect();
+    assert_eq!(repeated.len(), 3);
+    assert!(repeated.iter().all(|sql| sql.len() < 5000 && sql.starts_with("/*   ")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_stdout_slowly_holds_up_statements_and_nothing_else() {
+    let (_postgres, mut server) = world_with(&[("DRAIN_TIMEOUT_S", "1")]).await;
+    let client = server.connect(PREMIUM).await;
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answered);
+    server.read_stdout(false);
+    let asking = tokio::spawn(async move {
+        let mut number = 0;
+        let mut sql = || {
+            number += 1;
+            format!("select 'slow {number}', length('{}')", "x".repeat(10_000))
+        };
+        while ask(&client, &sql()).await.is_ok() {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    // A pipe holds 64 KiB: it is full once nothing was answered between so many looks.
+    let stands_still = || {
+        let (mut seen, mut times) = (0, 0);
+        eventually("the pipe is full", || {
+            assert!(server.get("/healthz").0.contains("200"));
+            let now = answered.load(Ordering::Relaxed);
+            (times, seen) = (if now == seen { times + 1 } else { 0 }, now);
+            times >= 20
+        });
+        seen
+    };
+    let held_up = stands_still();
+    assert!(server.get("/readyz").0.contains("200"));
+    server.read_stdout(true);
+    eventually("it goes on", || answered.load(Ordering::Relaxed) > held_up + 50);
+    let told = told(&server.lines(), "'slow ");
+    assert!(told.len() >= held_up + 50 && told.iter().all(|(outcome, _)| outcome == "success"));
+
+    server.read_stdout(false);
+    stands_still();
+    signal(server.process_id(), "TERM");
+    // Once the drain has waited for long enough: the records will not come out.
+    assert!(server.wait().success());
+    asking.await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_logs_in_unrecorded_and_who_tries_is_told_why() {
+    let (_postgres, server) = world_with(&[("AUDIT_FILE", "/dev/full")]).await;
+    for password in [crate::harness::PASSWORD, "wrong"] {
+        let refused = server.config(PREMIUM, password).connect(tokio_postgres::NoTls).await.err().unwrap();
+        let answer = refused.as_db_error().unwrap();
+        assert_eq!(answer.code().code(), "58030", "{answer:?}");
+        assert!(answer.message().contains("audit"), "{answer:?}");
+    }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -253,6 +254,8 @@ pub(crate) struct Server {
     process: Child,
     pub(crate) address: SocketAddr,
     lines: Arc<Mutex<Vec<serde_json::Value>>>,
+    /// Whether somebody reads the server's stdout.
+    is_read: Arc<AtomicBool>,
     folder: tempfile::TempDir,
 }
 
@@ -285,15 +288,24 @@ impl Server {
         let first: serde_json::Value =
             serde_json::from_str(&reader.next().expect("the server says where it listens").unwrap()).unwrap();
         let address = first["address"].as_str().unwrap().parse().unwrap();
-        let collected = Arc::clone(&lines);
+        let is_read = Arc::new(AtomicBool::new(true));
+        let (collected, may_read) = (Arc::clone(&lines), Arc::clone(&is_read));
         std::thread::spawn(move || {
             for line in reader.map_while(Result::ok) {
                 let record =
                     serde_json::from_str(&line).unwrap_or_else(|_| panic!("not one JSON object: {line}"));
                 collected.lock().unwrap().push(record);
+                while !may_read.load(Ordering::Relaxed) {
+                    sleep(Duration::from_millis(5));
+                }
             }
         });
-        Self { process, address, lines, folder }
+        Self { process, address, lines, is_read, folder }
+    }
+
+    /// From now on somebody reads what the server writes to stdout, or nobody does.
+    pub(crate) fn read_stdout(&self, is_read: bool) {
+        self.is_read.store(is_read, Ordering::Relaxed);
     }
 
     /// Log and audit lines so far.
@@ -317,6 +329,7 @@ impl Server {
     pub(crate) fn get(&self, path: &str) -> (String, String) {
         use std::io::{Read as _, Write as _};
         let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
