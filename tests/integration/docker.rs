@@ -114,5 +114,8 @@ impl Drop for Docker {
         self.command(&["rm", "-f", "app-server"]);
         crate::harness::signal("-TERM", i32::try_from(self.engine.id()).expect("a process id"));
         _ = self.engine.wait();
+        // It leaves its network's name mounted, and with that the folder could not be deleted.
+        let network = path_of(&self.folder, "exec/netns/default");
+        _ = Command::new("umount").arg(network).stderr(Stdio::null()).status();
     }
 }
