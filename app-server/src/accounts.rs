@@ -26,16 +26,20 @@ pub(crate) enum NotReady {
         "the database's identity key is not this server's IDENTITY_KEY; store it with private.set_identity_key"
     )]
     IdentityKey,
-    #[error("role `{role}` {excess}; a tier's role must not")]
+    #[error(
+        "role `{role}` {excess}: the database is served when its roles are as the migrations declare them"
+    )]
     Role { role: String, excess: String },
 }
 
-/// Answers a row for each thing that a tier's role can do and must not. An admin owns what admins create, which is
+/// Answers a row for a role that cannot log in any more, and for each thing that one can do and must not: by what it is and owns,
+/// and by what is granted to it or to everybody beyond the migrations' own declaration. An admin owns what admins create, which is
 /// in a schema of its own, or temporary where an operator lets them (TEMPORARY on the database).
 const ROLE_CHECK: &str = "
     select r.rolname::text, e.excess
     from pg_catalog.pg_roles r
     cross join lateral (values
+        (not r.rolcanlogin or r.rolvaliduntil <= now(), 'may not log in'),
         (r.rolsuper, 'is a superuser'),
         (r.rolcreaterole, 'may create roles'),
         (r.rolcreatedb, 'may create databases'),
@@ -45,11 +49,29 @@ const ROLE_CHECK: &str = "
         (exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
                  where c.relowner = r.oid
                  and not (r.rolname = 'tier_admin' and n.nspname ~ '^(workspace|pg_toast|pg_(toast_)?temp_[0-9]+)$')),
-         'owns tables')
+         'owns tables'),
+        (exists (select from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+                 where p.proowner = r.oid
+                 and not (r.rolname = 'tier_admin' and n.nspname ~ '^(workspace|pg_temp_[0-9]+)$')),
+         'owns functions'),
+        (exists (select from pg_catalog.pg_namespace n where n.nspowner = r.oid), 'owns schemas'),
+        (exists (select from pg_catalog.pg_database d where d.datdba = r.oid), 'owns databases')
     ) as e (has, excess)
     where r.rolname in ('tier_free', 'tier_premium', 'tier_admin', 'app_auth') and e.has
+    union all
+    select role_name, excess from private.undeclared_grants()
     order by 1, 2
     limit 1";
+
+fn not_migrated(error: BackendError) -> NotReady {
+    match &error {
+        // Undefined schema, undefined function, no privilege on the schema: the migrations have not run (to the end).
+        BackendError::Refused { code, .. } if ["3F000", "42883", "42501"].contains(&code.as_str()) => {
+            NotReady::Schema(error)
+        }
+        _ => NotReady::Database(error),
+    }
+}
 
 pub(crate) struct Accounts {
     // One login takes one short query; a single connection serves thousands a second.
@@ -130,17 +152,11 @@ impl Accounts {
     pub(crate) async fn check(&self, database: &Database, key: &IdentityKey) -> Result<(), NotReady> {
         let nonce = format!("{:032x}", rand::random::<u128>());
         let proof = self.query(database, "select private.identity_key_proof($1)", &[&nonce]).await;
-        let rows = proof.map_err(|error| match &error {
-            // Undefined schema, undefined function, no privilege on the schema: the migrations have not run (to the end).
-            BackendError::Refused { code, .. } if ["3F000", "42883", "42501"].contains(&code.as_str()) => {
-                NotReady::Schema(error)
-            }
-            _ => NotReady::Database(error),
-        })?;
+        let rows = proof.map_err(not_migrated)?;
         if rows.first().and_then(|row| row.first()?.as_deref()) != Some(key.proof(&nonce).as_str()) {
             return Err(NotReady::IdentityKey);
         }
-        let excess = self.query(database, ROLE_CHECK, &[]).await?;
+        let excess = self.query(database, ROLE_CHECK, &[]).await.map_err(not_migrated)?;
         match excess.into_iter().next() {
             None => Ok(()),
             Some(row) => {

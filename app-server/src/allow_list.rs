@@ -69,6 +69,9 @@ pub(crate) fn check(tier: Tier, sql: &[u8]) -> Result<u64, ErrorResponse> {
     if let Some(what) = ambiguous_text(&tokens) {
         return refuse(what.to_owned());
     }
+    if runs_a_block(&tokens) {
+        return refuse("DO may not be run".to_owned());
+    }
     // The parser wants one after COPY .. FROM STDIN.
     tokens.push(Token::SemiColon);
     let mut parser = Parser::new(&dialect).with_tokens(tokens);
@@ -98,6 +101,16 @@ fn next_statement(parser: &mut Parser<'_>) -> Result<Option<Statement>, ParserEr
         return parser.expected("end of statement", next);
     }
     Ok(Some(statement))
+}
+
+/// DO, which the parser does not know: it is denied as what it is, not as something that cannot be read.
+fn runs_a_block(tokens: &[Token]) -> bool {
+    let mut words = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_)));
+    let mut begins = true;
+    words.any(|token| {
+        let is_do = matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("do"));
+        std::mem::replace(&mut begins, *token == Token::SemiColon) && is_do
+    })
 }
 
 /// What PostgreSQL would cut into texts and statements at other places than the tokenizer here.

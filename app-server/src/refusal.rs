@@ -50,20 +50,28 @@ pub(crate) fn substitute(kind: u8, body: &[u8]) -> BytesMut {
 /// the person, who has no grant for it either.
 pub(crate) fn explain_denial(body: &[u8], tier: Tier) -> Option<BytesMut> {
     let read_only = tier == Tier::Free && error_field(body, b'C') == Some(b"25006");
-    if !read_only && (error_field(body, b'C') != Some(b"42501") || error_field(body, b'H').is_some()) {
+    if !read_only && error_field(body, b'C') != Some(b"42501") {
         return None;
     }
+    let own_hint = error_field(body, b'H');
     let mut fields = body.strip_suffix(&[0])?;
     let mut out = BytesMut::new();
     put_message(&mut out, b'E', |body| {
         while let Some((kind, rest)) = fields.split_first() {
             fields = rest;
             let Some(value) = take_text(&mut fields) else { break };
+            if *kind == b'H' {
+                continue;
+            }
             body.put_u8(*kind);
             body.extend_from_slice(if *kind == b'C' { b"42501" } else { value });
             body.put_u8(0);
         }
         body.put_u8(b'H');
+        if let Some(hint) = own_hint {
+            body.extend_from_slice(hint);
+            body.put_u8(b' ');
+        }
         put_text(body, tier.hint());
         body.put_u8(0);
     });
