@@ -52,6 +52,12 @@ impl Audit {
         poll_fn(|context| self.poll_write(&mut lines, context)).await
     }
 
+    /// Records that the server begins to serve, or does so again: whoever reads the trail sees where it could have been interrupted.
+    pub(crate) async fn serving(&self) -> io::Result<()> {
+        let mut lines = Lines::serving();
+        poll_fn(|context| self.poll_write(&mut lines, context)).await
+    }
+
     /// Puts a record to those that the next `poll_write` brings out.
     pub(crate) fn note(&self, lines: &mut Lines, statement: &Statement<'_>) {
         if !statement.is_suspended {

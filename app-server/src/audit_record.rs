@@ -81,6 +81,19 @@ impl Lines {
         Self { actor: members, second: (i64::MIN, String::new()), waiting: Vec::new(), under_way: None }
     }
 
+    /// A record of the server's own: it serves from now on.
+    pub(crate) fn serving() -> Self {
+        let mut lines = Self {
+            actor: br#""session":null,"user":null,"tier":null,"client":null"#.to_vec(),
+            second: (i64::MIN, String::new()),
+            waiting: Vec::new(),
+            under_way: None,
+        };
+        lines.begin("serving");
+        lines.waiting.extend_from_slice(b"}\n");
+        lines
+    }
+
     pub(crate) fn login(&mut self, sqlstate: &str, reason: &str) {
         self.begin("login");
         let outcome = if sqlstate == "00000" { "success" } else { "failed" };

@@ -21,7 +21,7 @@ const CLOCK_GRACE: Duration = Duration::from_secs(1);
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// Ends the session when it was idle for too long, or when the server shuts down; never in the middle of a transaction, unless
-/// the shutdown has waited long enough. Stops statements that cost more than the tier's may, whatever the session has set.
+/// the client has left that alone for too long, which keeps a database session from others, or the shutdown has waited long enough. Stops statements that cost more than the tier's may, whatever the session has set.
 pub(crate) async fn watch(
     services: &Services,
     tier: Tier,
@@ -49,6 +49,15 @@ pub(crate) async fn watch(
                     let message = format!("the session was idle for {seconds} s and has expired");
                     return ErrorResponse::fatal("57P05", message).with_hint("connect again");
                 }
+            }
+            let idle_transaction_timeout = services.pools.pooling.idle_transaction_timeout;
+            wake_at = wake_at.min(now + idle_transaction_timeout);
+            if ledger.is_idle_in_transaction() {
+                let ends_at = ledger.last_activity + idle_transaction_timeout;
+                if ends_at <= now {
+                    return idle_in_transaction(idle_transaction_timeout);
+                }
+                wake_at = wake_at.min(ends_at);
             }
             if let (Some(limit), Some(since)) = (limit, ledger.running_since()) {
                 let ends_at = since + limit.duration + CLOCK_GRACE;
@@ -92,6 +101,13 @@ pub(crate) async fn watch(
             _ = draining.changed() => {}
         }
     }
+}
+
+fn idle_in_transaction(limit: Duration) -> ErrorResponse {
+    let seconds = limit.as_secs();
+    let message =
+        format!("the session was idle in a transaction for {seconds} s: the transaction is rolled back");
+    ErrorResponse::fatal("25P03", message).with_hint("connect again, and keep transactions short")
 }
 
 pub(crate) fn shutting_down() -> ErrorResponse {

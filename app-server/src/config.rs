@@ -111,6 +111,8 @@ pub(crate) struct Pooling {
     /// Database sessions per tier.
     pub(crate) size: usize,
     pub(crate) queue_timeout: Duration,
+    /// For how long a client may leave a transaction alone.
+    pub(crate) idle_transaction_timeout: Duration,
 }
 
 /// What a statement of each tier may cost. An admin's may cost anything.

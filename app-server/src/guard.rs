@@ -15,6 +15,8 @@ use crate::wire::ErrorResponse;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Above this many counters the expired ones are dropped, so that made-up names cannot fill the memory.
 const COUNTERS: usize = 10_000;
+/// So many connections beyond an address's limit are told about it at a time; more are closed without a word.
+const TOLD: usize = 10;
 /// An account may run this long's worth of statements at once, after it was silent for as long.
 const BURST: Duration = Duration::from_secs(10);
 
@@ -69,7 +71,21 @@ impl Guard {
 
     /// Refuses an attempt to log in after too many that failed, before anything is looked up.
     pub(crate) fn admit(&self, address: IpAddr, user: &str) -> Result<(), ErrorResponse> {
-        let counts = self.counts();
+        self.refused(&self.counts(), address, user)
+    }
+
+    /// Counts an attempt that has failed, and refuses one made after too many, whatever it proved: those that were admitted together
+    /// are judged one after the other. Nothing of an attempt may be answered before this.
+    pub(crate) fn judge(&self, address: IpAddr, user: &str, has_failed: bool) -> Result<(), ErrorResponse> {
+        let mut counts = self.counts();
+        self.refused(&counts, address, user)?;
+        if has_failed {
+            Self::count_failure(&mut counts, address, user);
+        }
+        Ok(())
+    }
+
+    fn refused(&self, counts: &Counts, address: IpAddr, user: &str) -> Result<(), ErrorResponse> {
         let keys = [
             ((address, Some(user.to_lowercase())), self.strangers.account_failures),
             ((address, None), self.strangers.address_failures),
@@ -85,8 +101,7 @@ impl Guard {
         }
     }
 
-    pub(crate) fn login_failed(&self, address: IpAddr, user: &str) {
-        let mut counts = self.counts();
+    fn count_failure(counts: &mut Counts, address: IpAddr, user: &str) {
         if counts.failures.len() >= COUNTERS {
             counts.failures.retain(|_, failures| failures.since.elapsed() < WINDOW);
         }
@@ -125,20 +140,20 @@ impl Guard {
         Ok(Place { guard: Arc::clone(self), account_id, pace })
     }
 
-    /// The same for a connection of an address.
-    pub(crate) fn open_connection(
-        self: &Arc<Self>,
-        address: IpAddr,
-    ) -> Result<ConnectionPlace, ErrorResponse> {
+    /// The same for a connection of an address. `None`: not even to be told why.
+    pub(crate) fn open_connection(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPlace> {
         let limit = self.strangers.address_connections;
         let mut counts = self.counts();
         let open = counts.connections.entry(address).or_default();
-        if *open >= limit {
-            let message = format!("your address has {limit} connections open already");
-            return Err(ErrorResponse::fatal("53300", message).with_hint("close some of them"));
+        if *open >= limit.saturating_add(TOLD) {
+            return None;
         }
+        let refusal = (*open >= limit).then(|| {
+            let message = format!("your address has {limit} connections open already");
+            ErrorResponse::fatal("53300", message).with_hint("close some of them")
+        });
         *open += 1;
-        Ok(ConnectionPlace { guard: Arc::clone(self), address })
+        Some(ConnectionPlace { guard: Arc::clone(self), address, refusal })
     }
 }
 
@@ -165,6 +180,8 @@ impl Drop for Place {
 pub(crate) struct ConnectionPlace {
     guard: Arc<Guard>,
     address: IpAddr,
+    /// It is one too many, and only open to be told so: under TLS, which takes a moment.
+    pub(crate) refusal: Option<ErrorResponse>,
 }
 
 impl Drop for ConnectionPlace {
@@ -206,11 +223,13 @@ mod tests {
     fn connections_are_counted_by_address() {
         let guard = Arc::new(guard());
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let is_served = |address| guard.open_connection(address).unwrap().refusal.is_none();
         let places = [guard.open_connection(one).unwrap(), guard.open_connection(one).unwrap()];
-        assert!(guard.open_connection(one).is_err());
-        assert!(guard.open_connection(other).is_ok());
-        drop(places);
-        assert!(guard.open_connection(one).is_ok());
+        assert!(!is_served(one) && is_served(other));
+        let told: Vec<_> = (0..TOLD).map(|_| guard.open_connection(one).unwrap()).collect();
+        assert!(guard.open_connection(one).is_none());
+        drop((places, told));
+        assert!(is_served(one));
         assert!(guard.counts().connections.is_empty());
     }
 
@@ -220,13 +239,15 @@ mod tests {
         let (attacker, honest) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         for _ in 0..10 {
             assert!(guard.admit(attacker, "A@example.com").is_ok());
-            guard.login_failed(attacker, "a@example.com");
+            assert!(guard.judge(attacker, "a@example.com", true).is_ok());
         }
         assert!(guard.admit(attacker, "a@Example.com").is_err());
+        // One that was admitted before, with the right password.
+        assert!(guard.judge(attacker, "a@example.com", false).is_err());
         assert!(guard.admit(attacker, "b@example.com").is_ok());
         assert!(guard.admit(honest, "a@example.com").is_ok());
         for made_up in 0..2 * COUNTERS {
-            guard.login_failed(attacker, &made_up.to_string());
+            let _ = guard.judge(attacker, &made_up.to_string(), true);
         }
         assert!(guard.admit(attacker, "b@example.com").is_err());
         assert!(guard.counts().failures.len() <= COUNTERS + 1);

@@ -151,6 +151,12 @@ impl Ledger {
         self.transaction_status == b'I' && !self.is_busy()
     }
 
+    /// It is the client's turn, and a transaction waits for it: one of its own, or that of a batch without a Sync.
+    pub(crate) fn is_idle_in_transaction(&self) -> bool {
+        let is_open = self.transaction_status != b'I' || self.batch_open;
+        is_open && self.running_since().is_none() && !self.undelivered && !self.queued && !self.is_over
+    }
+
     /// A statement is under way, or something else that the client has to hear of.
     pub(crate) fn is_busy(&self) -> bool {
         !self.asked.is_empty() || self.batch_open || self.undelivered || self.queued || self.is_over

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -19,6 +19,8 @@ use crate::{log, proxy_protocol};
 
 /// The first byte of a TLS record that carries a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
+/// Who has too many connections has this long to hear of it.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves until `alive` has no sender left. Each connection holds one, so that it is seen to end.
 pub(crate) async fn serve(
@@ -65,17 +67,15 @@ async fn connection(socket: io::Result<TcpStream>, mut peer: SocketAddr, service
         if peeked? == 0 {
             return Ok(());
         }
-        let _place = match services.guard.open_connection(peer.ip().to_canonical()) {
-            Ok(place) => place,
-            Err(answer) => {
-                log::warning("connection_refused", json!({ "client": peer.to_string() }));
-                // Others than PostgreSQL would not understand it.
-                if first[0] == 0 {
-                    socket.write_all(&answer.encoded()).await?;
-                }
-                return Ok(());
-            }
+        let Some(mut place) = services.guard.open_connection(peer.ip().to_canonical()) else {
+            return Ok(());
         };
+        let refusal = place.refusal.take();
+        let mut deadline = deadline;
+        if refusal.is_some() {
+            log::warning("connection_refused", json!({ "client": peer.to_string() }));
+            deadline = deadline.min(Instant::now() + REFUSAL_TIMEOUT);
+        }
         let tls = services.tls();
         let mut stream = match (first[0], &tls) {
             // Boxed, so that a session has no room for it in all its time.
@@ -91,10 +91,12 @@ async fn connection(socket: io::Result<TcpStream>, mut peer: SocketAddr, service
             return Ok(());
         };
         match first? {
+            // Others than PostgreSQL would not understand it.
+            1.. if refusal.is_some() => Ok(()),
             letter if letter.is_ascii_alphabetic() => {
                 Box::pin(crate::http::serve(stream, letter, peer, &services)).await
             }
-            0 => session::serve(stream, peer, services, tls, deadline).await,
+            0 => session::serve(stream, peer, services, tls, deadline, refusal).await,
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, "neither PostgreSQL, TLS nor HTTP")),
         }
     };

@@ -209,6 +209,36 @@ impl Pools {
         }
     }
 
+    /// Uses a database session that nobody owns, as the next client would, and leaves it for that one. When all places are taken
+    /// the tier is busy, which is no reason to send clients elsewhere.
+    pub(crate) async fn check_out(&self, tier: Tier) -> Result<(), BackendError> {
+        let pool = self.pool(tier);
+        let Ok(place) = Arc::clone(&pool.places).try_acquire_owned() else {
+            return Ok(());
+        };
+        let clean = {
+            let mut idle = pool.idle();
+            let position = idle.iter().position(|session| session.owner == Owner::Clean);
+            let used = self.pooling.size.saturating_sub(pool.places.available_permits());
+            if position.is_none() && idle.len() + used > self.pooling.size {
+                return Ok(());
+            }
+            position.map(|position| idle.remove(position))
+        };
+        let mut session = match clean {
+            Some(session) => session,
+            None => self.open(tier).await?,
+        };
+        if let Err(error) = session.backend.query("select 1", &[]).await {
+            log::warning("database_session_lost", json!({ "role": tier.role(), "error": error.to_string() }));
+            session.backend.close().await;
+            session = self.open(tier).await?;
+        }
+        session.place = Some(place);
+        pool.put_back(session);
+        Ok(())
+    }
+
     /// A session whose owner may come back to it.
     pub(crate) fn give_back(&self, tier: Tier, session: Box<DatabaseSession>) {
         self.pool(tier).put_back(session);
@@ -251,7 +281,8 @@ impl Pools {
 
     async fn open(&self, tier: Tier) -> Result<Box<DatabaseSession>, BackendError> {
         let limit = self.limits.of(tier);
-        let pinned = tier.pinned_settings(limit.map(|limit| limit.duration));
+        let pinned =
+            tier.pinned_settings(limit.map(|limit| limit.duration), self.pooling.idle_transaction_timeout);
         let settings: Vec<_> = pinned.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut backend = self.log_in(tier, &settings).await?;
         if repair_role_settings(&mut backend, tier).await? {

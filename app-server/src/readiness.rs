@@ -1,20 +1,26 @@
-//! Whether to serve: asked by `/readyz` and by every login, answered by really using the database, at most once a second.
+//! Whether to serve: asked by `/readyz` and by every login, answered by really using what a session needs, at most once a second:
+//! the roles, a database session out of each tier's pool, and the audit trail.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 
-use crate::accounts::Accounts;
-use crate::backend::{Backend, Database, Login};
-use crate::identity::IdentityKey;
 use crate::log;
+use crate::session::Services;
 use crate::tier::Tier;
 
 /// Balancers ask from many places at once; they share one answer of this age.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// A trail that takes longer for one record holds up every statement.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
+
 pub(crate) struct Readiness {
     last: Mutex<Option<Answer>>,
+    /// A record could not be written since it was last tried here.
+    audit_failed: AtomicBool,
     draining: watch::Receiver<Option<Instant>>,
 }
 
@@ -22,26 +28,24 @@ pub(crate) struct Readiness {
 struct Answer {
     at: Instant,
     result: Result<(), String>,
-    /// The tiers' own logins were proved: done once, because each costs the database a session.
-    tiers_proved: bool,
 }
 
 impl Readiness {
     pub(crate) fn new(draining: watch::Receiver<Option<Instant>>) -> Self {
-        Self { last: Mutex::new(None), draining }
+        Self { last: Mutex::new(None), audit_failed: AtomicBool::new(false), draining }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.borrow().is_some()
     }
 
+    /// Who could not write a record says so here.
+    pub(crate) fn audit_failed(&self) {
+        self.audit_failed.store(true, Ordering::Relaxed);
+    }
+
     /// `Err` says why not, for an operator; no secret is in it.
-    pub(crate) async fn check(
-        &self,
-        database: &Database,
-        accounts: &Accounts,
-        key: &IdentityKey,
-    ) -> Result<(), String> {
+    pub(crate) async fn check(&self, services: &Services) -> Result<(), String> {
         if self.is_draining() {
             return Err("the server is shutting down".to_owned());
         }
@@ -49,11 +53,16 @@ impl Readiness {
         if let Some(answer) = last.as_ref().filter(|answer| answer.at.elapsed() < FRESH) {
             return answer.result.clone();
         }
-        let mut tiers_proved = last.as_ref().is_some_and(|answer| answer.tiers_proved);
-        let mut result = accounts.check(database, key).await.map_err(|error| error.to_string());
-        if result.is_ok() && !tiers_proved {
-            result = prove_tiers(database).await;
-            tiers_proved = result.is_ok();
+        let was_ready = last.as_ref().is_some_and(|answer| answer.result.is_ok());
+        let mut result = use_database(services).await;
+        // A trail that works is not written to just to see that.
+        if result.is_ok() && (self.audit_failed.swap(false, Ordering::Relaxed) || !was_ready) {
+            let recorded = timeout(RECORD_TIMEOUT, services.audit.serving()).await;
+            let recorded = recorded.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+            result = recorded.map_err(|error| {
+                self.audit_failed();
+                format!("the audit trail cannot be written: {error}")
+            });
         }
         match (&result, last.as_ref().map(|answer| &answer.result)) {
             (Ok(()), Some(Ok(()))) => {}
@@ -61,15 +70,16 @@ impl Readiness {
             (Err(reason), Some(Err(before))) if reason == before => {}
             (Err(reason), _) => log::warning("not_ready", serde_json::json!({ "reason": reason })),
         }
-        *last = Some(Answer { at: Instant::now(), result: result.clone(), tiers_proved });
+        *last = Some(Answer { at: Instant::now(), result: result.clone() });
         result
     }
 }
 
-async fn prove_tiers(database: &Database) -> Result<(), String> {
+async fn use_database(services: &Services) -> Result<(), String> {
+    let checked = services.accounts.check(&services.database, &services.identity_key).await;
+    checked.map_err(|error| error.to_string())?;
     for tier in Tier::ALL {
-        let session = database.connect(Login::Tier(tier), &[]).await;
-        session.map(drop::<Backend>).map_err(|error| error.to_string())?;
+        services.pools.check_out(tier).await.map_err(|error| error.to_string())?;
     }
     Ok(())
 }

@@ -84,7 +84,10 @@ impl Shared<'_> {
     }
 
     fn poll_record(&self, lines: &mut Lines, context: &mut Context<'_>) -> Poll<Result<(), ErrorResponse>> {
-        self.relay.services.audit.poll_write(lines, context).map_err(|error| audit::unwritten(&error))
+        self.relay.services.audit.poll_write(lines, context).map_err(|error| {
+            self.relay.services.readiness.audit_failed();
+            audit::unwritten(&error)
+        })
     }
 }
 

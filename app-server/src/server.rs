@@ -107,7 +107,7 @@ async fn serve(config: Config, sources: Sources) -> Result<(), ServerError> {
 
     tokio::spawn(sync_audit(Arc::clone(&audit)));
     tokio::spawn(renew_certificate(hang_up, sources, new_tls));
-    tokio::spawn(announce_readiness(Arc::clone(&services)));
+    workers.first().spawn(announce_readiness(Arc::clone(&services)));
     let (alive, mut all_gone) = mpsc::channel(1);
     // Goes on during the drain: a balancer has to hear the 503.
     tokio::spawn(listener::serve(listener, workers, services, alive.downgrade()));

@@ -37,6 +37,10 @@ use crate::wire::{
     CANCEL_REQUEST, ErrorResponse, GSSENC_REQUEST, SSL_REQUEST, put_message, put_text, read_startup_body,
 };
 
+/// What is read of a message that is too long, so that its sender hears of it, and for how long.
+const UNREAD_BYTES: usize = 256 * 1024;
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What all sessions share.
 pub(crate) struct Services {
     pub(crate) database: Arc<Database>,
@@ -71,20 +75,22 @@ impl Services {
     }
 
     pub(crate) async fn ready(&self) -> Result<(), String> {
-        self.readiness.check(&self.database, &self.accounts, &self.identity_key).await
+        self.readiness.check(self).await
     }
 }
 
-/// Serves a connection whose first byte, the high one of the start-up packet's length, was zero and has been read.
+/// Serves a connection whose first byte, the high one of the start-up packet's length, was zero and has been read; or tells it why
+/// not, as soon as it can hear that.
 pub(crate) async fn serve(
     stream: Stream,
     peer: SocketAddr,
     services: Arc<Services>,
     tls: Option<Arc<ServerTls>>,
     deadline: Instant,
+    refusal: Option<ErrorResponse>,
 ) -> io::Result<()> {
     // Boxed, as all that comes before the relay: thousands of sessions that only wait need no room for it.
-    let beginning = Box::pin(begin(stream, peer, &services, tls, deadline));
+    let beginning = Box::pin(begin(stream, peer, &services, tls, deadline, refusal));
     let Some(begun) = beginning.await? else {
         return Ok(());
     };
@@ -119,11 +125,19 @@ async fn begin(
     services: &Services,
     tls: Option<Arc<ServerTls>>,
     deadline: Instant,
+    refusal: Option<ErrorResponse>,
 ) -> io::Result<Option<Begun>> {
-    let Ok(logged_in) = timeout_at(deadline, log_in(stream, peer, services, tls.as_deref())).await else {
+    let tls = tls.as_deref();
+    let Some((mut stream, packet)) = negotiate(stream, services, tls, deadline).await? else {
         return Ok(None);
     };
-    let Some(LoggedIn { mut stream, mut startup, account, actor, mut unsent }) = logged_in? else {
+    if let Some(answer) = refusal {
+        return send_error(&mut stream, &answer).await.map(|()| None);
+    }
+    let Ok(logged_in) = timeout_at(deadline, log_in(&mut stream, &packet, peer, services, tls)).await else {
+        return send_error(&mut stream, &too_late(services)).await.map(|()| None);
+    };
+    let Some(LoggedIn { mut startup, account, actor, mut unsent }) = logged_in? else {
         return Ok(None);
     };
     let tier = account.tier;
@@ -221,7 +235,6 @@ async fn open(
 
 /// A client that has proved who it is, and has not been told so.
 struct LoggedIn {
-    stream: Stream,
     startup: Startup,
     account: Account,
     actor: Actor,
@@ -229,28 +242,44 @@ struct LoggedIn {
     unsent: BytesMut,
 }
 
-/// `None`: the connection was a cancel request, or was refused and told so.
-async fn log_in(
+/// Reads up to the start-up packet, which it answers. `None`: it was a cancel request, or the client was told what is wrong.
+async fn negotiate(
     mut stream: Stream,
-    peer: SocketAddr,
     services: &Services,
     tls: Option<&ServerTls>,
-) -> io::Result<Option<LoggedIn>> {
-    // The first byte was read by the listener.
-    let mut high_byte_read = true;
-    let packet = loop {
-        let length = if high_byte_read {
-            let mut rest = [0; 4];
-            stream.read_exact(&mut rest[1..]).await?;
-            u32::from_be_bytes(rest)
-        } else {
-            stream.read_u32().await?
+    deadline: Instant,
+) -> io::Result<Option<(Stream, Vec<u8>)>> {
+    // The first byte, a zero, was read by the listener.
+    let mut known = 1;
+    loop {
+        let reading = async {
+            let mut length = [0; 4];
+            stream.read_exact(&mut length[std::mem::take(&mut known)..]).await?;
+            let length = u32::from_be_bytes(length);
+            if length as usize > services.strangers.startup_bytes {
+                return Ok(Err(length));
+            }
+            read_startup_body(&mut stream, length, services.strangers.startup_bytes).await.map(Ok)
         };
-        high_byte_read = false;
-        let packet = read_startup_body(&mut stream, length, services.strangers.startup_bytes).await?;
-        let code = packet.first_chunk::<4>().map(|code| u32::from_be_bytes(*code));
-        match code {
-            Some(SSL_REQUEST) => stream = answer_ssl_request(stream, tls).await?,
+        let packet: Result<_, u32> = match timeout_at(deadline, reading).await {
+            Ok(read) => read?,
+            Err(_) => return send_error(&mut stream, &too_late(services)).await.map(|()| None),
+        };
+        let packet = match packet {
+            Ok(packet) => packet,
+            Err(length) => {
+                let limit = services.strangers.startup_bytes;
+                let message = format!("a start-up packet of {length} bytes: at most {limit} are accepted");
+                let answer = ErrorResponse::fatal("08P01", message);
+                return send_error_unread(&mut stream, &answer, deadline).await.map(|()| None);
+            }
+        };
+        match packet.first_chunk::<4>().map(|code| u32::from_be_bytes(*code)) {
+            Some(SSL_REQUEST) => match timeout_at(deadline, answer_ssl_request(stream, tls)).await {
+                Ok(answered) => stream = answered?,
+                // In the middle of a handshake nothing can be said.
+                Err(_) => return Ok(None),
+            },
             Some(GSSENC_REQUEST) => {
                 stream.write_all(b"N").await?;
                 stream.flush().await?;
@@ -259,18 +288,34 @@ async fn log_in(
                 cancel(&packet[4..], services).await;
                 return Ok(None);
             }
-            _ => break packet,
+            _ => return Ok(Some((stream, packet))),
         }
-    };
+    }
+}
+
+fn too_late(services: &Services) -> ErrorResponse {
+    let seconds = services.strangers.login_timeout.as_secs();
+    ErrorResponse::fatal("57014", format!("the login took longer than {seconds} s"))
+        .with_hint("connect again")
+}
+
+/// `None`: the login was refused, and the client told so.
+async fn log_in(
+    stream: &mut Stream,
+    packet: &[u8],
+    peer: SocketAddr,
+    services: &Services,
+    tls: Option<&ServerTls>,
+) -> io::Result<Option<LoggedIn>> {
     let is_clear = matches!(stream, Stream::Clear(_));
     if is_clear && !services.insecure && !peer.ip().to_canonical().is_loopback() {
         let answer = ErrorResponse::fatal("28000", "this server accepts encrypted connections only")
             .with_hint("connect with sslmode=require or stronger");
-        return send_error(&mut stream, &answer).await.map(|()| None);
+        return send_error(stream, &answer).await.map(|()| None);
     }
-    let startup = match Startup::parse(&packet, &services.database.name) {
+    let startup = match Startup::parse(packet, &services.database.name) {
         Ok(startup) => startup,
-        Err(answer) => return send_error(&mut stream, &answer).await.map(|()| None),
+        Err(answer) => return send_error(stream, &answer).await.map(|()| None),
     };
     if let Some(negotiate) = &startup.negotiate {
         stream.write_all(negotiate).await?;
@@ -278,12 +323,12 @@ async fn log_in(
     if services.ready().await.is_err() {
         let answer = ErrorResponse::fatal("57P03", "the server is not ready to accept logins")
             .with_hint("try again in a few seconds; GET /readyz on the same port says why");
-        return send_error(&mut stream, &answer).await.map(|()| None);
+        return send_error(stream, &answer).await.map(|()| None);
     }
     let mut actor = Actor { session: rand::random(), user: startup.user.clone(), tier: "none", client: peer };
     if let Err(answer) = services.guard.admit(peer.ip(), &startup.user) {
         let reason = answer.message.clone();
-        return refuse(services, BytesMut::new(), &mut stream, &actor, answer, &reason).await.map(|()| None);
+        return refuse(services, BytesMut::new(), stream, &actor, answer, &reason).await.map(|()| None);
     }
     let account = match services.accounts.find_login(&services.database, &startup.user).await {
         Ok(account) => account,
@@ -291,9 +336,7 @@ async fn log_in(
             log::error("login_lookup_failed", json!({ "error": error.to_string() }));
             let answer = ErrorResponse::fatal("57P03", "the server cannot check logins at the moment");
             let reason = error.to_string();
-            return refuse(services, BytesMut::new(), &mut stream, &actor, answer, &reason)
-                .await
-                .map(|()| None);
+            return refuse(services, BytesMut::new(), stream, &actor, answer, &reason).await.map(|()| None);
         }
     };
     if let Some(account) = &account {
@@ -309,17 +352,22 @@ async fn log_in(
             certificate_hash: tls.filter(|_| is_encrypted).and_then(|tls| tls.certificate_hash.as_deref()),
         }
     };
-    match (
-        login::authenticate(&mut stream, &startup.user, account.as_ref(), &mock_salt_key, method).await,
-        account,
-    ) {
-        (Ok(unsent), Some(account)) => Ok(Some(LoggedIn { stream, startup, account, actor, unsent })),
+    let proved = login::authenticate(stream, &startup.user, account.as_ref(), &mock_salt_key, method).await;
+    if let Err(LoginError::Connection(error)) = proved {
+        return Err(error);
+    }
+    // Before anything is answered, so that guesses made at once count like those made one after the other.
+    if let Err(answer) = services.guard.judge(peer.ip(), &startup.user, proved.is_err()) {
+        let reason = answer.message.clone();
+        return refuse(services, BytesMut::new(), stream, &actor, answer, &reason).await.map(|()| None);
+    }
+    match (proved, account) {
+        (Ok(unsent), Some(account)) => Ok(Some(LoggedIn { startup, account, actor, unsent })),
         // A mock verifier cannot be satisfied.
         (Ok(_), None) => Err(io::Error::other("a login without an account was accepted")),
         (Err(LoginError::Connection(error)), _) => Err(error),
         (Err(LoginError::Refused { reason, answer }), _) => {
-            services.guard.login_failed(peer.ip(), &startup.user);
-            refuse(services, BytesMut::new(), &mut stream, &actor, answer, &reason).await.map(|()| None)
+            refuse(services, BytesMut::new(), stream, &actor, answer, &reason).await.map(|()| None)
         }
     }
 }
@@ -333,7 +381,10 @@ async fn record_login(
 ) -> Result<(), ErrorResponse> {
     let recording = services.audit.login(actor, sqlstate, reason);
     let recorded = timeout(services.strangers.login_timeout, recording).await;
-    recorded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| audit::unwritten(&error))
+    recorded.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|error| {
+        services.readiness.audit_failed();
+        audit::unwritten(&error)
+    })
 }
 
 /// Records a login that comes to nothing, and tells the client, after what it has not been told yet.
@@ -385,4 +436,18 @@ async fn send_error_after(
     answer.encode(&mut unsent);
     stream.write_all(&unsent).await?;
     stream.shutdown().await
+}
+
+/// The same to a client that is in the middle of saying something: what it says is taken, because the system drops our answer when a
+/// connection is closed with something unread.
+async fn send_error_unread(stream: &mut Stream, answer: &ErrorResponse, deadline: Instant) -> io::Result<()> {
+    send_error(stream, answer).await?;
+    let deadline = deadline.min(Instant::now() + UNREAD_TIMEOUT);
+    let (mut room, mut left) = ([0; 4096], UNREAD_BYTES);
+    while let Ok(Ok(read @ 1..)) = timeout_at(deadline, stream.read(&mut room)).await
+        && read < left
+    {
+        left -= read;
+    }
+    Ok(())
 }

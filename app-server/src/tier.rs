@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// By how much the database's clock of idle transactions is behind this server's own.
+const IDLE_TRANSACTION_GRACE: Duration = Duration::from_secs(30);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tier {
     Free,
@@ -34,7 +37,11 @@ impl Tier {
     }
 
     /// Settings given in the start-up packet: they win over `ALTER ROLE .. SET`, and are what RESET ALL and DISCARD ALL return to.
-    pub(crate) fn pinned_settings(self, statement_timeout: Option<Duration>) -> [(&'static str, String); 8] {
+    pub(crate) fn pinned_settings(
+        self,
+        statement_timeout: Option<Duration>,
+        idle_transaction_timeout: Duration,
+    ) -> [(&'static str, String); 8] {
         // Zero is PostgreSQL's word for none. The relay's own clock holds when a session sets another value.
         let statement_timeout_ms = statement_timeout.map_or(0, |timeout| timeout.as_millis());
         [
@@ -46,7 +53,11 @@ impl Tier {
             ("standard_conforming_strings", "on".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
             ("default_transaction_read_only", if self == Self::Free { "on" } else { "off" }.to_owned()),
-            ("idle_in_transaction_session_timeout", "300000".to_owned()),
+            // The relay's clock comes first, and cannot be set by the session; this is for a server that hangs.
+            (
+                "idle_in_transaction_session_timeout",
+                (idle_transaction_timeout + IDLE_TRANSACTION_GRACE).as_millis().to_string(),
+            ),
             ("statement_timeout", statement_timeout_ms.to_string()),
         ]
     }

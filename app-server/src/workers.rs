@@ -31,6 +31,11 @@ impl Workers {
         Ok(Self { runtimes, next: 0 })
     }
 
+    /// Where what is not a connection may run that opens database sessions for connections.
+    pub(crate) fn first(&self) -> Handle {
+        self.runtimes[0].clone()
+    }
+
     /// Gives a connection to the next thread, which runs what `serve` makes of it.
     pub(crate) fn spawn<Served>(
         &mut self,

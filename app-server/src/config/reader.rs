@@ -77,6 +77,7 @@ impl Reader<'_> {
             mode: self.pool_mode(),
             size: self.count("POOL_SIZE"),
             queue_timeout: self.seconds("QUEUE_TIMEOUT_S"),
+            idle_transaction_timeout: self.seconds("IDLE_TRANSACTION_TIMEOUT_S"),
         };
         let limits = Limits {
             free: StatementLimit {

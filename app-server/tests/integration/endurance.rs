@@ -1,7 +1,7 @@
 //! Many at once, and things that end while others work.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -24,6 +25,8 @@ const SLOW_SOCKETS: usize = 2_000;
 const KILLS: usize = 1_000;
 /// Nothing takes as long as this; whoever waits for longer waits for ever.
 const STUCK: Duration = Duration::from_secs(60);
+/// Within this, clients whose database sessions were killed are answered again.
+const RECOVERED: Duration = Duration::from_secs(2);
 const RESTARTS: usize = 20;
 const BUSY_CLIENTS: usize = 100;
 
@@ -121,7 +124,7 @@ async fn database_sessions_die_under_load_and_no_answer_is_wrong() {
     let kill = "select count(pg_terminate_backend(pid)) from
         (select pid from pg_stat_activity where usename = 'tier_premium' order by random() limit 3) victims";
     eventually("all clients are at work", || answered.load(Ordering::Relaxed) > 100);
-    let (mut killed, mut longest) = (0, Duration::ZERO);
+    let (mut killed, mut recoveries) = (0, Vec::new());
     while killed < KILLS {
         let before = answered.load(Ordering::Relaxed);
         killed += value(&superuser, kill).await.parse::<usize>().unwrap();
@@ -131,13 +134,18 @@ async fn database_sessions_die_under_load_and_no_answer_is_wrong() {
             assert!(began.elapsed() < Duration::from_secs(20), "not recovered after {killed} kills");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        longest = longest.max(began.elapsed());
+        recoveries.push(began.elapsed());
     }
     over.store(true, Ordering::Relaxed);
     for client in clients {
         client.await.unwrap();
     }
-    println!("{killed} kills, {} answers, at most {longest:?} without any", answered.load(Ordering::Relaxed));
+    recoveries.sort();
+    let (slowest, rounds) = (recoveries[recoveries.len() - 1], recoveries.len());
+    println!("{killed} kills, {} answers, at most {slowest:?} without any", answered.load(Ordering::Relaxed));
+    // Whatever else the machine does meanwhile may hold up one in a hundred.
+    let nearly_slowest = recoveries[rounds * 99 / 100];
+    assert!(nearly_slowest < RECOVERED, "{nearly_slowest:?}, and {slowest:?} at most, in {rounds} rounds");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,14 +187,42 @@ async fn the_database_restarts_under_load_and_clients_go_on() {
     }
 }
 
-/// Passes connections on to whatever server is the current one, as a balancer does that follows `/readyz`.
-async fn balancer(current: Arc<Mutex<std::net::SocketAddr>>) -> u16 {
+/// Whether a server says that it is ready, as a balancer asks it.
+async fn is_ready(server: SocketAddr) -> bool {
+    let asked = async {
+        let mut stream = tokio::net::TcpStream::connect(server).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: test\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        std::io::Result::Ok(answer)
+    };
+    asked.await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// Passes connections on to the oldest of its servers that says on `/readyz` that it is ready; nobody tells it when one stops.
+async fn balancer(targets: Arc<Mutex<Vec<SocketAddr>>>) -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
+    let current = Arc::new(Mutex::new(None));
+    let checked = Arc::clone(&current);
+    tokio::spawn(async move {
+        loop {
+            let candidates = targets.lock().unwrap().clone();
+            let mut ready = None;
+            for candidate in candidates {
+                if is_ready(candidate).await {
+                    ready = Some(candidate);
+                    break;
+                }
+            }
+            *checked.lock().unwrap() = ready;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
     tokio::spawn(async move {
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
-            let server = *current.lock().unwrap();
+            let Some(server) = *current.lock().unwrap() else { continue };
             tokio::spawn(async move {
                 let Ok(mut upstream) = tokio::net::TcpStream::connect(server).await else { return };
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
@@ -210,7 +246,12 @@ fn cheap_verifier() -> String {
 }
 
 /// Transactions of three statements until the end; a session that was ended between two of them is replaced.
-async fn transactions(config: tokio_postgres::Config, over: Arc<AtomicBool>, committed: Arc<AtomicUsize>) {
+async fn transactions(
+    config: tokio_postgres::Config,
+    over: Arc<AtomicBool>,
+    committed: Arc<AtomicUsize>,
+    not_begun: Arc<AtomicUsize>,
+) {
     while !over.load(Ordering::Relaxed) {
         let Ok((client, connection)) = config.connect(NoTls).await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -218,8 +259,11 @@ async fn transactions(config: tokio_postgres::Config, over: Arc<AtomicBool>, com
         };
         tokio::spawn(connection);
         while !over.load(Ordering::Relaxed) && !client.is_closed() {
-            // The farewell may cross the first word of a transaction: then none was begun.
-            if client.batch_execute("begin").await.is_err() {
+            // The farewell may cross the first word of a transaction: then none was begun, and the client knows why.
+            if let Err(error) = client.batch_execute("begin").await {
+                let said = error.code().map(|code| code.code().to_owned());
+                assert!(error.is_closed() || said.as_deref() == Some("57P01"), "{error:?}");
+                not_begun.fetch_add(1, Ordering::Relaxed);
                 break;
             }
             client.batch_execute("insert into marks values (1)").await.expect("within a transaction");
@@ -244,21 +288,23 @@ async fn servers_are_replaced_behind_a_balancer_without_a_failed_transaction() {
     let mut server = start();
     let admin = server.connect(ADMIN).await;
     ask(&admin, "create table marks (mark int)").await.unwrap();
-    let current = Arc::new(Mutex::new(server.address));
-    let port = balancer(Arc::clone(&current)).await;
-    let (over, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let targets = Arc::new(Mutex::new(vec![server.address]));
+    let port = balancer(Arc::clone(&targets)).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let (committed, not_begun) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..BUSY_CLIENTS)
         .map(|_| {
             let mut config = tokio_postgres::Config::new();
             config.host("127.0.0.1").port(port).user(ADMIN).password(PASSWORD).dbname("music");
-            tokio::spawn(transactions(config, Arc::clone(&over), Arc::clone(&committed)))
+            let counters = (Arc::clone(&committed), Arc::clone(&not_begun));
+            tokio::spawn(transactions(config, Arc::clone(&over), counters.0, counters.1))
         })
         .collect();
     for restart in 1..=RESTARTS {
         let wanted = committed.load(Ordering::Relaxed) + BUSY_CLIENTS;
         eventually("all clients are at work", || committed.load(Ordering::Relaxed) >= wanted);
         let next = start();
-        *current.lock().unwrap() = next.address;
+        targets.lock().unwrap().push(next.address);
         signal(server.process_id(), "TERM");
         assert!(server.wait().success());
         // Its last line may still be on the way.
@@ -268,6 +314,7 @@ async fn servers_are_replaced_behind_a_balancer_without_a_failed_transaction() {
             ended.is_some()
         });
         assert_eq!(ended.unwrap()["all_sessions_ended"], true, "restart {restart}");
+        targets.lock().unwrap().remove(0);
         server = next;
     }
     over.store(true, Ordering::Relaxed);
@@ -276,7 +323,12 @@ async fn servers_are_replaced_behind_a_balancer_without_a_failed_transaction() {
     }
     let stored = value(&postgres.superuser().await, "select count(*) from workspace.marks").await;
     assert_eq!(stored, committed.load(Ordering::Relaxed).to_string());
-    println!("{RESTARTS} restarts, {stored} transactions");
+    let not_begun = not_begun.load(Ordering::Relaxed);
+    println!(
+        "{RESTARTS} restarts, {stored} transactions, {not_begun} times told to leave instead of beginning one"
+    );
+    // No more than each client once for each server that ended: who is told goes on with another.
+    assert!(not_begun <= RESTARTS * BUSY_CLIENTS, "{not_begun}");
 }
 
 #[cfg(target_os = "linux")]

@@ -61,7 +61,13 @@ async fn readiness_follows_the_schema_the_key_and_the_roles() {
 async fn an_admins_temporary_table_does_not_stop_the_service() {
     let (postgres, server) = world().await;
     let superuser = postgres.superuser().await;
-    superuser.batch_execute("grant temp on database music to tier_admin").await.unwrap();
+    superuser
+        .batch_execute(
+            "insert into private.declared_grant values ('tier_admin', 'TEMPORARY', 'this database');
+             grant temp on database music to tier_admin",
+        )
+        .await
+        .unwrap();
     let admin = server.connect(ADMIN).await;
     admin.batch_execute("create temp table draft (line text)").await.unwrap();
     // One that has not looked at the roles before.
@@ -102,6 +108,92 @@ async fn a_role_that_may_do_more_than_its_tier_is_not_served() {
             "alter table loot owner to postgres",
             "`tier_free` owns tables",
         ),
+        (
+            "alter function public.expire_subscriptions owner to tier_premium",
+            "alter function public.expire_subscriptions owner to music_owner",
+            "`tier_premium` owns functions",
+        ),
+        (
+            "grant delete on content to tier_free",
+            "revoke delete on content from tier_free",
+            "`tier_free` may DELETE on public.content",
+        ),
+        (
+            "grant select (tax_code) on app_user to tier_premium",
+            "revoke select (tax_code) on app_user from tier_premium",
+            "`tier_premium` may SELECT on public.app_user.tax_code",
+        ),
+        (
+            "grant usage on schema private to tier_free; grant select on private.credential to tier_free",
+            "revoke usage on schema private from tier_free; revoke select on private.credential from tier_free",
+            "`tier_free` may SELECT on private.credential",
+        ),
+        (
+            "grant create on schema public to tier_premium",
+            "revoke create on schema public from tier_premium",
+            "`tier_premium` may CREATE on schema public",
+        ),
+        (
+            "grant temporary on database music to tier_free",
+            "revoke temporary on database music from tier_free",
+            "`tier_free` may TEMPORARY on this database",
+        ),
+        (
+            "grant update on public.plan to tier_admin with grant option",
+            "revoke grant option for update on public.plan from tier_admin",
+            "`tier_admin` may UPDATE with grant option on public.plan",
+        ),
+        (
+            "grant execute on function private.set_credential to app_auth",
+            "revoke execute on function private.set_credential from app_auth",
+            "`app_auth` may EXECUTE on private.set_credential(text, text)",
+        ),
+        (
+            "grant execute on function pg_catalog.pg_read_file(text) to tier_premium",
+            "revoke execute on function pg_catalog.pg_read_file(text) from tier_premium",
+            "`tier_premium` may EXECUTE on pg_catalog.pg_read_file(text)",
+        ),
+        (
+            "grant set on parameter session_replication_role to tier_premium",
+            "revoke set on parameter session_replication_role from tier_premium",
+            "`tier_premium` may SET on parameter session_replication_role",
+        ),
+        // A function is everybody's unless it says otherwise.
+        (
+            "create function public.anybody() returns int language sql as 'select 1'",
+            "drop function public.anybody()",
+            "`PUBLIC` may EXECUTE on public.anybody()",
+        ),
+        (
+            "grant select on private.identity_key to public",
+            "revoke select on private.identity_key from public",
+            "`PUBLIC` may SELECT on private.identity_key",
+        ),
+        (
+            "grant execute on function pg_catalog.pg_read_file(text) to public",
+            "revoke execute on function pg_catalog.pg_read_file(text) from public",
+            "`PUBLIC` may EXECUTE on pg_catalog.pg_read_file(text)",
+        ),
+        (
+            "alter table payment disable row level security",
+            "alter table payment enable row level security",
+            "`tier_free` is not kept to its own rows of public.payment",
+        ),
+        (
+            "alter policy own_rows on playlist with check (true)",
+            "alter policy own_rows on playlist with check (owner_id = (select private.current_account()))",
+            "is not kept to its own rows of public.playlist",
+        ),
+        (
+            "create policy wide on playback to tier_premium using (true)",
+            "drop policy wide on playback",
+            "`tier_premium` sees rows of public.playback by a policy of its own",
+        ),
+        (
+            "alter view playlist_summary set (security_invoker = false)",
+            "alter view playlist_summary set (security_invoker = true)",
+            "sees through public.playlist_summary what its owner sees",
+        ),
     ] {
         superuser.batch_execute(more).await.unwrap();
         eventually(why, || server.get("/readyz").1.contains(why));
@@ -110,6 +202,54 @@ async fn a_role_that_may_do_more_than_its_tier_is_not_served() {
         superuser.batch_execute(less).await.unwrap();
         server.wait_until_ready();
     }
+}
+
+/// What a login would meet, `/readyz` meets; a pool that is in use is not a broken one.
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_takes_a_session_out_of_each_pool() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let server = Server::start_with(&postgres, &[("POOL_SIZE", "1"), ("QUEUE_TIMEOUT_S", "1")]);
+    server.wait_until_ready();
+    let superuser = postgres.superuser().await;
+    let sessions = "select count(distinct usename) from pg_stat_activity where usename ~ '^tier_'";
+    assert_eq!(value(&superuser, sessions).await, "3");
+    for (less, more, why) in [
+        ("alter role tier_premium nologin", "alter role tier_premium login", "`tier_premium` may not log in"),
+        (
+            "alter role tier_free connection limit 0; select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tier_free'",
+            "alter role tier_free connection limit -1",
+            "too many connections for role",
+        ),
+    ] {
+        superuser.batch_execute(less).await.unwrap();
+        eventually(why, || server.get("/readyz").1.contains(why));
+        superuser.batch_execute(more).await.unwrap();
+        server.wait_until_ready();
+    }
+    let busy = server.connect(PREMIUM).await;
+    ask(&busy, "begin; select 1").await.unwrap();
+    let refused = server.config(PREMIUM, PASSWORD).connect(tokio_postgres::NoTls).await.err().unwrap();
+    assert_eq!(refused.code().unwrap().code(), "53300");
+    assert!(server.get("/readyz").0.contains("200"));
+    assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_record_is_not_ready() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let full = Server::start_with(&postgres, &[("AUDIT_FILE", "/dev/full")]);
+    let why = "the audit trail cannot be written";
+    eventually(why, || {
+        let (status, body) = full.get("/readyz");
+        status.contains("503") && body.contains(why)
+    });
+    let refused = full.config(PREMIUM, PASSWORD).connect(tokio_postgres::NoTls).await.err().unwrap();
+    assert_eq!(refused.code().unwrap().code(), "57P03");
 }
 
 #[cfg(target_os = "linux")]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::NoTls;
 
 use crate::harness::{
-    ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, signal, value, world,
+    ADMIN, FREE, OTHER_PREMIUM, PASSWORD, PREMIUM, Postgres, Server, ask, eventually, signal, value, world,
 };
 use crate::raw::Raw;
 
@@ -41,6 +41,44 @@ async fn a_tiers_limits_hold_whatever_the_session_sets() {
         ask(&admin, "select i from generate_series(1, 5000) as i, pg_sleep(1.5)").await.unwrap().len(),
         5000
     );
+}
+
+/// Who leaves a transaction alone keeps a database session from others, for so long and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_left_alone_ends_whatever_the_session_sets() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let variables = [("POOL_SIZE", "1"), ("IDLE_TRANSACTION_TIMEOUT_S", "2")];
+    let server = Server::start_with(&postgres, &variables);
+    server.wait_until_ready();
+    for messages in [
+        &b"Q\0\0\0\x0abegin\0"[..],
+        b"Q\0\0\0\x3dbegin; set local idle_in_transaction_session_timeout = 0\0",
+        // A batch without its Sync.
+        b"P\0\0\0\x10\0select 1\0\0\0",
+    ] {
+        let mut raw = Raw::connect(&server, PREMIUM);
+        raw.send(messages);
+        // Waits in line meanwhile.
+        let other = server.config(OTHER_PREMIUM, PASSWORD);
+        let served = tokio::spawn(async move {
+            let (client, connection) = other.connect(NoTls).await.unwrap();
+            tokio::spawn(connection);
+            value(&client, "select 'served'").await
+        });
+        let (_, said) = raw.until(b'E');
+        assert!(said.contains("25P03") && said.contains("idle in a transaction for 2 s"), "{said}");
+        assert_eq!(served.await.unwrap(), "served");
+    }
+    // Work is not silence.
+    let client = server.connect(PREMIUM).await;
+    ask(&client, "begin").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(value(&client, "select 'done' from pg_sleep(1.5)").await, "done");
+    }
+    assert_eq!(value(&client, "select 'done' from pg_sleep(3)").await, "done");
+    ask(&client, "commit").await.unwrap();
 }
 
 #[tokio::test]
@@ -101,7 +139,7 @@ async fn bytes_and_pace_are_limited_and_copy_counts() {
 async fn guessing_passwords_is_stopped_for_the_guesser_and_an_account_has_so_many_sessions() {
     let (_postgres, server) = world().await;
     let mut sessions = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..10 {
         sessions.push(server.connect(PREMIUM).await);
     }
     let code = async |user: &str, password: &str| {

@@ -21,3 +21,4 @@ mod protocol;
 mod raw;
 mod rules;
 mod strangers;
+mod tls;

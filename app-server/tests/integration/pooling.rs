@@ -88,49 +88,74 @@ async fn nothing_that_a_client_leaves_reaches_the_next_one() {
     for mode in ["transaction", "session"] {
         let (postgres, server) = world(&[("POOL_SIZE", "1"), ("POOL_MODE", mode)]).await;
         let superuser = postgres.superuser().await;
-        superuser.batch_execute("grant temp on database music to tier_admin").await.unwrap();
-        // Statement, and whether it ties its client to the only place there is.
-        for (leaving, ties) in [
-            ("set timezone = 'Asia/Tokyo'", false),
-            ("set work_mem = '5MB'", true),
-            ("select set_config('timezone', 'Asia/Tokyo', false)", false),
-            ("do $$ begin perform set_config('timezone', 'Asia/Tokyo', false); end $$", false),
-            ("do $$ begin perform set_config('statement_timeout', '1', false); end $$", false),
-            ("select pg_advisory_lock(42)", false),
-            ("create temp table left_behind (a int)", true),
-            ("select 1 as a into temp left_behind", false),
-            ("prepare left_behind as select 1", true),
-            ("declare left_behind cursor with hold for select 1", true),
-            ("listen left_behind", true),
-            ("insert into genre (name) values ('Left behind ' || random())", false),
-            ("set session characteristics as transaction read only", true),
-            ("set session authorization tier_admin", true),
-            ("set role tier_admin", true),
+        superuser
+            .batch_execute(
+                "insert into private.declared_grant values ('tier_admin', 'TEMPORARY', 'this database');
+                 grant temp on database music to tier_admin",
+            )
+            .await
+            .unwrap();
+        // Who may leave it, what, and whether it ties its client to the only place there is. An admin's reset is waited for; that of
+        // the other tiers goes out within the next owner's first write.
+        for (leavers, leaving, ties) in [
+            ("free premium admin", "set timezone = 'Asia/Tokyo'", false),
+            ("free premium admin", "set work_mem = '5MB'", true),
+            ("free premium admin", "select set_config('timezone', 'Asia/Tokyo', false)", false),
+            ("free premium admin", "select set_config('work_mem', '5MB', false)", false),
+            ("admin", "do $$ begin perform set_config('timezone', 'Asia/Tokyo', false); end $$", false),
+            ("admin", "do $$ begin perform set_config('statement_timeout', '1', false); end $$", false),
+            ("free premium admin", "set statement_timeout = 5000", true),
+            ("admin", "select pg_advisory_lock(42)", false),
+            ("admin", "create temp table left_behind (a int)", true),
+            ("admin", "select 1 as a into temp left_behind", false),
+            ("free premium admin", "prepare left_behind as select 1", true),
+            ("free premium admin", "declare left_behind cursor with hold for select 1", true),
+            ("free premium admin", "listen left_behind", true),
+            ("admin", "insert into genre (name) values ('Left behind ' || random())", false),
+            ("premium", "insert into artist (name) values ('Left behind ' || random())", false),
+            ("free", "select record_play(1)", false),
+            ("premium admin", "set session characteristics as transaction read only", true),
+            ("admin", "set session authorization tier_admin", true),
+            ("admin", "set role tier_admin", true),
         ] {
-            let leaver = server.connect(ADMIN).await;
-            ask(&leaver, leaving).await.unwrap();
-            let still_there = server.connect(ADMIN);
-            if ties || mode == "session" {
-                drop(leaver);
+            for (tier, one, other, timeout) in [
+                ("free", FREE, FREE, "15s"),
+                ("premium", PREMIUM, OTHER_PREMIUM, "30s"),
+                ("admin", ADMIN, ADMIN, "0"),
+            ] {
+                if !leavers.split(' ').any(|leaver| leaver == tier) {
+                    continue;
+                }
+                let leaver = server.connect(one).await;
+                ask(&leaver, leaving).await.unwrap();
+                let still_there = server.connect(other);
+                if ties || mode == "session" {
+                    drop(leaver);
+                }
+                let next = still_there.await;
+                let state = "select current_setting('timezone') || ' ' || current_setting('statement_timeout')
+                    || ' ' || current_setting('work_mem')
+                    || ' ' || current_setting('transaction_read_only')
+                    || ' ' || (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())
+                    || ' ' || (select count(*) from pg_class where relname = 'left_behind')
+                    || ' ' || (select count(*) from pg_prepared_statements where name = 'left_behind')
+                    || ' ' || (select count(*) from pg_cursors where name = 'left_behind')
+                    || ' ' || (select count(*) from pg_listening_channels())
+                    || ' ' || session_user || ' ' || current_setting('role')";
+                let zone = value(&superuser, "show timezone").await;
+                let read_only = if tier == "free" { "on" } else { "off" };
+                assert_eq!(
+                    value(&next, state).await,
+                    format!("{zone} {timeout} 4MB {read_only} 0 0 0 0 0 tier_{tier} none"),
+                    "{mode}: {leaving}"
+                );
+                assert_eq!(
+                    ask(&next, "select lastval()").await,
+                    Err("55000".to_owned()),
+                    "{mode}: {leaving}"
+                );
+                assert_eq!(database_sessions(&superuser, &format!("tier_{tier}")).await, 1);
             }
-            let next = still_there.await;
-            let state = "select current_setting('timezone') || ' ' || current_setting('statement_timeout')
-                || ' ' || current_setting('work_mem')
-                || ' ' || current_setting('transaction_read_only')
-                || ' ' || (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid())
-                || ' ' || (select count(*) from pg_class where relname = 'left_behind')
-                || ' ' || (select count(*) from pg_prepared_statements where name = 'left_behind')
-                || ' ' || (select count(*) from pg_cursors where name = 'left_behind')
-                || ' ' || (select count(*) from pg_listening_channels())
-                || ' ' || session_user || ' ' || current_setting('role')";
-            let zone = value(&superuser, "show timezone").await;
-            assert_eq!(
-                value(&next, state).await,
-                format!("{zone} 0 4MB off 0 0 0 0 0 tier_admin none"),
-                "{mode}: {leaving}"
-            );
-            assert_eq!(ask(&next, "select lastval()").await, Err("55000".to_owned()), "{mode}: {leaving}");
-            assert_eq!(database_sessions(&superuser, "tier_admin").await, 1);
         }
         let held = "select count(*) from pg_locks where locktype = 'advisory'";
         let leaver = server.connect(ADMIN).await;

@@ -137,7 +137,7 @@ async fn probes_leave_no_line_and_requests_that_are_not_served_are_refused() {
     }
     assert!(server.get("/healthz").0.contains("200"));
     let lines = server.lines();
-    assert!(lines.iter().all(|line| line["event"] == "ready"), "{lines:?}");
+    assert!(lines.iter().all(|line| line["event"] == "ready" || line["audit"] == "serving"), "{lines:?}");
     let mut options = server.config(FREE, PASSWORD);
     options.options("-c role=tier_admin");
     assert_eq!(options.connect(NoTls).await.err().unwrap().code().unwrap().code(), "0A000");
@@ -158,12 +158,14 @@ async fn probes_leave_no_line_and_requests_that_are_not_served_are_refused() {
         ],
     );
     assert!(String::from_utf8_lossy(&replication.stderr).contains("replication"), "{replication:?}");
-    // Impossible lengths end the connection without an answer.
-    for packet in [[0, 0, 0, 3], [0, 0, 0, 7], [0, 0x10, 0, 0]] {
+    // Impossible lengths end the connection without an answer; what is too long is told.
+    for (packet, told) in [([0, 0, 0, 3], ""), ([0, 0, 0, 7], ""), ([0, 0x10, 0, 0], "E")] {
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream.write_all(&packet).unwrap();
         let _ = stream.shutdown(std::net::Shutdown::Write);
-        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+        let mut first = [0];
+        let read = stream.read(&mut first).unwrap_or(0);
+        assert_eq!(String::from_utf8_lossy(&first[..read]), told, "{packet:?}");
     }
     // And honest people are still served.
     assert_eq!(value(&server.connect(FREE).await, "select 1").await, "1");
@@ -343,9 +345,9 @@ async fn what_a_session_begins_with_is_the_servers_whatever_the_database_says() 
         current_setting('default_transaction_read_only'),
         current_setting('idle_in_transaction_session_timeout'), current_setting('statement_timeout'))";
     for (user, expected) in [
-        (FREE, "public on on read committed on 5min 15s"),
-        (PREMIUM, "public on on read committed off 5min 30s"),
-        (ADMIN, "workspace, public on on read committed off 5min 0"),
+        (FREE, "public on on read committed on 330s 15s"),
+        (PREMIUM, "public on on read committed off 330s 30s"),
+        (ADMIN, "workspace, public on on read committed off 330s 0"),
     ] {
         let client = server.connect(user).await;
         assert_eq!(value(&client, settings).await, expected, "{user}");

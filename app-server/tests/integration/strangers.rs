@@ -9,7 +9,7 @@ use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use postgres_protocol::message::frontend;
 use tokio_postgres::NoTls;
 
-use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, value, world};
+use crate::harness::{ADMIN, FREE, PASSWORD, PREMIUM, Postgres, Server, eventually, value, world};
 use crate::raw::Raw;
 
 fn start_up(user: &str, application_name: &str) -> BytesMut {
@@ -19,26 +19,88 @@ fn start_up(user: &str, application_name: &str) -> BytesMut {
     startup
 }
 
-/// All that is said before and after a wrong password: the mechanisms, the salt and the rounds, the refusal.
-fn guess(server: &Server, user: &str) -> (String, String, String) {
+/// A login up to its proof: the connection, what was offered, the challenge, and the proof that is still to be sent.
+fn up_to_the_proof(server: &Server, user: &str, password: &str) -> (Raw, String, String, BytesMut) {
     let mut raw = Raw { stream: TcpStream::connect(server.address).unwrap() };
     raw.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     raw.send(&start_up(user, ""));
     let (_, offered) = raw.receive();
-    let mut scram = ScramSha256::new(b"guess", ChannelBinding::unsupported());
+    let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
     let mut out = BytesMut::new();
     frontend::sasl_initial_response("SCRAM-SHA-256", scram.message(), &mut out).unwrap();
     raw.send(&out);
     let (_, challenge) = raw.receive();
-    let text = String::from_utf8(challenge[4..].to_vec()).unwrap();
-    let (nonce, salt_and_rounds) = text.split_once(',').unwrap();
-    assert!(nonce.starts_with("r="), "{text}");
     scram.update(&challenge[4..]).unwrap();
     out.clear();
     frontend::sasl_response(scram.message(), &mut out).unwrap();
-    raw.send(&out);
+    let text = String::from_utf8(challenge[4..].to_vec()).unwrap();
+    (raw, String::from_utf8_lossy(&offered).into_owned(), text, out)
+}
+
+/// All that is said before and after a wrong password: the mechanisms, the salt and the rounds, the refusal.
+fn guess(server: &Server, user: &str) -> (String, String, String) {
+    let (mut raw, offered, challenge, proof) = up_to_the_proof(server, user, "guess");
+    let (nonce, salt_and_rounds) = challenge.split_once(',').unwrap();
+    assert!(nonce.starts_with("r="), "{challenge}");
+    raw.send(&proof);
     let refused = raw.until(b'E').1.replace(user, "USER");
-    (String::from_utf8_lossy(&offered).into_owned(), salt_and_rounds.to_owned(), refused)
+    (offered, salt_and_rounds.to_owned(), refused)
+}
+
+/// The limit is on guesses, not on guesses one after the other.
+#[tokio::test]
+async fn guesses_made_at_once_are_counted_like_others() {
+    let (_postgres, server) = world().await;
+    let mut attempts: Vec<_> = (0..40).map(|_| up_to_the_proof(&server, FREE, "guess")).collect();
+    attempts.push(up_to_the_proof(&server, FREE, PASSWORD));
+    for (raw, _, _, proof) in &mut attempts[..40] {
+        raw.send(proof);
+    }
+    let answers: Vec<_> = attempts[..40].iter_mut().map(|(raw, ..)| raw.until(b'E').1).collect();
+    let judged = answers.iter().filter(|answer| answer.contains("28P01")).count();
+    let refused = answers.iter().filter(|answer| answer.contains("28000")).count();
+    assert_eq!((judged, refused), (10, 30));
+    // Whether the last one is right is not told either.
+    let (raw, _, _, proof) = &mut attempts[40];
+    raw.send(proof);
+    let (kinds, answer) = raw.until(b'E');
+    assert!(kinds == "E" && answer.contains("28000") && answer.contains("try again in"), "{kinds} {answer}");
+    // Logins that succeed do not count, however many begin at once.
+    let mut honest: Vec<_> = (0..9).map(|_| up_to_the_proof(&server, PREMIUM, PASSWORD)).collect();
+    honest.iter_mut().for_each(|(raw, _, _, proof)| raw.send(proof));
+    honest.iter_mut().for_each(|(raw, ..)| assert!(raw.until(b'Z').0.ends_with('Z')));
+}
+
+#[tokio::test]
+async fn who_is_too_slow_or_one_too_many_is_told() {
+    let postgres = Postgres::start().await;
+    postgres.migrate().await;
+    postgres.fill().await;
+    let variables = [("LOGIN_TIMEOUT_S", "1"), ("ADDRESS_CONNECTIONS", "2")];
+    let server = Server::start_with(&postgres, &variables);
+    server.wait_until_ready();
+    // In the middle of the packet, and before the proof.
+    let mut raw = Raw { stream: TcpStream::connect(server.address).unwrap() };
+    raw.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    raw.send(b"\0\0\0\x30\0\x03");
+    let (mut late, ..) = up_to_the_proof(&server, PREMIUM, PASSWORD);
+    for raw in [&mut raw, &mut late] {
+        let answer = raw.until(b'E').1;
+        assert!(answer.contains("57014") && answer.contains("the login took longer than 1 s"), "{answer}");
+    }
+    drop((raw, late));
+    let mut open = Vec::new();
+    eventually("two connections are open", || {
+        let mut raw = Raw { stream: TcpStream::connect(server.address).unwrap() };
+        raw.send(&start_up(PREMIUM, ""));
+        if raw.receive().0 == b'R' {
+            open.push(raw);
+        }
+        open.len() >= 2
+    });
+    let told = server.psql(PREMIUM, PASSWORD, &["-c", "select 1"]);
+    let stderr = String::from_utf8_lossy(&told.stderr);
+    assert!(stderr.contains("your address has 2 connections open already"), "{stderr}");
 }
 
 #[tokio::test]
@@ -140,14 +202,18 @@ async fn a_start_up_packet_may_be_so_long_and_nothing_may_be_said_before_tls() {
     postgres.fill().await;
     let server = Server::start_with(&postgres, &[("STARTUP_BYTES", "2000")]);
     server.wait_until_ready();
-    for (length, answered) in [(1000, "R"), (2000, "")] {
+    for (length, answered) in [(1000, b'R'), (2000, b'E'), (200_000, b'E')] {
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(&start_up(FREE, &"x".repeat(length))).unwrap();
-        let mut first = [0];
-        // Cut off with something unread, which may show as a reset.
-        let read = stream.read(&mut first).unwrap_or(0);
-        assert_eq!(String::from_utf8_lossy(&first[..read]), answered, "{length}");
+        let mut raw = Raw { stream };
+        let (kind, body) = raw.receive();
+        let said = String::from_utf8_lossy(&body);
+        assert_eq!(kind, answered, "{length}: {said}");
+        assert!(
+            kind == b'R' || said.contains("08P01") && said.contains("at most 2000 are accepted"),
+            "{said}"
+        );
     }
     // CVE-2021-23214: what comes in clear behind the request for TLS must not be taken for the encrypted session's.
     let mut stream = TcpStream::connect(server.address).unwrap();
