@@ -19,6 +19,11 @@ use crate::wire::{ErrorResponse, error_field, take_text};
 
 /// A prepared statement that is longer is recorded as a whole once, when it is prepared: a few bytes can execute it.
 const REPEATED: usize = 4 * 1024;
+/// No more than this may be unanswered of one client: each takes memory here, and what the database skips after an error it never
+/// answers. Drivers that send ahead send some hundreds.
+const UNANSWERED_LIMIT: usize = 1024;
+/// PostgreSQL tells names apart by so many bytes (NAMEDATALEN less one).
+const NAME_BYTES: usize = 63;
 
 #[derive(Debug)]
 enum Asked {
@@ -76,10 +81,16 @@ pub(crate) struct Ledger {
     batches: u64,
     /// The transaction status of the last ReadyForQuery.
     transaction_status: u8,
-    /// Between CopyInResponse and CopyDone the database ignores Sync.
+    /// The database expects copy data.
     copying_in: bool,
+    /// Ends of copy data that were sent before the database has asked for it.
+    copy_ends_ahead: u32,
     /// Extended-protocol messages were sent and no Sync has ended them.
     batch_open: bool,
+    /// The database has reported an error in the open batch, and ignores all up to the next Sync.
+    skipping: bool,
+    /// The database was asked for the answers that it has, and nothing else since.
+    flushed: bool,
     /// The database has ended its session, and all that comes is the end of the connection: no ReadyForQuery.
     is_over: bool,
     /// Answers were taken in and have not been passed on.
@@ -109,6 +120,18 @@ pub(crate) enum HandOver {
     ResetAndIdentity,
 }
 
+/// What to do with a message of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Pass,
+    /// What it means depends on an answer that is still to come.
+    Wait,
+    /// The database would ignore it.
+    Drop,
+    /// No client in its senses says this here.
+    Violation,
+}
+
 /// What to do with a message of the database.
 pub(crate) enum Answer {
     Pass,
@@ -131,7 +154,10 @@ impl Ledger {
             batches: 0,
             transaction_status: b'I',
             copying_in: false,
+            copy_ends_ahead: 0,
             batch_open: false,
+            skipping: false,
+            flushed: false,
             is_over: false,
             undelivered: false,
             last_activity: Instant::now(),
@@ -289,7 +315,7 @@ impl Ledger {
             }
             b'Q' => sql_text(rest),
             b'E' => {
-                let portal = self.portals.execute(take_text(rest).unwrap_or_default(), 0);
+                let portal = self.portals.execute(take_name(rest), 0);
                 portal.map_or_else(|| "".into(), |(_, sql)| sql)
             }
             _ => "(function call)".into(),
@@ -298,7 +324,7 @@ impl Ledger {
 
     /// Why an Execute asks for more than its statement may answer, if it does.
     pub(crate) fn exhausted(&self, body: &[u8]) -> Option<ErrorResponse> {
-        self.portals.refusal(take_text(&mut { body })?)
+        self.portals.refusal(take_name(&mut { body }))
     }
 
     /// What to tell the client instead of the error `body`, if this server caused it: the syntax error of `refusal::substitute`,
@@ -319,9 +345,48 @@ impl Ledger {
         }
     }
 
+    /// What to do with the client's next message. Of each that is passed on it must be certain whether it will be answered. Otherwise
+    /// answers would be taken for those of other messages, and in the end a database session be given up that has some to come.
+    pub(crate) fn turn(&self, kind: u8) -> Turn {
+        // The database would run a simple query here, or ignore it after an error that it has not reported yet.
+        if self.batch_open && matches!(kind, b'Q' | b'F') {
+            return Turn::Violation;
+        }
+        if self.skipping && kind != b'S' {
+            return Turn::Drop;
+        }
+        // Never answered.
+        if matches!(kind, b'c' | b'f' | b'H') {
+            return Turn::Pass;
+        }
+        let copies = match self.asked.back() {
+            Some(Asked::Query { sql, .. } | Asked::Execute { sql, .. }) => may_copy(sql),
+            _ => false,
+        };
+        match (copies, self.copying_in, kind) {
+            // A Sync is ignored while data is expected, and anything else breaks the database session.
+            (true, true, b'S') => Turn::Drop,
+            (true, true, _) => Turn::Violation,
+            // Is data expected? If so, is this behind its end, or behind an error in it?
+            (true, false, _) => Turn::Wait,
+            (false, ..) if self.asked.len() >= UNANSWERED_LIMIT => Turn::Wait,
+            (false, ..) => Turn::Pass,
+        }
+    }
+
+    /// Whether to ask the database for the answers that it has, because the client's next message waits for one.
+    pub(crate) fn must_flush(&mut self) -> bool {
+        !std::mem::replace(&mut self.flushed, true)
+    }
+
     /// Notes a message of the client that was read at `at`. `body` is without kind and length.
     pub(crate) fn client_message(&mut self, kind: u8, body: &[u8], at: Instant) {
         self.last_activity = at;
+        self.flushed = false;
+        // Nothing is passed on behind a COPY before it is answered, so what was sent ahead was for that.
+        if matches!(kind, b'Q' | b'E') {
+            self.copy_ends_ahead = 0;
+        }
         match kind {
             b'Q' => {
                 let sql = sql_text(&mut { body });
@@ -345,7 +410,7 @@ impl Ledger {
             }
             b'B' => {
                 let rest = &mut { body };
-                let portal = take_text(rest).unwrap_or_default();
+                let portal = take_name(rest);
                 let statement = take_text(rest).unwrap_or_default();
                 // Prepared by a PREPARE, or more than is kept: either has a record with its text.
                 let unknown = || format!("(prepared statement \"{}\")", text(statement)).into();
@@ -356,7 +421,7 @@ impl Ledger {
             }
             b'E' => {
                 let rest = &mut { body };
-                let name = take_text(rest).unwrap_or_default();
+                let name = take_name(rest);
                 let rows = rest.first_chunk().map_or(0, |rows| u32::from_be_bytes(*rows));
                 let (portal, sql) = match self.portals.execute(name, rows) {
                     Some((portal, sql)) => (Some(portal), sql),
@@ -367,21 +432,23 @@ impl Ledger {
             }
             b'C' => {
                 if let Some((what, name)) = body.split_first() {
-                    let name = take_text(&mut { name }).unwrap_or_default();
+                    let rest = &mut { name };
                     if *what == b'S' {
-                        self.statements.forget(name);
+                        self.statements.forget(take_text(rest).unwrap_or_default());
                     } else {
-                        let closed = self.portals.close(name);
+                        let closed = self.portals.close(take_name(rest));
                         self.asked.extend(closed.map(|portal| Asked::EndOfPortal { portal }));
                     }
                 }
                 self.batch_open = true;
             }
-            b'D' | b'H' => self.batch_open = true,
-            b'S' if !self.copying_in => {
+            b'D' => self.batch_open = true,
+            b'S' => {
                 self.end_batch(Asked::Sync);
+                self.skipping = false;
             }
-            b'c' | b'f' => self.copying_in = false,
+            b'c' | b'f' if self.copying_in => self.copying_in = false,
+            b'c' | b'f' => self.copy_ends_ahead = self.copy_ends_ahead.saturating_add(1),
             _ => {}
         }
     }
@@ -513,13 +580,10 @@ impl Ledger {
                     self.asked.pop_front();
                 }
             }
-            b'G' => {
-                self.copying_in = true;
-                // A Sync sent ahead of the copy data is one that the database ignores.
-                if let Some(place) = self.asked.iter().position(|asked| matches!(asked, Asked::Sync)) {
-                    self.asked.remove(place);
-                }
-            }
+            b'G' => match self.copy_ends_ahead.checked_sub(1) {
+                Some(others) => self.copy_ends_ahead = others,
+                None => self.copying_in = true,
+            },
             b'E' => self.error(body, now, ended),
             b'Z' => {
                 self.copying_in = false;
@@ -530,11 +594,9 @@ impl Ledger {
                 } else {
                     self.settings_in_doubt();
                 }
-                while let Some(asked) = self.asked.pop_front() {
-                    if matches!(asked, Asked::Query { .. } | Asked::Sync) {
-                        break;
-                    }
-                }
+                // There is one, unless the ledger is out of step: then the database session is nobody else's any more.
+                self.is_over |= !std::iter::from_fn(|| self.asked.pop_front())
+                    .any(|asked| matches!(asked, Asked::Query { .. } | Asked::Sync));
                 if body == b"I" {
                     let is_end = |asked: &&Asked| matches!(asked, Asked::Query { .. } | Asked::Sync);
                     let unanswered = self.asked.iter().filter(is_end).count() as u64;
@@ -717,7 +779,28 @@ impl Ledger {
                 _ => {}
             }
         }
+        self.skipping = self.asked.is_empty() && self.batch_open;
     }
+}
+
+/// A portal's name, as far as PostgreSQL tells it from others.
+fn take_name<'a>(body: &mut &'a [u8]) -> &'a [u8] {
+    let name = take_text(body).unwrap_or_default();
+    &name[..name.len().min(NAME_BYTES)]
+}
+
+/// Whether a statement may be a COPY: it has the word in it, which cannot be spelled in escapes, or its text is not known to the end.
+fn may_copy(sql: &str) -> bool {
+    let has_word = || {
+        let mut rest = sql.as_bytes();
+        std::iter::from_fn(|| {
+            let place = rest.iter().position(|byte| byte.eq_ignore_ascii_case(&b'c'))?;
+            rest = &rest[place + 1..];
+            Some(rest)
+        })
+        .any(|rest| rest.get(..3).is_some_and(|end| end.eq_ignore_ascii_case(b"opy")))
+    };
+    sql.starts_with('(') || sql.len() > REPEATED || has_word()
 }
 
 fn sql_text(body: &mut &[u8]) -> Arc<str> {

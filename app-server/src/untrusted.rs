@@ -13,7 +13,7 @@ use crate::allow_list;
 use crate::audit_record::{Actor, Lines, Statement};
 use crate::client_settings::{ClientSettings, FOLLOWED};
 use crate::http;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Turn};
 use crate::login::Startup;
 use crate::proxy_protocol;
 use crate::redaction::redact;
@@ -169,7 +169,9 @@ pub fn conversation(mut bytes: &[u8]) {
 fn say(ledger: &mut Ledger, lines: &mut Lines, who: u8, kind: u8, body: &Bytes) {
     match who % 4 {
         0 => {
-            if let Err(refused) = refusal::of_message(Tier::Free, kind, body) {
+            if ledger.turn(kind) != Turn::Pass {
+                ledger.must_flush();
+            } else if let Err(refused) = refusal::of_message(Tier::Free, kind, body) {
                 ledger.refused(kind, body, refused);
                 let _ = refusal::substitute(kind, body);
             } else {

@@ -13,12 +13,15 @@ use tokio::time::{Sleep, sleep};
 
 use super::splice::{Outgoing, pass_on};
 use super::{End, Shared};
+use crate::ledger::Turn;
 use crate::pool::{DatabaseSession, Facts};
 use crate::stream::Stream;
 use crate::tier::Tier;
 use crate::wire::{ErrorResponse, header};
 use crate::{record_play, refusal};
 
+/// Asks the database for the answers that it has.
+const FLUSH: &[u8] = b"H\0\0\0\x04";
 /// One read.
 const READ: usize = 16 * 1024;
 /// A text of this length counts as one statement more: it is read, run and recorded as a whole.
@@ -33,6 +36,7 @@ enum Stage {
     Read,
     Scan,
     Write,
+    Wait,
 }
 
 /// What was read from the client and not yet passed on.
@@ -45,6 +49,8 @@ pub(super) struct Requests {
     outgoing: Outgoing,
     /// What ends the relay once `outgoing` is written.
     end: Option<End>,
+    /// What comes next from the client can only be passed on once something is answered.
+    is_waiting: bool,
     /// The client asked faster than it may, and is not listened to before this is over.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -102,7 +108,7 @@ impl Requests {
                     if ready!(self.outgoing.poll_write(&mut self.buffer, writer, context)).is_err() {
                         return Poll::Ready(End::DatabaseLeft);
                     }
-                    self.stage = Stage::Read;
+                    self.stage = if self.is_waiting { Stage::Wait } else { Stage::Read };
                     if self.buffer.is_empty() && self.buffer.capacity() > KEPT {
                         self.buffer = BytesMut::new();
                     }
@@ -115,6 +121,14 @@ impl Requests {
                     if shared.shares_sessions() && ledger.may_release() {
                         return Poll::Ready(End::Released);
                     }
+                }
+                Stage::Wait => {
+                    // Whenever answers were taken in, this is asked again.
+                    let next = header(&self.buffer, 0);
+                    if next.is_some_and(|(kind, _)| shared.ledger().turn(kind) == Turn::Wait) {
+                        return Poll::Pending;
+                    }
+                    self.stage = Stage::Scan;
                 }
                 Stage::Read => {
                     ready!(self.poll_pause(context));
@@ -147,7 +161,8 @@ impl Requests {
 
     /// `facts` are those of the database session, for when the client resets it.
     fn scan(&mut self, shared: &Shared<'_>, facts: &Facts) {
-        let Self { buffer, passing, outgoing, end, pause, .. } = self;
+        let Self { buffer, passing, outgoing, end, pause, is_waiting, .. } = self;
+        *is_waiting = false;
         let buffer = &buffer[..];
         let now = Instant::now();
         let mut ledger = shared.ledger();
@@ -168,6 +183,29 @@ impl Requests {
             if kind == b'X' {
                 *end = Some(End::ClientLeft);
                 break;
+            }
+            match ledger.turn(kind) {
+                Turn::Pass => {}
+                Turn::Wait => {
+                    if ledger.must_flush() {
+                        outgoing.replace(buffer, at, at, FLUSH);
+                    }
+                    *is_waiting = true;
+                    break;
+                }
+                Turn::Drop => {
+                    outgoing.replace(buffer, at, at + length, &[]);
+                    outgoing.end_at += length;
+                    continue;
+                }
+                Turn::Violation => {
+                    let message = "protocol violation: a message that may not come here";
+                    let answer = ErrorResponse::fatal("08P01", message);
+                    *end = Some(End::Closed(
+                        answer.with_hint("end a batch with Sync, and copy data with CopyDone"),
+                    ));
+                    break;
+                }
             }
             if ledger.take_identity_lost() {
                 let key = &shared.relay.services.identity_key;

@@ -20,5 +20,6 @@ mod program;
 mod protocol;
 mod raw;
 mod rules;
+mod sequences;
 mod strangers;
 mod tls;
