@@ -81,6 +81,29 @@ pub fn mask(text: &str) -> String {
     masked
 }
 
+/// Whether an access key of an account is in a text: `AKIA` or `ASIA` and 16 letters and digits (IAM User Guide, "Unique
+/// identifiers").
+pub fn holds_access_key(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| {
+        word.len() == 20
+            && (word.starts_with("AKIA") || word.starts_with("ASIA"))
+            && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    })
+}
+
+/// Whether a text is secret by its form: a token of GitHub or Slack, a private key, a URL with a password.
+pub fn holds_key_material(text: &str) -> bool {
+    let is_token = ["ghp_", "github_pat_", "gho_", "xoxb-"]
+        .iter()
+        .any(|prefix| text.strip_prefix(prefix).is_some_and(|rest| rest.len() >= 16));
+    let is_key = text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----");
+    let has_password =
+        text.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| {
+            user.split_once(':').is_some_and(|(_, password)| !password.is_empty() && !user.contains('/'))
+        });
+    is_token || is_key || has_password
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

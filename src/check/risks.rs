@@ -3,6 +3,7 @@
 use rhai::{Expr, Position};
 
 use super::{Finding, Text};
+use crate::secret;
 
 pub(super) fn judge(text: &Text, found: &mut Vec<Finding>) {
     for (words, position) in &text.facts.texts {
@@ -53,15 +54,9 @@ fn open_world(words: &str, position: Position) -> Option<Finding> {
     })
 }
 
-/// An access key that stays valid: `AKIA` and 16 letters and digits (IAM User Guide, "Unique identifiers").
 fn static_key(words: &str, position: Position) -> Option<Finding> {
-    let is_key = words.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| {
-        word.len() == 20
-            && (word.starts_with("AKIA") || word.starts_with("ASIA"))
-            && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
-    });
     let named = matches!(words, "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY");
-    (is_key || named).then(|| {
+    (secret::holds_access_key(words) || named).then(|| {
         Finding::new("static-keys", position, "an access key of an account has no place in a playbook")
             .help(
                 "who runs the playbook is logged in: `aws sso login`, a role, or a profile of ~/.aws/config",
@@ -70,17 +65,8 @@ fn static_key(words: &str, position: Position) -> Option<Finding> {
     })
 }
 
-/// Texts that are secret by their form.
 fn key_material(words: &str, position: Position) -> Option<Finding> {
-    let is_token = ["ghp_", "github_pat_", "gho_", "xoxb-"]
-        .iter()
-        .any(|prefix| words.strip_prefix(prefix).is_some_and(|rest| rest.len() >= 16));
-    let is_key = words.contains("-----BEGIN ") && words.contains("PRIVATE KEY-----");
-    let has_password =
-        words.split_once("://").and_then(|(_, rest)| rest.split_once('@')).is_some_and(|(user, _)| {
-            user.split_once(':').is_some_and(|(_, password)| !password.is_empty() && !user.contains('/'))
-        });
-    (is_token || is_key || has_password).then(|| literal(position, "this text holds a secret"))
+    secret::holds_key_material(words).then(|| literal(position, "this text holds a secret"))
 }
 
 fn secret_literal(name: &str, value: &Expr, position: Position) -> Option<Finding> {

@@ -92,3 +92,20 @@ fn user_data_is_sound_and_holds_no_secret_and_its_start_hands_values_on_as_they_
     assert_eq!(environment.permissions().mode() & 0o777, 0o600);
     assert!(!project.path("x").exists());
 }
+
+#[test]
+fn a_secret_in_the_environment_of_a_service_is_refused_before_anything_is_launched() {
+    let project = Project::new();
+    for value in [
+        "\"AKIA\" + \"ABCDEFGHIJKLMNOP\"",
+        "\"ghp\" + \"_0123456789abcdef0123\"",
+        "\"postgres\" + \"://app:word@db.internal/music\"",
+    ] {
+        let text = format!(
+            "stack(\"boot\");\nservice(#{{ name: \"app-server\", image: \"app-server\", port: 8080, health: \"/readyz\", env: #{{ KEY: {value} }} }});\n"
+        );
+        project.write("it.rhai", &text);
+        let ran = project.ops(&["run", "it.rhai", "--local", "--yes"]).ended_with(1);
+        assert!(ran.stderr.contains("the value of `KEY` is a secret"), "{value}: {}", ran.stderr);
+    }
+}

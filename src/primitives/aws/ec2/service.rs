@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::host::{Host, World};
 use crate::primitives::declaration::{Holds, Key, Options, optional, required};
 use crate::primitives::local::secrets::StoredSecret;
+use crate::secret;
 
 /// EC2 takes no more user data than this (EC2 User Guide, "Run commands on your Linux instance at launch").
 const USER_DATA_LIMIT: usize = 16 * 1024;
@@ -185,6 +186,15 @@ fn env_value(key: &str, value: Dynamic) -> Result<String, Error> {
         // An environment file has one line for each variable.
         if text.contains(['\n', '\r', '\0']) {
             return Err(Error::invalid(format!("the value of `{key}` has more than one line")).key(key));
+        }
+        // Whoever may describe the instance reads its user data.
+        if secret::mask(&text) != text || secret::holds_access_key(&text) || secret::holds_key_material(&text)
+        {
+            return Err(Error::invalid(format!(
+                "the value of `{key}` is a secret, and user data is no place for one"
+            ))
+            .key(key)
+            .help("keep it with secrets::set(\"name\", ..), and pass on secrets::reference(\"name\")"));
         }
         return Ok(text);
     }
