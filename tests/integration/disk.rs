@@ -1,9 +1,11 @@
 //! The disk playbook on a real OpenSSH server: the tools of the file system are stood in for, since no test may grow this machine's disk.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::harness::{Project, finish};
-use crate::sshd::{Login, Server};
+use crate::sshd::{Login, Server, may_be_root};
 
 /// A server whose disk has a partition that grows once, and an xfs file system on it.
 const TOOLS: [(&str, &str); 5] = [
@@ -71,4 +73,85 @@ fn a_size_that_no_volume_has_is_refused_before_anything_is_asked() {
     let project = Project::new();
     project.write("it.rhai", "stack(\"disk\"); ec2::ensure_instance(\"server\").grow_root_volume(0);");
     project.run_local("it.rhai", &["--yes"]).ended_with(1).says("0 is no size");
+}
+
+/// A disk that is a file, until the test ends.
+struct Disk(String);
+
+impl Disk {
+    fn new(project: &Project, name: &str) -> Self {
+        let file = std::fs::File::create(project.path(name)).expect("a file");
+        file.set_len(64 << 20).expect("room");
+        let output = Command::new("losetup").args(["--find", "--show"]).arg(project.path(name)).output();
+        let output = output.expect("losetup is installed: `apt-get install mount`");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Disk(String::from_utf8(output.stdout).expect("a path").trim().to_owned())
+    }
+
+    /// What blkid finds on it.
+    fn found(&self) -> String {
+        let output = Command::new("blkid").args(["--probe", "--output", "export", &self.0]).output();
+        String::from_utf8(output.expect("blkid is installed").stdout).expect("text")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_blank_disk_is_formatted_once_and_what_holds_data_never_is() {
+    if !may_be_root("disks are mounted") {
+        return;
+    }
+    let login = Login::with_playbooks();
+    login.project.write("fstab", "");
+    // Each connection has mounts of its own, and its own fstab: this machine keeps those that it has.
+    let alone = format!("mount --bind {} /etc/fstab && exec \"$@\"", login.project.path("fstab").display());
+    let server = Server::with(
+        &login,
+        "",
+        &["unshare", "--mount", "--propagation", "private", "sh", "-c", &alone, "sh"],
+    );
+    login.knows(&[&server]);
+    let at = login.project.path("data").display().to_string();
+    let disk = Disk::new(&login.project, "disk");
+    let mount = |device: &str| {
+        let address = server.address();
+        let arguments = [
+            "run",
+            "cookbook/mount_volume",
+            "--host",
+            &address,
+            "--key",
+            "id",
+            "--device",
+            device,
+            "--mount",
+            &at,
+        ];
+        finish(login.ops(&arguments))
+    };
+
+    mount(&disk.0).ended_with(0).says("formatted with ext4, in fstab as").says("mounted");
+    let formatted = disk.found();
+    assert!(formatted.contains("TYPE=ext4"), "{formatted}");
+    // The mount was that connection's: as after a restart, it is there again, with the same file system.
+    mount(&disk.0).ended_with(0).says(": mounted");
+    assert_eq!(disk.found(), formatted);
+    assert_eq!(login.project.read("fstab").lines().count(), 1);
+
+    let parted = Disk::new(&login.project, "parted");
+    let mut sector = [0; 512];
+    // A partition of Linux (type 0x83) at sector 2048 with 65536 of them, and the signature of a master boot record.
+    sector[446..462].copy_from_slice(&[0, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 1, 0]);
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    let mut written = std::fs::File::options().write(true).open(&parted.0).expect("the disk");
+    written.write_all(&sector).and_then(|()| written.sync_all()).expect("a partition table");
+    let before = parted.found();
+    mount(&parted.0).ended_with(1).says("holds no file system, and is not blank either");
+    assert_eq!(parted.found(), before);
+    mount("/dev/null").ended_with(1).says("/dev/null is no disk");
 }
