@@ -4,15 +4,17 @@
 //! The file has libpq's format: `host:port:database:user:password` a line, `*` matches anything,
 //! `\` escapes. A file that others may read is not used, as with libpq.
 
-use std::fmt;
 use std::io::IsTerminal;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+use std::{fmt, io, process, thread};
 
 use thiserror::Error;
 
 use crate::connection::Address;
+use crate::interrupt;
 use crate::target::Target;
 
 /// The origin of a password that was typed.
@@ -130,6 +132,11 @@ fn find(target: &Target) -> Result<Password, Error> {
     }
     match rpassword::prompt_password(format!("Password for {}: ", target.user)) {
         Ok(text) => Ok(Password { text, origin: PROMPT.to_owned() }),
+        // The thread that hears signals ends the program, with the signal's own code; it may be a moment behind.
+        Err(source) if source.kind() == io::ErrorKind::Interrupted => {
+            thread::sleep(Duration::from_secs(1));
+            process::exit(i32::from(interrupt::EXIT_CODE))
+        }
         Err(source) => Err(Error::Prompt { source }),
     }
 }
