@@ -41,7 +41,7 @@ fn each_of_the_nine_does_what_its_first_line_says() {
         ("\\op 8 nora@example.com", "(1 row)"),
         ("\\op 9 nora@example.com", "DELETE 1"),
         ("\\op find_content nothing", "(0 rows)"),
-        ("\\op 9", "takes 1 arguments, not 0: Delete an account"),
+        ("\\op 9", "takes 1 argument, not 0: Delete an account"),
     ] {
         terminal.keys(&format!("{typed}\r"));
         terminal.shows(shown);
