@@ -122,7 +122,7 @@ fn a_blank_disk_is_formatted_once_and_what_holds_data_never_is() {
         let address = server.address();
         let arguments = [
             "run",
-            "cookbook/mount_volume",
+            "playbooks/cookbook/mount_volume.rhai",
             "--host",
             &address,
             "--key",

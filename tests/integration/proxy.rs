@@ -19,8 +19,6 @@ pub(crate) struct Call {
     /// How many calls there were before it, and how many that change something.
     pub(crate) number: usize,
     pub(crate) change: usize,
-    /// How many of this operation there were before it.
-    pub(crate) same: usize,
     pub(crate) body: String,
     /// Whose credentials signed it.
     pub(crate) access_key: String,
@@ -155,7 +153,6 @@ fn relay(
                 changes: !["Describe", "List", "Get"].iter().any(|read| operation.starts_with(read)),
                 number: calls.len(),
                 change: calls.iter().filter(|(call, _)| call.changes).count(),
-                same: calls.iter().filter(|(call, _)| call.operation == operation).count(),
                 body: text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default(),
                 access_key: text
                     .split_once("Credential=")
