@@ -375,13 +375,15 @@ async fn a_late_cancel_does_not_hit_the_next_owner() {
             token.cancel_query(NoTls).await.unwrap();
         }
     });
-    let mut cancelled = 0;
     while !honest.is_finished() {
-        cancelled += usize::from(ask(&canceller, "select pg_sleep(0.02)").await.is_err());
+        // Cancelled or not: most of the cancels come when the other one has the database session.
+        let _ = ask(&canceller, "select pg_sleep(0.02)").await;
     }
     honest.await.unwrap();
+    // The cancels are real: what has the database session to itself does not get to its end, nor to the limit of its tier.
+    let alone = tokio::time::timeout(Duration::from_secs(20), ask(&canceller, "select pg_sleep(60)")).await;
+    assert!(alone.expect("a cancel came").is_err());
     cancelling.abort();
-    assert!(cancelled > 0, "the cancels were real");
 }
 
 #[tokio::test(flavor = "multi_thread")]
