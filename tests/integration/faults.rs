@@ -94,7 +94,7 @@ fn a_run_with_nothing_to_do_asks_side_by_side() {
     let moto = Moto::start();
     let project = Project::new();
     through(&open(&moto), &project, &DEPLOY).ended_with(0);
-    let slow = Proxy::start(&moto.endpoint(), |_| Fate::Late(Duration::from_millis(300)));
+    let slow = Proxy::start(&moto.endpoint(), |_| Fate::Late(Duration::from_secs(2)));
     let ran = through(&slow, &project, &DEPLOY).ended_with(0).says("==> 0 changes");
     // The database, the secrets, the server's profile with the policy of its role, the instances: none of them needs another.
     assert!(slow.most_reads() >= 5, "at most {} reads were under way at once", slow.most_reads());

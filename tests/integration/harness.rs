@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::canaries;
 
 /// How long anything in a test may take before it counts as hung.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A project with the shipped playbooks and SQL, and a local cloud of its own.
 pub(crate) struct Project {

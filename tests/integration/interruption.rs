@@ -138,12 +138,12 @@ fn a_playbook_that_sleeps_is_interrupted_too() {
     assert_eq!((line.as_str(), ended.status.code()), ("asleep\n", Some(130)));
 }
 
-/// Holds a rule open and the lock, until it is stopped; then it takes its time to tidy up.
+/// Holds a rule open and the lock, until it is stopped; then it tidies up until the test has seen enough.
 const HOLD: &str = r#"stack("s");
 let group = ec2::ensure_security_group("app");
 defer(|| {
     say("tidying");
-    sleep(3);
+    while !file::exists("enough") { sleep(1); }
     state::set(#{ tidied: true });
 });
 open_while(group, tcp(22, "203.0.113.7/32"), || {
@@ -192,6 +192,7 @@ fn a_run_whose_terminal_is_closed_tidies_up() {
         said += &String::from_utf8_lossy(&part[..count]);
     }
     drop(pty);
+    project.write("enough", "");
     let mut ended = None;
     until("the run ends", || {
         ended = child.try_wait().expect("the run can be waited for");
@@ -208,6 +209,7 @@ fn a_shell_that_says_so_as_well_does_not_hurry_the_run() {
     signal("-HUP", process);
     until("it tidies up", || project.read("log").contains("tidying"));
     signal("-HUP", process);
+    project.write("enough", "");
     assert_eq!(until_ended(child), 130);
     was_tidied(&project);
 }
@@ -221,6 +223,8 @@ fn a_run_under_nohup_outlives_its_terminal() {
     signal("-HUP", process);
     // Had it been heard, this would be the second one.
     signal("-INT", process);
+    until("it tidies up", || project.read("log").contains("tidying"));
+    project.write("enough", "");
     assert_eq!(until_ended(child), 130);
     was_tidied(&project);
 }

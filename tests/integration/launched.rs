@@ -95,11 +95,11 @@ impl Instance {
         finish(command)
     }
 
-    fn rollout(&self, archive: &Path) -> Ran {
+    fn rollout(&self, archive: &Path, wait_s: &str) -> Ran {
         let (archive, port) = (archive.display().to_string(), self.place.port.to_string());
         let address = self.place.server.address();
         let arguments = ["run", "rollout", "--host", &address, "--key", "id", "--archive", &archive];
-        let more = ["--port", &port, "--wait", "10"];
+        let more = ["--port", &port, "--wait", wait_s];
         finish(self.place.login.ops(&[&arguments[..], &more].concat()))
     }
 
@@ -135,12 +135,13 @@ fn a_launched_instance_runs_its_service_says_so_and_a_rollout_restarts_its_unit(
 
     let restarts = || instance.lines("units").iter().filter(|line| *line == "restart app-server").count();
     let second = archive("second", Answers::Ready);
-    instance.rollout(&second).ended_with(0);
+    instance.rollout(&second, "60").ended_with(0);
     assert_eq!((place.answer().as_str(), restarts()), ("second", 1));
-    instance.rollout(&second).ended_with(0).says("runs this image already");
+    instance.rollout(&second, "60").ended_with(0).says("runs this image already");
     assert_eq!(restarts(), 1);
 
-    instance.rollout(&archive("broken", Answers::NotFound)).ended_with(1).says("went back to the previous");
+    let broken = archive("broken", Answers::NotFound);
+    instance.rollout(&broken, "15").ended_with(1).says("went back to the previous");
     assert_eq!((place.answer().as_str(), restarts()), ("second", 3));
 }
 

@@ -53,7 +53,7 @@ impl Place {
 
     pub(crate) fn rollout(&self, archive: &Path, more: &[&str]) -> Ran {
         let archive = archive.display().to_string();
-        let more = if more.contains(&"--wait") { more.to_vec() } else { [&["--wait", "5"], more].concat() };
+        let more = if more.contains(&"--wait") { more.to_vec() } else { [&["--wait", "60"], more].concat() };
         finish(self.command(&["--archive", &archive], &more))
     }
 
@@ -85,7 +85,7 @@ fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
     assert!(!place.login.project.path("service/image.new").exists(), "a plan has changed the server");
 
     let ran = place.rollout(&first, &[]).ended_with(0).says("runs nothing");
-    let ran = ran.says("One server: its clients are interrupted for 75 s at most").says("75 s more where");
+    let ran = ran.says("One server: its clients are interrupted for 130 s at most").says("130 s more where");
     assert!(ran.stdout.contains("changed  1"), "{}", ran.stdout);
     assert_eq!(place.answer(), "first");
 
@@ -98,7 +98,8 @@ fn an_image_is_sent_started_and_taken_back_where_it_is_not_ready() {
     place.rollout(&second, &[]).ended_with(0);
     assert_eq!(place.answer(), "second");
 
-    place.rollout(&broken, &[]).ended_with(1).says("is not ready").says("went back to the previous image");
+    let ran = place.rollout(&broken, &["--wait", "15"]).ended_with(1).says("is not ready");
+    ran.says("went back to the previous image");
     assert_eq!(place.answer(), "second");
 
     // What the container wrote is shown after the server's name.
@@ -126,7 +127,7 @@ fn an_image_is_pulled_by_its_digest_and_nothing_else_under_that_name() {
     let registry = Registry::start();
     let image = |name| registry.push(&place.docker.archive(name, Answers::Ready));
     let (first, second) = (image("first"), image("second"));
-    let pull = |image: &str| finish(place.command(&["--image", image], &["--wait", "5"]));
+    let pull = |image: &str| finish(place.command(&["--image", image], &["--wait", "60"]));
 
     let ran = pull(&first).ended_with(0);
     assert!(ran.stdout.contains("changed  1"), "{}", ran.stdout);

@@ -75,8 +75,8 @@ fn a_server_that_the_balancer_does_not_find_healthy_has_its_previous_image_back(
     finish(stack.login.command(stricter, &["--local", "--yes"])).ended_with(0);
 
     let ran = stack.rollout(&second, &["--healthy-within", "1"]).ended_with(124);
-    let ran = ran.says("One server: its clients are interrupted for 435 s at most: 300 s until their connections have ended, 70 s until");
-    let ran = ran.says("75 s more where the previous image has to come back").says("unhealthy");
+    let ran = ran.says("One server: its clients are interrupted for 490 s at most: 300 s until their connections have ended, 70 s until");
+    let ran = ran.says("130 s more where the previous image has to come back").says("unhealthy");
     assert!(ran.stderr.contains("Previous image on music-app-server"), "{}", ran.stderr);
     assert_eq!(ask(&stack.machines[0].address).expect("an answer"), "first");
     stack.is_whole();

@@ -151,14 +151,14 @@ fn command(login: &Login, archive: &Path, more: &[&str]) -> Command {
     let (archive, folder) = (archive.display().to_string(), shared(login).display().to_string());
     let arguments =
         ["run", "rollout", "--yes", "--archive", &archive, "--folder", &folder, "--network", "host"];
-    let wait: &[&str] = if more.contains(&"--wait") { &[] } else { &["--wait", "5"] };
+    let wait: &[&str] = if more.contains(&"--wait") { &[] } else { &["--wait", "60"] };
     login.ops(&[&arguments, wait, more].concat())
 }
 
 /// What the service behind `address` says, or why nothing was said.
 pub(crate) fn ask(address: &str) -> Result<String, std::io::Error> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -225,7 +225,7 @@ fn two_servers_behind_a_balancer_get_an_image_and_no_client_notices() {
     assert_eq!(before, (one.started(), two.started()));
 
     // A broken image stops at the first server, which has its previous one back.
-    let ran = stack.rollout(&broken, &[]).ended_with(1).says("went back to the previous image");
+    let ran = stack.rollout(&broken, &["--wait", "15"]).ended_with(1).says("went back to the previous image");
     assert!(!ran.stderr.contains("Drain music-app-server-2"), "{}", ran.stderr);
     for machine in &stack.machines {
         assert_eq!(ask(&machine.address).expect("an answer"), "second");

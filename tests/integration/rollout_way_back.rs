@@ -34,11 +34,11 @@ fn an_image_that_never_answers_is_given_its_time_and_no_more_and_the_previous_on
     let hanging = place.docker.archive("hanging", Answers::Never);
     place.rollout(&first, &[]).ended_with(0);
 
-    let ran = place.rollout(&hanging, &[]).ended_with(1);
-    let ran = ran.says("is not ready after 5 s").says("went back to the previous image");
+    let ran = place.rollout(&hanging, &["--wait", "10"]).ended_with(1);
+    let ran = ran.says("is not ready after 10 s").says("went back to the previous image");
     // Each question takes 3 s and a pause of 1 s.
     let asked = ran.stderr.lines().filter(|line| line.ends_with("| asked")).count();
-    assert!((1..=2).contains(&asked), "asked {asked} times in 5 s:\n{}", ran.stderr);
+    assert!((1..=3).contains(&asked), "asked {asked} times in 10 s:\n{}", ran.stderr);
     assert_eq!(place.answer(), "first");
 }
 
@@ -62,11 +62,11 @@ fn whoever_stops_a_swap_or_loses_its_line_has_the_previous_image_back() {
     let previous = place.login.project.read("service/image.previous");
 
     // A line that breaks, and a run that is killed, leave the swap to the server.
-    let child = place.begin(&hanging, "8");
+    let child = place.begin(&hanging, "15");
     place.server.cut();
     wait(child).ended_with(1);
     place.has_back("second");
-    let mut child = place.begin(&hanging, "8");
+    let mut child = place.begin(&hanging, "15");
     child.kill().expect("the run is killed");
     child.wait().expect("the run ends");
     place.has_back("second");
@@ -77,6 +77,7 @@ fn whoever_stops_a_swap_or_loses_its_line_has_the_previous_image_back() {
     std::fs::copy(service("image"), service("image.back")).expect("a copy");
     std::fs::copy(service("image.previous"), service("image")).expect("a copy");
     place.docker.command(&["rm", "-f", "app-server"]).ended_with(0);
-    place.rollout(&archive("broken", Answers::NotFound), &[]).ended_with(1).says("went back to the previous");
+    let broken = archive("broken", Answers::NotFound);
+    place.rollout(&broken, &["--wait", "15"]).ended_with(1).says("went back to the previous");
     assert_eq!(place.answer(), "second");
 }

@@ -32,7 +32,7 @@ impl Sick {
                     Ok(_) => return Self { id, group },
                     // Only what runs is registered.
                     Err(error) => {
-                        assert!(started.elapsed() < Duration::from_secs(30), "not registered: {error:?}");
+                        assert!(started.elapsed() < Duration::from_secs(120), "not registered: {error:?}");
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }
                 }

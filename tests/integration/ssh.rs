@@ -276,7 +276,7 @@ fn what_runs_too_long_is_ended_on_the_server() {
     let login = Login::new();
     let server = Server::start(&login);
     let text = r#"
-        try { server.run(["sh", "-c", "echo $$ > FILE; sleep 1000 & wait"], #{ timeout_s: 1 }); } catch (e) { print(e.kind); }
+        try { server.run(["sh", "-c", "echo $$ > FILE; sleep 1000 & wait"], #{ timeout_s: 10 }); } catch (e) { print(e.kind); }
         print(server.run(["echo", "still here"]).stdout);
     "#;
     let file = login.project.path("pid");
@@ -285,7 +285,7 @@ fn what_runs_too_long_is_ended_on_the_server() {
         .ended_with(0);
     assert_eq!(ran.stdout, "timeout\nstill here\n");
     let process = login.project.read("pid");
-    assert!(!Path::new("/proc").join(process.trim()).exists(), "{process} still runs");
+    until(&format!("the end of {process}"), || !Path::new("/proc").join(process.trim()).exists());
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn a_server_that_freezes_in_the_middle_of_a_command_is_given_up() {
     login.knows(&[&server]);
     let file = login.project.path("runs");
     let text = format!(
-        "let server = ssh::connect(\"{}\", #{{ key: \"id\", keep_alive_s: 1 }}); server.run([\"sh\", \"-c\", \"touch {}; exec sleep 1000\"]);",
+        "let server = ssh::connect(\"{}\", #{{ key: \"id\", keep_alive_s: 3 }}); server.run([\"sh\", \"-c\", \"touch {}; exec sleep 1000\"]);",
         server.address(),
         file.display()
     );
@@ -431,7 +431,10 @@ fn a_dead_server_among_many_is_named_and_holds_up_no_other() {
     let mut list: Vec<String> = servers.iter().map(|server| format!("\"{}\"", server.address())).collect();
     list.insert(1, format!("\"{dead}\""));
     let text = format!(
-        "parallel([{}], #{{ width: 2 }}, |host| print(ssh::connect(host, #{{ key: \"id\", connect_timeout_s: 2 }}).run([\"echo\", host]).stdout));",
+        "parallel([{}], #{{ width: 2 }}, |host| {{
+            let patience_s = if host == \"{dead}\" {{ 2 }} else {{ 60 }};
+            print(ssh::connect(host, #{{ key: \"id\", connect_timeout_s: patience_s }}).run([\"echo\", host]).stdout)
+        }});",
         list.join(", ")
     );
     let ran = login.run(&text).ended_with(124).says(&dead).says("did not answer in 2 s");
@@ -461,17 +464,21 @@ fn an_agent_that_says_nothing_is_left_alone() {
 #[test]
 fn a_session_that_the_server_ended_while_it_was_idle_is_opened_again() {
     let login = Login::new();
-    let server = Server::with(&login, "ClientAliveInterval 1\nClientAliveCountMax 1\n", &[]);
+    let server = Server::with(&login, "ClientAliveInterval 3\nClientAliveCountMax 1\n", &[]);
     login.knows(&[&server]);
     let text = format!(
         r#"
         let server = ssh::connect("{}", #{{ key: "id", keep_alive_s: 2 }});
         print(server.run(["echo", "before"], #{{ quiet: true }}).stdout);
-        sleep(6);
+        while !file::exists("ended") {{ sleep(1); }}
         print(server.run(["echo", "after"], #{{ quiet: true }}).stdout);
         "#,
         server.address()
     );
-    let ran = login.run(&text).ended_with(0).says("ended the idle session");
+    let mut command = login.command(&text, &[]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
+    until("the server has ended the session", || server.log().contains("Timeout, client not responding"));
+    login.project.write("ended", "");
+    let ran = wait(child).ended_with(0).says("ended the idle session");
     assert_eq!(ran.stdout, "before\nafter\n");
 }
