@@ -226,6 +226,13 @@ impl Postgres {
         }
     }
 
+    /// Grants admins temporary tables, and declares it, as an operator may.
+    pub(crate) async fn grant_temporary_tables(&self) {
+        let grant = "insert into private.declared_grant values ('tier_admin', 'TEMPORARY', 'this database');
+                     grant temp on database music to tier_admin";
+        self.superuser().await.batch_execute(grant).await.expect("granted");
+    }
+
     /// All that the cluster holds: roles and their settings, schema, rows, large objects.
     pub(crate) fn dump(&self) -> String {
         let output = Command::new(postgres_programs().join("pg_dumpall"))
@@ -410,10 +417,15 @@ pub(crate) fn certificate(ca_file: &Path) -> (String, String) {
 
 /// Database, sample data and a server that is ready.
 pub(crate) async fn world() -> (Postgres, Server) {
+    world_with(&[]).await
+}
+
+/// The same with settings in the server's environment.
+pub(crate) async fn world_with(variables: &[(&str, &str)]) -> (Postgres, Server) {
     let postgres = Postgres::start().await;
     postgres.migrate().await;
     postgres.fill().await;
-    let server = Server::start(&postgres);
+    let server = Server::start_with(&postgres, variables);
     server.wait_until_ready();
     (postgres, server)
 }

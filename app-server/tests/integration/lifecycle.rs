@@ -60,14 +60,7 @@ async fn readiness_follows_the_schema_the_key_and_the_roles() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admins_temporary_table_does_not_stop_the_service() {
     let (postgres, server) = world().await;
-    let superuser = postgres.superuser().await;
-    superuser
-        .batch_execute(
-            "insert into private.declared_grant values ('tier_admin', 'TEMPORARY', 'this database');
-             grant temp on database music to tier_admin",
-        )
-        .await
-        .unwrap();
+    postgres.grant_temporary_tables().await;
     let admin = server.connect(ADMIN).await;
     admin.batch_execute("create temp table draft (line text)").await.unwrap();
     // One that has not looked at the roles before.

@@ -15,6 +15,7 @@ mod interop;
 mod lifecycle;
 mod limits;
 mod operations;
+mod pooled_state;
 mod pooling;
 mod program;
 mod protocol;
