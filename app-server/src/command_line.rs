@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -90,6 +90,7 @@ fn check_config(sources: &Sources) -> ExitCode {
         Ok(given) => given,
         Err(problems) => return tell(&problems),
     };
+    let mut shown_settings = String::new();
     for setting in SETTINGS {
         let shown = match (given.value(setting.name), setting.kind) {
             (Some(value), Kind::Plain) => value,
@@ -97,26 +98,42 @@ fn check_config(sources: &Sources) -> ExitCode {
             (None, _) => "(not set)",
         };
         let origin = given.origin(setting.name).map(|origin| format!("  {origin}")).unwrap_or_default();
-        println!("{:<26} {shown}{origin}", setting.name);
+        shown_settings += &format!("{:<26} {shown}{origin}\n", setting.name);
     }
+    let printed = print(&shown_settings);
     let config = match Config::read(&given) {
         Ok(config) => config,
         Err(problems) => return tell(&problems),
     };
     let certificate = config.certificate.as_ref().map(ServerTls::new).transpose();
     match certificate.map(drop).and_then(|()| DatabaseTls::new(&config.database).map(drop)) {
-        Ok(()) => {
-            println!("the configuration is usable");
-            ExitCode::SUCCESS
-        }
+        Ok(()) if printed == ExitCode::SUCCESS => print("the configuration is usable\n"),
+        Ok(()) => printed,
         Err(error) => tell(&[error]),
     }
+}
+
+/// Text on stdout. `println!` would panic where a pipe is closed or a disk is full.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("cannot write to stdout: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A line on stderr. Where that cannot be written, nobody can be told.
+pub(crate) fn say(words: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "app-server: {words}");
 }
 
 /// Each problem is one line on stderr.
 pub(crate) fn tell(problems: &[impl std::fmt::Display]) -> ExitCode {
     for problem in problems {
-        eprintln!("app-server: {problem}");
+        say(problem);
     }
     ExitCode::from(USAGE)
 }
@@ -137,10 +154,7 @@ fn hash_password() -> ExitCode {
     };
     match read() {
         Ok(password) if password.is_empty() => tell(&["an empty password is none: give one on stdin"]),
-        Ok(password) => {
-            println!("{}", scram_sha_256(password.as_bytes()));
-            ExitCode::SUCCESS
-        }
+        Ok(password) => print(&format!("{}\n", scram_sha_256(password.as_bytes()))),
         Err(error) => tell(&[format!("cannot read the password: {error}")]),
     }
 }

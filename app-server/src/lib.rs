@@ -81,7 +81,7 @@ fn serve(sources: Sources) -> ExitCode {
     match server::run(config, sources) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("app-server: {error}");
+            command_line::say(error);
             ExitCode::FAILURE
         }
     }

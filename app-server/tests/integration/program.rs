@@ -93,6 +93,28 @@ async fn a_hashed_password_is_what_logs_in() {
     assert_eq!(app_server(&["hash-password"], &[], "\n").status.code(), Some(2));
 }
 
+#[test]
+fn words_that_cannot_be_written_are_an_error_and_no_crash() {
+    let hashed = |redirection: &str| {
+        Command::new("sh")
+            .args(["-c", &format!("echo horse | \"$0\" hash-password {redirection}")])
+            .arg(env!("CARGO_BIN_EXE_app-server"))
+            .output()
+            .unwrap()
+    };
+    let full = hashed(">/dev/full");
+    assert_eq!(full.status.code(), Some(1));
+    assert!(String::from_utf8(full.stderr).unwrap().contains("cannot write to stdout: No space left"));
+    // No configuration at all, and nobody to tell.
+    assert_eq!(app_server(&["serve"], &[], "").status.code(), Some(2));
+    let mute = Command::new("sh")
+        .args(["-c", "env -i \"$0\" serve 2>&-"])
+        .arg(env!("CARGO_BIN_EXE_app-server"))
+        .status()
+        .unwrap();
+    assert_eq!(mute.code(), Some(2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewed_certificate_is_taken_up_without_a_restart() {
     let postgres = Postgres::start().await;
