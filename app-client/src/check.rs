@@ -12,6 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{Column, Output, Style};
 use crate::password::Passwords;
 use crate::prompt;
+use crate::say;
 use crate::script::Variables;
 use crate::server_message::ServerMessage;
 use crate::target::{self, Place};
@@ -101,7 +102,7 @@ pub(crate) fn run(
     let columns = ["tier", "user", "statement", "expected", "result", "verdict"].map(Column::text).to_vec();
     let mut output = Output::stdout(style).map_err(|source| Error::Output { source })?;
     output.table(columns, &rows).and_then(|()| output.finish()).map_err(|source| Error::Output { source })?;
-    eprintln!("{passed} of {} passed; everything was rolled back", rows.len());
+    remark!("{passed} of {} passed; everything was rolled back", rows.len());
     if passed < rows.len() {
         return Ok(ExitCode::from(1));
     }
@@ -115,7 +116,7 @@ pub(crate) fn run(
 /// The place with a user to log in as: asked for if none was given.
 fn named(place: &Place) -> Result<Place, Error> {
     let Err(target::Error::NoUser { .. }) = place.resolve() else { return Ok(place.clone()) };
-    eprint!("Log in as: ");
+    say::to(io::stderr(), format_args!("Log in as: "));
     let mut user = String::new();
     io::stdin().read_line(&mut user).map_err(|source| Error::Terminal { source })?;
     Ok(place.named(user.trim()))

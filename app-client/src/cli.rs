@@ -129,7 +129,7 @@ fn refuse(error: &clap::Error) -> ! {
     if error.kind() == ErrorKind::InvalidSubcommand {
         // Without a stderr there is nobody to tell.
         let _ = error.print();
-        eprintln!("hint: a statement follows `-c`: app-client -c 'select 1'; a URL follows `--url`");
+        remark!("hint: a statement follows `-c`: app-client -c 'select 1'; a URL follows `--url`");
         std::process::exit(error.exit_code());
     }
     error.exit()

@@ -161,10 +161,10 @@ impl Connection {
                         self.parameter_status(&body);
                     }
                     b'E' => {
-                        eprintln!("{}", ServerMessage::parse(frame.body).render("", 1));
+                        remark!("{}", ServerMessage::parse(frame.body).render("", 1));
                         return false;
                     }
-                    b'N' => eprintln!("{}", ServerMessage::parse(frame.body).render("", 1)),
+                    b'N' => remark!("{}", ServerMessage::parse(frame.body).render("", 1)),
                     _ => {}
                 },
                 Err(_) => return false,

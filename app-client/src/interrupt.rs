@@ -148,12 +148,12 @@ impl Interrupt {
                 // On its own thread: a second Ctrl-C must not wait for a server that does not answer.
                 thread::spawn(move || {
                     if let Err(error) = canceller.cancel() {
-                        eprintln!("warning: the statement could not be cancelled: {error}");
+                        remark!("warning: the statement could not be cancelled: {error}");
                     }
                 });
                 running.pressed = true;
                 running.asked = Some(Instant::now());
-                eprintln!("\ncancelling; Ctrl-C again leaves without waiting");
+                remark!("\ncancelling; Ctrl-C again leaves without waiting");
             }
             // Before the statement is sent, or between two of a line.
             None if self.stays() => running.pressed = true,
@@ -198,7 +198,7 @@ fn is_ignored(signal: Signal) -> bool {
     let before = unsafe { sigaction(signal, &default) };
     match before {
         Ok(ignoring) if matches!(ignoring.handler(), SigHandler::SigIgn) => {
-            // SAFETY: as above.
+            // SAFETY: as above. What has held until now is not refused.
             let _ = unsafe { sigaction(signal, &ignoring) };
             true
         }

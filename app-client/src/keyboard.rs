@@ -1,4 +1,4 @@
-//! Keys that are typed while a statement runs: not drawn into its result, but kept for the prompt that
+//! Keys that are typed while a statement or a command runs: not drawn into its result, but kept for the prompt that
 //! follows, which then edits and runs them as if they were typed there. Ctrl-C goes on to be a signal.
 //! And the terminal as this program found it, which is how it must leave it.
 
@@ -44,11 +44,11 @@ impl Drop for Aside {
     }
 }
 
-/// Keys are drawn again, and lines are lines.
+/// Keys are drawn again, and lines are lines: for a question, or a program that reads them. Nothing where they are so already.
 pub(crate) fn restore() {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(Err(error)) = before.map(|modes| tcsetattr(io::stdin(), OptionalActions::Now, &modes)) {
-        eprintln!("warning: the terminal does not show what is typed ({error}); `stty sane` mends it");
+        remark!("warning: the terminal does not show what is typed ({error}); `stty sane` mends it");
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn remember() {
         Some((terminal, modes))
     });
     if let Some(found) = found {
-        // A second look would find what the first one is to put back.
+        // Of a second look the first one stays: what it found is to be put back.
         let _ = FOUND.set(found);
     }
 }

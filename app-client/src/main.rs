@@ -2,7 +2,10 @@
 //!
 //! `cli` reads the command line, `target` finds the server (`state`, `password`), `connection` speaks
 //! the protocol, `script` cuts text into statements, `run` sends them, `output` shows the rows.
-//! `progress` and `activity` say what takes long. What the user asked for is done by `one_shot`, `prompt`, `check` or `doctor`.
+//! `progress` and `activity` say what takes long, `say` all that is no result. What the user asked for is done by `one_shot`, `prompt`, `check` or `doctor`.
+
+#[macro_use]
+mod say;
 
 mod activity;
 mod check;
@@ -30,9 +33,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            remark!("error: {error}");
             if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
+                remark!("hint: {hint}");
             }
             ExitCode::from(error.exit_code())
         }

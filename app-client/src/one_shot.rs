@@ -86,7 +86,7 @@ pub(crate) fn run(
         worst = runner.execute("commit")?;
     }
     if single_transaction && worst != Outcome::Done {
-        eprintln!("rolled back: nothing was kept");
+        remark!("rolled back: nothing was kept");
     }
     runner.connection.close();
     Ok(match worst {

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::connection::Address;
 use crate::interrupt;
+use crate::keyboard;
 use crate::target::Target;
 
 /// The origin of a password that was typed.
@@ -130,6 +131,7 @@ fn find(target: &Target) -> Result<Password, Error> {
     if !std::io::stdin().is_terminal() && !std::io::stderr().is_terminal() {
         return Err(Error::None { user: target.user.clone(), files: target.passfiles.clone() });
     }
+    keyboard::restore();
     match rpassword::prompt_password(format!("Password for {}: ", target.user)) {
         Ok(text) => Ok(Password { text, origin: PROMPT.to_owned() }),
         // The thread that hears signals ends the program, with the signal's own code; it may be a moment behind.
@@ -149,6 +151,8 @@ fn from_command(command: &str, target: &Target) -> Result<Password, Error> {
         Address::Tcp { host, .. } => host.clone(),
         Address::Unix(path) => path.parent().map(|folder| folder.display().to_string()).unwrap_or_default(),
     };
+    // It may have a question of its own, at the terminal.
+    keyboard::restore();
     let done = Command::new("sh")
         .args(["-c", command])
         .envs([("PGHOST", host), ("PGPORT", port(&target.address))])
@@ -282,8 +286,8 @@ fn entries(file: &Path) -> Vec<(usize, Entry)> {
     let Ok(metadata) = std::fs::metadata(file) else { return Vec::new() };
     if metadata.permissions().mode() & 0o077 != 0 {
         let file = file.display();
-        eprintln!("warning: the password file {file} may be read by others, so it is not used");
-        eprintln!("hint: chmod 600 {file}");
+        remark!("warning: the password file {file} may be read by others, so it is not used");
+        remark!("hint: chmod 600 {file}");
         return Vec::new();
     }
     match std::fs::read_to_string(file) {
@@ -293,7 +297,7 @@ fn entries(file: &Path) -> Vec<(usize, Entry)> {
             .filter_map(|(index, line)| Entry::parse(line).map(|entry| (index + 1, entry)))
             .collect(),
         Err(error) => {
-            eprintln!("warning: cannot read the password file {}: {error}", file.display());
+            remark!("warning: cannot read the password file {}: {error}", file.display());
             Vec::new()
         }
     }

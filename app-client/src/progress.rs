@@ -1,12 +1,13 @@
 //! A line on the terminal about a statement that takes long: on stderr, only if that is a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use terminal_size::{Width, terminal_size_of};
 use unicode_width::UnicodeWidthChar;
 
 use crate::activity::{Activity, Observer};
+use crate::say;
 
 /// A statement that is quicker needs no word about it.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -61,15 +62,14 @@ impl Progress {
         let said = self.activity.as_ref().and_then(Activity::said);
         let doing = said.map_or_else(String::new, |said| format!("; {said}"));
         let line = format!("{came}{seconds} s; Ctrl-C cancels{doing}");
-        // A terminal that is gone meanwhile is no reason to fail.
-        let _ = write!(io::stderr(), "\r{}\x1b[K", fitting(&line));
+        say::to(io::stderr(), format_args!("\r{}\x1b[K", fitting(&line)));
         self.shown = Some(seconds);
     }
 
     /// Takes the line away before something else is written.
     pub(crate) fn clear(&mut self) {
         if self.shown.take().is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            say::to(io::stderr(), format_args!("\r\x1b[K"));
         }
     }
 }

@@ -17,7 +17,7 @@ mod recovery;
 mod time_zone;
 mod typed_data;
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -28,10 +28,11 @@ use crate::activity::Observer;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
-use crate::keyboard;
+use crate::keyboard::{self, Aside};
 use crate::output::{Format, Output, Style};
 use crate::password::Passwords;
 use crate::run::{Outcome, Runner};
+use crate::say;
 use crate::script::{Splitter, Statement, Variables};
 use crate::target::{Place, Target};
 use typed_data::TypedData;
@@ -110,9 +111,13 @@ pub(crate) fn run(
             Ok(Signal::Success(text)) => {
                 // Now, for nobody knows how the program ends.
                 if let Err(error) = editor.sync_history() {
-                    eprintln!("warning: this is not in the history file: {error}");
+                    remark!("warning: this is not in the history file: {error}");
                 }
-                if session.submit(&text)? == Next::Leave {
+                // From one prompt to the next. Whoever needs the keyboard meanwhile takes it back.
+                let keys = Aside::begin();
+                let next = session.submit(&text)?;
+                drop(keys);
+                if next == Next::Leave {
                     break;
                 }
             }
@@ -131,7 +136,7 @@ impl Session {
     fn greet(&mut self) {
         self.learn();
         let version = self.runner.connection.parameters.get("server_version");
-        println!(
+        say!(
             "{} on PostgreSQL {}; \\? lists the commands, \\q leaves",
             self.target.database,
             version.map_or("?", String::as_str)
@@ -264,7 +269,7 @@ impl Session {
         let agreed = !caution::changes_every_row(sql)
             || self.confirmed("this has no WHERE and changes every row of the table; run it?");
         if !agreed {
-            println!("not run");
+            say!("not run");
         }
         agreed
     }
@@ -319,7 +324,7 @@ impl Session {
 
     fn show_time(&self, started: Instant) {
         if self.timing {
-            println!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1000.0);
+            say!("Time: {:.3} ms", started.elapsed().as_secs_f64() * 1000.0);
         }
     }
 
@@ -332,14 +337,14 @@ impl Session {
         if outcome != Outcome::Done {
             self.conclude("rollback")?;
             if !caution::is_read(sql) && !caution::begins_with(sql, "explain") {
-                println!("rolled back");
+                say!("rolled back");
             }
             let needs_none = self.runner.failure.as_ref().is_some_and(|failure| {
                 IMPOSSIBLE_IN_A_TRANSACTION.contains(&failure.sqlstate.as_str())
                     || failure.message.contains(READ_ONLY)
             });
             if outcome == Outcome::Failed && needs_none {
-                eprintln!("hint: safe writes run it in a transaction; \\safe off runs it without");
+                remark!("hint: safe writes run it in a transaction; \\safe off runs it without");
             }
             return Ok(Some(outcome));
         }
@@ -352,13 +357,13 @@ impl Session {
         };
         if wrote && !self.confirmed("keep this change?") {
             self.conclude("rollback")?;
-            println!("rolled back");
+            say!("rolled back");
             return Ok(Some(Outcome::Failed));
         }
         let kept = self.conclude("commit")?;
         if wrote && kept == Some(Outcome::Done) {
             // A transaction that has failed meanwhile is rolled back by its COMMIT.
-            println!("{}", if self.runner.tag == "COMMIT" { "kept" } else { "rolled back" });
+            say!("{}", if self.runner.tag == "COMMIT" { "kept" } else { "rolled back" });
         }
         Ok(kept)
     }
@@ -371,9 +376,9 @@ impl Session {
 
     /// Anything but a yes is a no.
     fn confirmed(&self, question: &str) -> bool {
+        keyboard::restore();
         keyboard::forget();
-        print!("{question} [y/N] ");
-        let _ = io::stdout().flush();
+        say::to(io::stdout(), format_args!("{question} [y/N] "));
         let mut answer = String::new();
         let read = io::stdin().read_line(&mut answer);
         let yes = read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes");
@@ -384,7 +389,7 @@ impl Session {
     fn edit(&mut self, text: &str) {
         match edit::edited(text) {
             Ok(edited) => self.unsent = Some(edited),
-            Err(error) => eprintln!("error: {error}"),
+            Err(error) => remark!("error: {error}"),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::activity::Observer;
 use crate::connection::{self, Connection};
 use crate::error::Error;
 use crate::interrupt::Interrupt;
-use crate::keyboard::Aside;
+use crate::keyboard::{self, Aside};
 use crate::output::{Output, RowBuffer, RowWriter, columns};
 use crate::progress::Progress;
 use crate::script::Statement;
@@ -71,7 +71,7 @@ impl Runner {
     fn begins(&self) -> bool {
         let begins = self.interrupt.watch(self.connection.canceller());
         if !begins {
-            eprintln!("cancelled before it was sent");
+            remark!("cancelled before it was sent");
         }
         begins
     }
@@ -126,7 +126,7 @@ impl Runner {
     ) -> Result<bool, Error> {
         let Self { connection, output, interrupt, observer, tag: last_tag, failure } = self;
         // What is typed ahead of a script is for the shell that follows it.
-        let mut keys = interrupt.stays().then(Aside::begin).flatten();
+        let _keys = interrupt.stays().then(Aside::begin).flatten();
         let written = |source| Error::Output { source };
         let mut buffer = RowBuffer::default();
         let mut receiving: Option<Receiving> = None;
@@ -215,7 +215,7 @@ impl Runner {
                 }
                 b'G' => {
                     // They may be the data.
-                    drop(keys.take());
+                    keyboard::restore();
                     copy_in(connection, copy_input)?;
                 }
                 b'd' => output.raw(frame.body).map_err(written)?,
@@ -241,7 +241,7 @@ fn give_up(connection: &Connection) {
     let canceller = connection.canceller();
     std::thread::spawn(move || {
         if let Err(error) = canceller.cancel() {
-            eprintln!("warning: the statement could not be cancelled: {error}");
+            remark!("warning: the statement could not be cancelled: {error}");
         }
     });
 }
@@ -288,8 +288,8 @@ fn report(message: &ServerMessage, statement: &Statement, name: Option<&str>) {
         ));
     }
     match name {
-        Some(name) => eprintln!("{name}:{}: {report}", statement.line),
-        None => eprintln!("{report}"),
+        Some(name) => remark!("{name}:{}: {report}", statement.line),
+        None => remark!("{report}"),
     }
 }
 

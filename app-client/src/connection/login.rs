@@ -129,7 +129,7 @@ impl Connection {
                 b'E' => return Err(refused(&body, None)),
                 b'N' => {
                     let notice = crate::server_message::ServerMessage::parse(&body);
-                    eprintln!("{}", notice.render("", 1));
+                    remark!("{}", notice.render("", 1));
                 }
                 other => return Err(unexpected(other)),
             }

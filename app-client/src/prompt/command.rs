@@ -89,14 +89,14 @@ impl Session {
             "op" => self.operation(rest)?,
             "watch" => self.watch(rest)?,
             "explain" => self.explain(rest)?,
-            "g" | "gx" => println!("there is no statement to run yet"),
+            "g" | "gx" => say!("there is no statement to run yet"),
             "sf" => self.show_function(rest)?,
             "d" | "d+" | "dS" | "dS+" if !rest.is_empty() => self.describe(rest, name.contains('+'))?,
             _ => match describe::list(name, rest) {
                 Some(text) => {
                     self.attempt(&Statement { text, line: 1 })?;
                 }
-                None => eprintln!("error: there is no command `\\{name}`\nhint: \\? lists them"),
+                None => remark!("error: there is no command `\\{name}`\nhint: \\? lists them"),
             },
         }
         Ok(Next::Stay)
@@ -114,11 +114,11 @@ impl Session {
         match FORMATS.into_iter().find(|(known, _)| *known == name) {
             Some((name, format)) => {
                 self.runner.output.style.format = format;
-                println!("format is {name}");
+                say!("format is {name}");
             }
             None => {
                 let known = FORMATS.map(|(name, _)| name).join(", ");
-                eprintln!("error: there is no format `{name}`; expected one of {known}");
+                remark!("error: there is no format `{name}`; expected one of {known}");
             }
         }
     }
@@ -131,13 +131,13 @@ impl Session {
             "null" => {
                 let unquoted = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
                 unquoted.unwrap_or(value).clone_into(&mut self.runner.output.null);
-                println!("NULL is shown as `{}`", self.runner.output.null);
+                say!("NULL is shown as `{}`", self.runner.output.null);
             }
             "format" => self.format(value),
             "expanded" | "x" => return self.command("x"),
             "tuples_only" | "t" => return self.command(&format!("t {value}")),
             "pager" => return self.command(&format!("pager {value}")),
-            _ => eprintln!(
+            _ => remark!(
                 "error: there is no setting `{name}`; expected one of null, format, expanded, tuples_only, pager"
             ),
         }
@@ -147,7 +147,7 @@ impl Session {
     fn set(&mut self, assignment: &str) {
         if assignment.is_empty() {
             for (name, value) in &self.variables {
-                println!("{name} = '{value}'");
+                say!("{name} = '{value}'");
             }
             return;
         }
@@ -160,8 +160,8 @@ impl Session {
     fn show_connection(&self) {
         let target = &self.target;
         let encryption = self.runner.connection.tls_version().unwrap_or("not encrypted");
-        println!("{}, database {}, user {}", target.address, target.database, target.user);
-        println!("{encryption}, {}; from {}", target.verified(), target.origin);
+        say!("{}, database {}, user {}", target.address, target.database, target.user);
+        say!("{encryption}, {}; from {}", target.verified(), target.origin);
     }
 
     /// Runs a file; it stops at the first statement that fails.
@@ -181,7 +181,7 @@ impl Session {
                 Ok(Some(statement)) => statement,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    eprintln!("error: {error}");
+                    remark!("error: {error}");
                     return Ok(());
                 }
             };
@@ -200,14 +200,14 @@ impl Session {
     fn redirect(&mut self, path: &str) {
         if path.is_empty() {
             self.runner.output.restore(None);
-            println!("results are shown here");
+            say!("results are shown here");
             return;
         }
         let Some(path) = named(path) else { return };
         match File::create(&path) {
             Ok(file) => {
                 self.runner.output.redirect(file);
-                println!("results go to {path}");
+                say!("results go to {path}");
             }
             Err(error) => copy::failed("write", Path::new(&path), &error),
         }
@@ -216,7 +216,7 @@ impl Session {
     fn explain(&mut self, sql: &str) -> Result<(), Error> {
         let sql = match (sql, &self.last) {
             ("", None) => {
-                eprintln!("error: there is no statement to explain yet");
+                remark!("error: there is no statement to explain yet");
                 return Ok(());
             }
             ("", Some(last)) => last.text.clone(),
@@ -233,12 +233,12 @@ impl Session {
             runner.interrupt.finish();
             let answer = answer?;
             if let Some(error) = answer.error {
-                eprintln!("{}", error.render(&question, 1));
+                remark!("{}", error.render(&question, 1));
                 return Ok(Outcome::Failed);
             }
             let plan = answer.rows.into_iter().flatten().flatten().next().unwrap_or_default();
             let shown = explain::tree(&plan).unwrap_or(plan);
-            println!("{}", cell::visible(&shown));
+            say!("{}", cell::visible(&shown));
             Ok(Outcome::Done)
         })?;
         Ok(())
@@ -249,11 +249,11 @@ impl Session {
         // psql's default.
         let seconds: f64 = if seconds.is_empty() { 2.0 } else { seconds.parse().unwrap_or(-1.0) };
         let Ok(pause) = Duration::try_from_secs_f64(seconds) else {
-            eprintln!("error: expected a number of seconds, such as `\\watch 2`");
+            remark!("error: expected a number of seconds, such as `\\watch 2`");
             return Ok(());
         };
         let Some(statement) = self.last.clone() else {
-            eprintln!("error: there is no statement to repeat yet");
+            remark!("error: there is no statement to repeat yet");
             return Ok(());
         };
         if !self.is_agreed(&statement.text) {
@@ -272,13 +272,13 @@ impl Session {
                 sent.map(|_| ())
             }
             Err(operation::Error::Unknown { name, known }) if name.is_empty() => {
-                println!("{known}");
+                say!("{known}");
                 Ok(())
             }
             Err(error) => {
-                eprintln!("error: {error}");
+                remark!("error: {error}");
                 if let operation::Error::NoFolder = error {
-                    eprintln!("hint: they are files of the project: start app-client in its folder");
+                    remark!("hint: they are files of the project: start app-client in its folder");
                 }
                 Ok(())
             }
@@ -293,7 +293,7 @@ fn named(text: &str) -> Option<String> {
         false => Some(text.to_owned()).filter(|name| !name.is_empty()),
     };
     if name.is_none() {
-        eprintln!("error: expected the name of a file, such as `\\i songs.sql` or `\\i 'my songs.sql'`");
+        remark!("error: expected the name of a file, such as `\\i songs.sql` or `\\i 'my songs.sql'`");
     }
     name
 }
@@ -328,6 +328,6 @@ fn switched(now: bool, word: &str, what: &str) -> bool {
         "off" => false,
         _ => !now,
     };
-    println!("{what} is {}", if next { "on" } else { "off" });
+    say!("{what} is {}", if next { "on" } else { "off" });
     next
 }

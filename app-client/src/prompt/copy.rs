@@ -32,10 +32,10 @@ enum Direction {
 impl Session {
     pub(super) fn copy(&mut self, line: &str) -> Result<(), Error> {
         let Some(copy) = parse(line) else {
-            eprintln!(
+            remark!(
                 "error: expected `\\copy TABLE [(COLUMNS)] from|to FILE [OPTIONS]` or `\\copy (QUERY) to FILE [OPTIONS]`"
             );
-            eprintln!(
+            remark!(
                 "hint: quote a file name that has spaces: 'my songs.csv'; options are those of COPY, such as `csv header`"
             );
             return Ok(());
@@ -96,16 +96,16 @@ fn copy_to(runner: &mut Runner, statement: &Statement, file: File) -> Result<Out
         runner.output.restore(before);
     }
     if matches!(outcome, Ok(Outcome::Done)) && runner.output.style.shows_tags() {
-        println!("{}", runner.tag);
+        say!("{}", runner.tag);
     }
     outcome
 }
 
 /// A file of the user's that cannot be used.
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) {
-    eprintln!("error: cannot {what} {}: {error}", path.display());
+    remark!("error: cannot {what} {}: {error}", path.display());
     if let (io::ErrorKind::NotFound, Ok(folder)) = (error.kind(), env::current_dir()) {
-        eprintln!("hint: names count from {}; one that has spaces may be in quotes: 'a b'", folder.display());
+        remark!("hint: names count from {}; one that has spaces may be in quotes: 'a b'", folder.display());
     }
 }
 

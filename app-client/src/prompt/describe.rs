@@ -175,10 +175,10 @@ impl Session {
         };
         let relations: Vec<Relation> = rows.into_iter().filter_map(Relation::read).collect();
         if relations.is_empty() {
-            eprintln!("error: there is no relation called `{name}` that you can see");
+            remark!("error: there is no relation called `{name}` that you can see");
             match name.contains('"') || name == name.to_lowercase() {
-                true => eprintln!("hint: \\d lists what there is; \\dn lists schemas, as in \\d SCHEMA.NAME"),
-                false => eprintln!("hint: without quotes a name is in lower case; try \\d \"{name}\""),
+                true => remark!("hint: \\d lists what there is; \\dn lists schemas, as in \\d SCHEMA.NAME"),
+                false => remark!("hint: without quotes a name is in lower case; try \\d \"{name}\""),
             }
         }
         'relations: for relation in relations {
@@ -207,7 +207,7 @@ impl Session {
     /// `\sf NAME`: the text of a function, to be copied as it is.
     pub(super) fn show_function(&mut self, name: &str) -> Result<(), Error> {
         if name.is_empty() {
-            eprintln!("error: expected the name of a function, such as `\\sf lower(text)`; \\df lists them");
+            remark!("error: expected the name of a function, such as `\\sf lower(text)`; \\df lists them");
             return Ok(());
         }
         if !self.is_ready(&format!("\\sf {name}")) {
@@ -236,7 +236,7 @@ impl Session {
         self.runner.interrupt.finish();
         match answer {
             Ok(Answer { error: Some(error), .. }) => {
-                eprintln!("{}", error.render(question, 1));
+                remark!("{}", error.render(question, 1));
                 Ok(None)
             }
             Ok(answer) => Ok(Some(answer.rows)),

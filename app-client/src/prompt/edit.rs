@@ -10,6 +10,8 @@ use std::process::{Command, ExitStatus};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
+use crate::keyboard;
+
 #[derive(Debug, Error)]
 pub(super) enum Error {
     #[error("cannot make a file for the editor: {source}")]
@@ -41,6 +43,7 @@ pub(super) fn edited(text: &str) -> Result<String, Error> {
 fn open(path: &Path) -> Result<(), Error> {
     let named = ["PSQL_EDITOR", "EDITOR", "VISUAL"].iter().find_map(|name| env::var(name).ok());
     let editor = named.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| "vi".to_owned());
+    keyboard::restore();
     let status = Command::new("sh")
         .args(["-c", &format!("{editor} \"$1\""), "sh"])
         .arg(path)

@@ -60,7 +60,7 @@ fn history() -> Option<FileBackedHistory> {
         .create(&folder)
         .and_then(|()| OpenOptions::new().create(true).append(true).mode(0o600).open(&file).map(drop));
     if let Err(error) = opened {
-        eprintln!("warning: no history, since {} cannot be written: {error}", file.display());
+        remark!("warning: no history, since {} cannot be written: {error}", file.display());
         return None;
     }
     FileBackedHistory::with_file(HISTORY, file).ok()

@@ -24,8 +24,8 @@ impl Session {
         };
         let is = |column: usize| known.get(column).is_some_and(|value| value.as_deref() == Some("t"));
         if !is(0) {
-            eprintln!("error: this database is not the music platform's: it has no `content`");
-            eprintln!("hint: \\d lists what there is");
+            remark!("error: this database is not the music platform's: it has no `content`");
+            remark!("hint: \\d lists what there is");
             return Ok(());
         }
         let contents = |kind: &str| {

@@ -29,10 +29,10 @@ impl Session {
             return true;
         }
         if connected {
-            eprintln!("error: the transaction ended with its session, and nothing of it was kept");
-            eprintln!("hint: the statement was not sent; it is at the prompt again");
+            remark!("error: the transaction ended with its session, and nothing of it was kept");
+            remark!("hint: the statement was not sent; it is at the prompt again");
         } else {
-            eprintln!("hint: the statement was not sent; Enter tries again");
+            remark!("hint: the statement was not sent; Enter tries again");
         }
         self.unsent = Some(text.to_owned());
         false
@@ -53,7 +53,7 @@ impl Session {
             // The rest of the result has nowhere to go, and neither has the session that it comes from.
             Error::Output { .. } if self.runner.output.is_redirected() => {
                 report(&error);
-                eprintln!("hint: results are shown here again");
+                remark!("hint: results are shown here again");
                 self.runner.output.restore(None);
                 self.reconnect();
             }
@@ -69,7 +69,7 @@ impl Session {
                 Ok(connection) => {
                     self.runner.connection = connection;
                     self.runner.observer = Observer::new(Arc::clone(&self.target), &self.passwords);
-                    eprintln!(
+                    remark!(
                         "connected again; settings, temporary tables and transactions of the old session are gone"
                     );
                     self.learn();
@@ -86,8 +86,8 @@ impl Session {
 }
 
 fn report(error: &Error) {
-    eprintln!("error: {error}");
+    remark!("error: {error}");
     if let Some(hint) = error.hint() {
-        eprintln!("hint: {hint}");
+        remark!("hint: {hint}");
     }
 }

@@ -19,7 +19,7 @@ impl TypedData {
     pub(super) fn next(&mut self, line: &mut Vec<u8>) -> Result<bool, Error> {
         line.clear();
         let editor = self.editor.get_or_insert_with(|| {
-            println!("rows of data, please: `\\.` alone or Ctrl-D ends them, Ctrl-C gives up");
+            say!("rows of data, please: `\\.` alone or Ctrl-D ends them, Ctrl-C gives up");
             open()
         });
         match editor.read_line(&Prompt { text: "copy> ".to_owned() }) {

@@ -39,3 +39,19 @@ fn on_the_query_server_the_role_is_the_tier() {
         assert!(shown.contains("verified as music-app.ops.internal"), "{shown}");
     }
 }
+
+#[test]
+fn words_that_cannot_be_written_are_an_error_and_no_crash() {
+    let server = Server::start();
+    let full = server.client(["doctor"]).by_shell("\"$0\" \"$@\" >/dev/full").run();
+    full.fails(1, &["No space left on device"]);
+    for closed in ["\"$0\" \"$@\" >&-", "{ \"$0\" \"$@\"; echo \"left with $?\" >&2; } | true"] {
+        let run = server.client(["doctor"]).by_shell(closed).run();
+        assert!(!run.stderr.contains("panicked"), "{run:?}");
+        assert!(!run.stderr.contains("left with 101"), "{run:?}");
+    }
+    // What is said on stderr has no other place to go: the code says the rest.
+    let mute =
+        server.client(["doctor", "--port", &free_port().to_string()]).by_shell("\"$0\" \"$@\" 2>&-").run();
+    assert_eq!(mute.status.code(), Some(3), "{mute:?}");
+}

@@ -101,6 +101,18 @@ fn what_is_typed_while_a_statement_runs_waits_for_the_prompt() {
     terminal.shows("third!\r\n");
     terminal.shows(PROMPT);
 
+    // While a command looks something up as well.
+    let held = server.hold("postgres", "lock table pg_catalog.pg_policy");
+    terminal.keys("\\d t\r");
+    eventually("the command to wait", || {
+        let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+        server.psql(&["-Atc", waits]) == b"1\n"
+    });
+    terminal.keys("select 'four' || 'th' as x;\r");
+    drop(held);
+    terminal.shows("fourth\r\n");
+    terminal.shows(PROMPT);
+
     // It answers no question that was not there when it was typed.
     let held = server.hold("postgres", "lock table t");
     terminal.keys("select count(*) from t; delete from t;\r");

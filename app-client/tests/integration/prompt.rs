@@ -204,6 +204,7 @@ fn tab_offers_what_is_known_while_the_names_are_on_their_way() {
     terminal.keys("upd\t");
     terminal.shows("update");
     terminal.keys("\x03");
+    terminal.shows(PROMPT);
     drop(held);
     terminal.keys("select 'names are' || ' here' as x;\r");
     terminal.shows("names are here");
