@@ -2,6 +2,7 @@
 """Takes away the query server's defences one by one, in a copy of its sources, and sees which test notices.
 
 From the repository's root: app-server/tests/take-away-each-defence.py [word of a name ..]. Takes about half a minute a defence.
+With --check it only looks whether each defence and its tests are still there, which `scripts/test` does each time.
 The database's own defences are taken away by the test `each_defence_of_the_database_is_needed`.
 The compiler is called as the variable CARGO says, `cargo` by default.
 """
@@ -17,7 +18,7 @@ import tempfile
 
 # Name, file under app-server/src, what is replaced, by what, and the tests of which at least one must then fail.
 DEFENCES = [
-    ("FunctionCall refused", "refusal.rs", "b'F' => Some(", "b'F' if kind == 0 => Some(",
+    ("FunctionCall refused", "refusal.rs", "b'F' => Err(", "b'F' if kind == 0 => Err(",
      ["a_function_call_is_refused_in_its_turn", "no_function_is_called_without_a_statement"]),
     ("replication refused", "login.rs", '"replication" => return Err(refused("replication connections are not served")),',
      '"replication" => {}', ["replication_options_and_unknown_parameters_are_refused"]),
@@ -89,9 +90,8 @@ DEFENCES = [
     ("connections of an address", "guard.rs", "(*open >= limit).then(", "(*open >= limit * 100).then(",
      ["connections_are_counted_by_address", "bytes_and_pace_are_limited_and_copy_counts"]),
     ("recorded before answered", "relay/answers.rs",
-     ("if let Err(answer) = shared.record(&mut self.lines) {\n                        return Poll::Ready(End::Closed(answer));\n"
-      "                    }\n                    self.stage", "if let Some(end) = self.delivered("),
-     ("self.stage", "if let Err(answer) = shared.record(&mut self.lines) {\n"
+     ("self.stage = Stage::Record;", "if let Some(end) = self.delivered("),
+     ("self.stage = Stage::Write;", "if let Err(answer) = ready!(shared.poll_record(&mut self.lines, context)) {\n"
       "                            return Poll::Ready(End::Closed(answer));\n                        }\n"
       "                        if let Some(end) = self.delivered("),
      ["nothing_is_answered_before_it_is_recorded"]),
@@ -182,7 +182,21 @@ def without(folder, file, replacements, tests):
     return {0: "NOT NOTICED", 100: "noticed"}.get(ended, "CANNOT BE BUILT")
 
 
+def check():
+    """Every defence of the list is in the sources, and every test."""
+    package = REPOSITORY / "app-server"
+    tests = "".join(path.read_text() for folder in ("src", "tests") for path in (package / folder).rglob("*.rs"))
+    gone = []
+    for name, file, old, _, noticed_by in DEFENCES:
+        source = (package / "src" / file).read_text()
+        gone += [f"{name}: {file} has no more `{text}`" for text in ([old] if isinstance(old, str) else old) if text not in source]
+        gone += [f"{name}: there is no test {test}" for test in noticed_by if f"fn {test}(" not in tests]
+    return "\n".join(gone) or 0
+
+
 def main(words):
+    if words == ["--check"]:
+        sys.exit(check())
     chosen = [defence for defence in DEFENCES if not words or any(word in defence[0] for word in words)]
     needless = []
     with tempfile.TemporaryDirectory() as folder:
