@@ -4,23 +4,24 @@
 //! passes through [`secret::mask`].
 
 pub mod order;
+mod recap;
 mod transfer;
+mod wait;
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::MultiProgress;
 
+use recap::Recap;
 pub use transfer::Transfer;
+pub use wait::Wait;
 
 use crate::record::{self, How, Record};
 use crate::{plan, secret};
 use order::Said;
-
-/// Without a terminal, a wait says again that it still waits after this long.
-const REMINDER: Duration = Duration::from_secs(30);
 
 /// How lines begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -72,20 +73,6 @@ impl Line {
             Line::Wait => Style::new().dimmed(),
         }
     }
-}
-
-/// Counts of what a run did, and how long its steps took.
-#[derive(Debug, Default)]
-struct Recap {
-    created: u32,
-    updated: u32,
-    deleted: u32,
-    effects: u32,
-    /// A dry run: what is counted was not done.
-    planned: bool,
-    left_out: bool,
-    begun: usize,
-    steps: Vec<(String, Duration)>,
 }
 
 /// Writes a line of a result to stdout. `println!` would end the program with a panic where `| head` has read enough.
@@ -225,14 +212,7 @@ impl Progress {
 
     /// A resource was changed: one line, and one more in the recap.
     pub fn changed(&self, verb: Verb, text: &str) {
-        let mut recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match verb {
-            Verb::Create | Verb::Add => recap.created += 1,
-            Verb::Update => recap.updated += 1,
-            Verb::Delete | Verb::Remove => recap.deleted += 1,
-            Verb::Open | Verb::Close => recap.effects += 1,
-        }
-        drop(recap);
+        self.counts().changed(verb);
         match self.style {
             LogStyle::Tagged => self.line(Line::Success, text),
             LogStyle::Plain => {
@@ -257,17 +237,17 @@ impl Progress {
         if let Some(record) = &self.record {
             record.effect(what);
         }
-        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).effects += 1;
+        self.counts().effects += 1;
     }
 
     /// Says from the first line on that nothing is done, only planned.
     pub fn plan(&self) {
-        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).planned = true;
+        self.counts().planned = true;
     }
 
     /// Begins a step.
     pub fn step(&self, title: &str) -> Step<'_> {
-        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begun += 1;
+        self.counts().begun += 1;
         self.line(Line::Step, title);
         let span = self.record.as_ref().map(|record| record.span(record::Kind::Step, title));
         let waited = order::waited();
@@ -276,75 +256,38 @@ impl Progress {
 
     /// How many steps have begun.
     pub fn steps(&self) -> usize {
-        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begun
+        self.counts().begun
     }
 
     /// A plan could not be followed to its end.
     pub fn left_out(&self) {
-        self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).left_out = true;
+        self.counts().left_out = true;
     }
 
     /// Whether a plan has changes to make, or may have.
     pub fn pending(&self) -> bool {
-        let left_out = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner).left_out;
-        left_out || self.changes() > 0
+        let counts = self.counts();
+        counts.left_out || counts.changes() > 0
     }
 
     /// Resources changed so far.
     pub fn changes(&self) -> u32 {
-        let recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        recap.created + recap.updated + recap.deleted
+        self.counts().changes()
     }
 
     /// Begins to wait for `what`; the line ends when the value is dropped.
     pub fn wait(&self, what: &str) -> Wait<'_> {
-        let what = plan::readable(&secret::mask(what));
-        let bar = self.terminal.then(|| {
-            let bar = self.bars.add(ProgressBar::new_spinner());
-            bar.set_style(
-                ProgressStyle::with_template("  {spinner} {msg} ({elapsed})")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            bar.set_message(what.clone());
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
-        Wait { progress: self, bar, what, status: String::new(), started: Instant::now(), said: None }
+        Wait::begin(self, plan::readable(&secret::mask(what)))
     }
 
     /// The last lines: what was changed, and the time of each step.
     pub fn recap(&self) {
-        let recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let changes = recap.created + recap.updated + recap.deleted;
-        let mut text = match changes {
-            0 if recap.planned => "0 changes to make".to_owned(),
-            0 => "0 changes".to_owned(),
-            _ if recap.planned => format!(
-                "{changes} change{} to make: {} to create, {} to update, {} to delete",
-                if changes == 1 { "" } else { "s" },
-                recap.created,
-                recap.updated,
-                recap.deleted
-            ),
-            _ => format!(
-                "{changes} change{}: {} created, {} updated, {} deleted",
-                if changes == 1 { "" } else { "s" },
-                recap.created,
-                recap.updated,
-                recap.deleted
-            ),
-        };
-        if recap.effects > 0 {
-            text += &format!(" · {} effect{}", recap.effects, if recap.effects == 1 { "" } else { "s" });
-        }
-        text += &format!(" · {}", seconds(self.started.elapsed()));
-        if !recap.steps.is_empty() {
-            let steps: Vec<_> =
-                recap.steps.iter().map(|(title, took)| format!("{title} {}", seconds(*took))).collect();
-            text += &format!(" ({})", steps.join(", "));
-        }
-        drop(recap);
+        let text = self.counts().text(self.started.elapsed());
         self.line(Line::Step, &text);
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Recap> {
+        self.recap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says something now, or when its part of the run has its turn.
@@ -352,10 +295,7 @@ impl Progress {
         match order::hold(said) {
             Some(Said::Line(text)) => self.print(&text),
             Some(Said::Result(line)) => write_result(&line),
-            Some(Said::Step(title, took)) => {
-                let mut recap = self.recap.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                recap.steps.push((title, took));
-            }
+            Some(Said::Step(title, took)) => self.counts().steps.push((title, took)),
             None => {}
         }
     }
@@ -390,51 +330,6 @@ impl Step<'_> {
         let waited = order::waited().saturating_sub(self.waited);
         self.progress.say(Said::Step(self.title, self.started.elapsed().saturating_sub(waited)));
     }
-}
-
-/// A wait that is under way.
-#[derive(Debug)]
-pub struct Wait<'a> {
-    progress: &'a Progress,
-    bar: Option<ProgressBar>,
-    what: String,
-    status: String,
-    started: Instant,
-    said: Option<Instant>,
-}
-
-impl Wait<'_> {
-    /// The service's own word for how far it is.
-    pub fn status(&mut self, status: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}: {}", self.what, secret::mask(status)));
-        } else if !same_but_for_numbers(status, &self.status)
-            || self.said.is_none_or(|said| said.elapsed() > REMINDER)
-        {
-            self.said = Some(Instant::now());
-            self.progress
-                .line(Line::Wait, &format!("{}: {status} ({})", self.what, seconds(self.started.elapsed())));
-        }
-        status.clone_into(&mut self.status);
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        if let Some(record) = &self.progress.record {
-            record.waited(&self.what, self.started);
-        }
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-            self.progress.bars.remove(bar);
-        }
-    }
-}
-
-/// A countdown is not news at every tick.
-fn same_but_for_numbers(one: &str, other: &str) -> bool {
-    let words = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    words(one) == words(other)
 }
 
 /// A duration as people say it: `0.8 s`, `12 s`, `3 min 5 s`.

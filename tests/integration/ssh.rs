@@ -165,8 +165,14 @@ fn a_server_is_known_by_a_pattern_a_hashed_name_a_pinned_key_or_its_fingerprint(
         .split("SHA256:")
         .nth(1)
         .and_then(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '+' && c != '/').next());
-    connect(&login, &server, &format!("host_key: \"SHA256:{}\"", print.expect("a fingerprint")))
-        .ended_with(0);
+    let print = print.expect("a fingerprint");
+    connect(&login, &server, &format!("host_key: \"SHA256:{print}\"")).ended_with(0);
+    // A fingerprint does not say of which of a server's keys it is.
+    let other = print.chars().rev().collect::<String>();
+    connect(&login, &server, &format!("host_key: \"SHA256:{other}\""))
+        .ended_with(1)
+        .says("HostKeyChanged")
+        .says("it was asked for its ssh-ed25519 key");
 }
 
 #[test]

@@ -1,23 +1,18 @@
 //! Commands on a server: argument vectors quoted for its shell, input, output as it comes, and an end for what runs too long.
 
-use std::fs::File;
+mod input;
+mod output;
+
 use std::io::{Read, Write};
 use std::time::Duration;
-
-use ssh2::Channel;
 
 use super::Connection;
 use crate::error::{Error, Kind};
 use crate::secret::Secret;
-
-/// So much of an output is kept in memory: as much as a text of a playbook may hold.
-const KEPT: usize = 16 * 1024 * 1024;
-
-/// A line that is longer is shown in parts.
-const LONGEST_LINE: usize = 16 * 1024;
-
-/// A program says what it has to say at its start long before this.
-const MARKER_WITHIN: usize = 64 * 1024;
+use input::Sending;
+pub use input::Stdin;
+pub use output::{Kept, Output};
+use output::{Lines, Marker};
 
 /// What one reading or writing moves.
 const CHUNK: usize = 256 * 1024;
@@ -38,55 +33,6 @@ pub struct Command {
     pub env: Vec<(String, Secret)>,
     /// As whom, with `sudo`.
     pub sudo: Option<String>,
-}
-
-/// What the program reads.
-pub enum Stdin<'a> {
-    Nothing,
-    Bytes(&'a [u8]),
-    /// A file from where it stands.
-    File(&'a mut File),
-    /// The same, once the program has printed [`GO`]; one that ends without gets nothing.
-    FileOnceAsked(&'a mut File),
-}
-
-/// Where an output goes while it comes.
-pub struct Output<'a> {
-    /// Gets each line, without control characters.
-    pub line: Option<&'a mut (dyn FnMut(&str) + Send)>,
-    /// Gets how many bytes were sent or received so far.
-    pub moved: Option<&'a mut (dyn FnMut(u64) + Send)>,
-    /// Takes standard output instead of memory.
-    pub file: Option<&'a mut File>,
-}
-
-impl Output<'_> {
-    pub fn unseen() -> Self {
-        Output { line: None, moved: None, file: None }
-    }
-}
-
-/// An output: its first [`KEPT`] bytes, and how many there were.
-#[derive(Debug, Clone, Default)]
-pub struct Kept {
-    pub bytes: Vec<u8>,
-    pub total: u64,
-}
-
-impl Kept {
-    fn take(&mut self, bytes: &[u8]) {
-        self.total += bytes.len() as u64;
-        let room = KEPT - self.bytes.len();
-        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    pub fn is_whole(&self) -> bool {
-        self.total == self.bytes.len() as u64
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
 }
 
 /// How a program ended.
@@ -158,67 +104,6 @@ impl Command {
     }
 }
 
-/// Takes the line with the number of the process group out of standard error.
-struct Marker {
-    token: String,
-    held: Vec<u8>,
-    group: Option<u32>,
-    done: bool,
-}
-
-impl Marker {
-    /// What is left of `bytes` for the reader.
-    fn strip(&mut self, bytes: &[u8]) -> Vec<u8> {
-        if self.done {
-            return bytes.to_vec();
-        }
-        self.held.extend_from_slice(bytes);
-        let start = self.held.windows(self.token.len()).position(|part| part == self.token.as_bytes());
-        if let Some(start) = start
-            && let Some(length) = self.held[start..].iter().position(|byte| *byte == b'\n')
-        {
-            let number =
-                String::from_utf8_lossy(&self.held[start + self.token.len()..start + length]).into_owned();
-            self.group = number.trim().parse().ok();
-            self.done = true;
-            self.held.drain(start..=start + length);
-        } else if start.is_none() && self.held.len() > MARKER_WITHIN {
-            self.done = true;
-        }
-        if self.done { std::mem::take(&mut self.held) } else { Vec::new() }
-    }
-
-    fn rest(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.held)
-    }
-}
-
-/// Cuts an output into lines that a terminal can show.
-#[derive(Default)]
-struct Lines(Vec<u8>);
-
-impl Lines {
-    fn take(&mut self, bytes: &[u8], line: &mut (dyn FnMut(&str) + Send)) {
-        for byte in bytes {
-            if matches!(byte, b'\n' | b'\r') || self.0.len() >= LONGEST_LINE {
-                self.end(line);
-            }
-            if !matches!(byte, b'\n' | b'\r') {
-                self.0.push(*byte);
-            }
-        }
-    }
-
-    fn end(&mut self, line: &mut (dyn FnMut(&str) + Send)) {
-        if !self.0.is_empty() {
-            let shown: String =
-                String::from_utf8_lossy(&self.0).chars().filter(|c| *c == '\t' || !c.is_control()).collect();
-            line(&shown);
-            self.0.clear();
-        }
-    }
-}
-
 impl Connection {
     /// Runs a command to its end. Where the future is dropped before, [`Connection::stop`] ends what runs.
     ///
@@ -235,10 +120,9 @@ impl Connection {
         let mut channel = self.drive("run", || self.session.channel_session()).await?;
         self.drive("run", || channel.exec(&line)).await?;
         let mut ended = Ended::default();
-        let mut marker = Marker { token, held: Vec::new(), group: None, done: false };
+        let mut marker = Marker::new(token);
         let mut lines = [Lines::default(), Lines::default()];
-        let held = matches!(stdin, Stdin::FileOnceAsked(_));
-        let mut sending = Sending { pending: begin, gone: 0, sent: 0, held, stdin, eof: Eof::Ahead };
+        let mut sending = Sending::new(begin, stdin);
         let mut buffer = vec![0; CHUNK];
         let mut received = 0;
         loop {
@@ -326,98 +210,6 @@ impl Connection {
         self.session.set_timeout(0);
         self.session.set_blocking(false);
         stopped.is_ok_and(|status| status == 0)
-    }
-}
-
-/// Standard input on its way to a program.
-struct Sending<'a> {
-    pending: Vec<u8>,
-    /// How much of it has gone.
-    gone: usize,
-    sent: u64,
-    /// Whether the program has not asked for its input yet.
-    held: bool,
-    stdin: Stdin<'a>,
-    eof: Eof,
-}
-
-#[derive(PartialEq)]
-enum Eof {
-    Ahead,
-    Due,
-    Told,
-}
-
-impl Sending<'_> {
-    /// Sends what the server takes now, and says whether that was anything.
-    fn send(&mut self, connection: &Connection, channel: &mut Channel) -> Result<bool, Error> {
-        let mut moved = false;
-        loop {
-            if self.is_empty() && self.held {
-                return Ok(moved);
-            }
-            if self.is_empty() && self.eof == Eof::Ahead {
-                self.fill()?;
-            }
-            if self.eof == Eof::Told {
-                return Ok(moved);
-            }
-            if self.is_empty() {
-                match channel.send_eof() {
-                    Ok(()) => self.eof = Eof::Told,
-                    Err(error) if error.code() == ssh2::ErrorCode::Session(super::AGAIN) => {}
-                    // A program that ended without reading all of it has closed the channel.
-                    Err(_) if channel.eof() => self.eof = Eof::Told,
-                    Err(error) => return Err(connection.failure("run", &error)),
-                }
-                return Ok(moved);
-            }
-            match channel.write(&self.pending[self.gone..]) {
-                Ok(0) => return Ok(moved),
-                Ok(length) => {
-                    self.gone += length;
-                    self.sent += length as u64;
-                    moved = true;
-                }
-                Err(again) if again.kind() == std::io::ErrorKind::WouldBlock => return Ok(moved),
-                Err(_) if channel.eof() => {
-                    self.pending.clear();
-                    self.eof = Eof::Told;
-                }
-                Err(source) => return Err(connection.broken("run", &source)),
-            }
-            // The output has its turn too.
-            if moved {
-                return Ok(true);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.gone >= self.pending.len()
-    }
-
-    fn fill(&mut self) -> Result<(), Error> {
-        self.gone = 0;
-        self.pending.clear();
-        match &mut self.stdin {
-            Stdin::Nothing => self.eof = Eof::Due,
-            Stdin::Bytes(bytes) => {
-                self.pending = bytes.to_vec();
-                self.eof = Eof::Due;
-            }
-            Stdin::File(file) | Stdin::FileOnceAsked(file) => {
-                self.pending.resize(CHUNK, 0);
-                let length = file
-                    .read(&mut self.pending)
-                    .map_err(|source| Error::io("read what is to be sent", &source))?;
-                self.pending.truncate(length);
-                if length == 0 {
-                    self.eof = Eof::Due;
-                }
-            }
-        }
-        Ok(())
     }
 }
 

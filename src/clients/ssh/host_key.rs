@@ -78,7 +78,15 @@ impl HostKeys {
                 if keys.iter().any(is_shown) {
                     return Ok(());
                 }
-                Err(changed(target, &print).help(format!("the key that was expected comes from {source}")))
+                let error =
+                    changed(target, &print).help(format!("the key that was expected comes from {source}"));
+                if keys.iter().any(|key| key.starts_with("SHA256:")) {
+                    return Err(error.help(format!(
+                        "it was asked for its {} key: if the fingerprint is of another one, give that key itself, as in its .pub file",
+                        kind(blob)
+                    )));
+                }
+                Err(error)
             }
             HostKeys::Known { files, trust_new, .. } => {
                 let lines = self.lines(target, session)?;
