@@ -2,14 +2,14 @@
 //! parentheses and function bodies; variables (`:name`, `:'name'`, `:"name"`) filled in on the way.
 
 mod splitter;
-mod words;
+mod token;
 
 use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-pub(crate) use splitter::{Splitter, Statement, Variables};
-pub(crate) use words::{Word, words};
+pub(crate) use splitter::{Splitter, Statement, Variables, is_word_character};
+pub(crate) use token::{Kind, Token, Word, plain, tokens, words};
 
 #[derive(Debug, Error)]
 pub(crate) enum Error {

@@ -5,7 +5,6 @@ mod catalog;
 mod commands;
 mod joins;
 mod keywords;
-mod words;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use reedline::{Completer, Span, Suggestion};
 
 use crate::connection::Connection;
+use crate::script::{Kind, Token, is_word_character, plain, tokens};
 use catalog::{Catalog, Table};
 pub(super) use keywords::KEYWORDS;
-use words::Token;
 
 /// Shared between the session, which loads them, and the line editor, which offers them.
 #[derive(Clone, Default)]
@@ -65,7 +64,7 @@ impl Names {
         found.retain(|offer| begins_with(offer.strip_prefix('"').unwrap_or(offer), &typed));
         if quoted {
             // A quote was typed: only a name can follow, and it has to be closed.
-            found.retain(|offer| offer.starts_with('"') || offer.chars().all(words::is_word));
+            found.retain(|offer| offer.starts_with('"') || offer.chars().all(is_word_character));
             for offer in found.iter_mut().filter(|offer| !offer.starts_with('"')) {
                 *offer = format!("\"{offer}\"");
             }
@@ -94,7 +93,7 @@ fn owned(catalog: &Catalog, owners: &[String], place: &Place<'_>, statement: &[T
             }
             let table = source.map(|source| source.table).or_else(|| catalog.find(None, owner));
             found.extend(table.into_iter().flat_map(columns));
-            let within = catalog.tables.iter().filter(|table| words::plain(&table.schema) == *owner);
+            let within = catalog.tables.iter().filter(|table| plain(&table.schema) == *owner);
             found.extend(within.map(|table| table.name.clone()));
         }
         _ => {}
@@ -130,11 +129,11 @@ fn unowned(catalog: &Catalog, place: &Place<'_>, statement: &[Token<'_>]) -> Vec
 }
 
 impl<'a> Place<'a> {
-    /// `None` inside of a string or a comment, where nothing is to be completed.
+    /// `None` inside of a text or a comment, where nothing is to be completed. The body of a function is SQL of its own.
     fn find(before: &'a str) -> Option<Self> {
-        let mut ahead = words::tokens(before);
-        if ahead.last().is_some_and(|last| !last.closed && !last.is_quoted_name()) {
-            return None;
+        let mut ahead = tokens(before);
+        if let Some(last) = ahead.last().filter(|last| !last.closed && last.kind != Kind::QuotedName) {
+            return last.open_body().and_then(Self::find);
         }
         // A statement that ended is another one's.
         if let Some(end) = ahead.iter().rposition(|token| token.text == ";") {
@@ -142,7 +141,11 @@ impl<'a> Place<'a> {
         }
         let mut start = before.len();
         let mut typed = "";
-        let open = |last: &Token<'_>| last.is_word() || last.is_quoted_name() && !last.closed;
+        let open = |last: &Token<'_>| match last.kind {
+            Kind::Word | Kind::Number => true,
+            Kind::QuotedName => !last.closed,
+            Kind::Text | Kind::Comment | Kind::Sign => false,
+        };
         if let Some(last) = ahead.last().copied().filter(|last| last.end() == start && open(last)) {
             ahead.pop();
             (start, typed) = (last.start, last.text);
@@ -174,14 +177,14 @@ impl<'a> Place<'a> {
     }
 
     fn follows(&self, word: &str) -> bool {
-        let last = self.ahead.iter().rev().find(|token| !token.is_comment());
+        let last = self.ahead.iter().rev().find(|token| token.kind != Kind::Comment);
         last.is_some_and(|last| last.text.eq_ignore_ascii_case(word))
     }
 }
 
 /// The rest of the statement that `after` begins within.
 fn following(after: &str) -> impl Iterator<Item = Token<'_>> {
-    words::tokens(after).into_iter().take_while(|token| token.text != ";")
+    tokens(after).into_iter().take_while(|token| token.text != ";")
 }
 
 /// Whether `offer` begins with `typed`, which is in lower case.
@@ -305,9 +308,19 @@ mod tests {
 
     #[test]
     fn nothing_is_offered_inside_of_strings_and_comments() {
-        for inside in ["select 'sel", "select 1 -- sel", "select /* sel", "select 'it''s sel"] {
+        for inside in [
+            "select 'sel",
+            "select 1 -- sel",
+            "select /* sel",
+            "select 'it''s sel",
+            "select E'it\\'s sel",
+            "select /* a /* b */ sel",
+        ] {
             assert!(fitting(inside, "").is_empty(), "{inside}");
         }
         assert_eq!(fitting("select 'x' /* y */ -- z\n, ti", " from content"), ["title"]);
+        // The body of a function is SQL.
+        assert_eq!(fitting("do $x$ begin update conte", " $x$"), ["content", "content_artist"]);
+        assert_eq!(fitting("select $$ it's $$, ti", " from content"), ["title"]);
     }
 }

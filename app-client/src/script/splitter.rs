@@ -289,8 +289,11 @@ pub(super) fn is_word_start(character: char) -> bool {
 }
 
 pub(super) fn word_length(text: &str) -> usize {
-    let within = |character: char| is_word_start(character) || character.is_ascii_digit() || character == '$';
-    text.find(|character| !within(character)).unwrap_or(text.len())
+    text.find(|character| !is_word_character(character)).unwrap_or(text.len())
+}
+
+pub(crate) fn is_word_character(character: char) -> bool {
+    is_word_start(character) || character.is_ascii_digit() || character == '$'
 }
 
 /// `$$` or `$tag$` at the front of `text`.

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use super::joins::ForeignKey;
-use super::words::plain;
 use crate::connection::{Answer, Connection};
+use crate::script::plain;
 
 /// More tables than anyone completes among; it bounds the memory, and the time before a statement that is
 /// typed at once.

@@ -2,7 +2,7 @@
 
 use super::catalog::Catalog;
 use super::keywords::KEYWORDS;
-use super::words::{Token, plain};
+use crate::script::{Kind, Token, plain};
 
 /// Between two tables of the catalog, by their places in it.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Source {
 
 /// The tables after FROM, JOIN, UPDATE and INTO, in order, as far as the catalog knows them.
 pub(super) fn sources<'a>(catalog: &Catalog, tokens: &[Token<'a>]) -> Vec<Source> {
-    let tokens: Vec<&Token<'a>> = tokens.iter().filter(|token| !token.is_comment()).collect();
+    let tokens: Vec<&Token<'a>> = tokens.iter().filter(|token| token.kind != Kind::Comment).collect();
     let is =
         |at: usize, text: &str| tokens.get(at).is_some_and(|token| token.text.eq_ignore_ascii_case(text));
     let named = |at: usize| tokens.get(at).copied().filter(|token| token.is_name() && !is_keyword(token));
