@@ -1,8 +1,10 @@
-//! EC2: one default network, a small image catalogue, key pairs, security groups, instances, volumes and tags. One file per subject; this one
+//! EC2: one default network, images, key pairs, security groups, instances, volumes and tags. One file per subject; this one
 //! has the table of operations and what the subjects share.
 
 mod attribute;
 mod image;
+mod image_catalogue;
+mod image_creation;
 mod instance;
 mod instance_type;
 mod key_pair;
@@ -24,7 +26,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use image::images;
+pub(crate) use image_catalogue::amazon_linux;
 pub(crate) use instance::{Instance, InstanceState, StateReason};
 pub(crate) use vpc::{subnets, vpc_id};
 
@@ -40,6 +42,7 @@ pub(crate) const SERVICE: Service = Service {
     operations: &[
         vpc::OPERATIONS,
         image::OPERATIONS,
+        image_creation::OPERATIONS,
         key_pair::OPERATIONS,
         security_group::OPERATIONS,
         security_group_rule::OPERATIONS,
@@ -66,6 +69,9 @@ pub(crate) struct State {
     volumes: BTreeMap<String, volume::Volume>,
     #[serde(default)]
     snapshots: BTreeMap<String, snapshot::Snapshot>,
+    /// Those of this account.
+    #[serde(default)]
+    images: BTreeMap<String, image::Image>,
 }
 
 impl State {
@@ -78,6 +84,7 @@ impl State {
             tokens: BTreeMap::new(),
             volumes: BTreeMap::new(),
             snapshots: BTreeMap::new(),
+            images: BTreeMap::new(),
         }
     }
 

@@ -87,8 +87,7 @@ impl Region {
 }
 
 fn public_parameters(region: &str) -> Vec<Parameter> {
-    ec2::images(region)
-        .into_iter()
+    ec2::amazon_linux(region)
         .map(|image| Parameter {
             name: format!("{PUBLIC}{}", image.architecture),
             kind: "String".into(),

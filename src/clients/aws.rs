@@ -294,6 +294,7 @@ fn kind(code: &str, status: u16) -> Kind {
         | "InvalidDBSnapshotState"
         | "InvalidDBSubnetGroupStateFault"
         | "IncorrectInstanceState"
+        | "InvalidSnapshot.InUse"
         | "IdempotentParameterMismatch"
         | "IdempotentInstanceTerminated"
         | "AWS.SimpleQueueService.QueueDeletedRecently"

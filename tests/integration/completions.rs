@@ -39,7 +39,7 @@ fn bash_offers_playbooks_their_parameters_values_and_stacks() {
     assert_eq!(bash(&project, "ops plan setup"), ["setup_nlb"]);
     assert_eq!(bash(&project, "ops run deploy --skip"), ["--skip-schema"]);
     assert_eq!(bash(&project, "ops run deploy --delete-p"), ["--delete-protected"]);
-    assert_eq!(bash(&project, "ops run deploy --size "), ["t3.micro", "t3.small", "t3.medium"]);
+    assert_eq!(bash(&project, "ops run cleanup --only "), ["everything", "nlb"]);
     assert_eq!(bash(&project, "ops run --local deploy --stack "), ["radio", "staging"]);
     assert_eq!(bash(&project, "ops run cleanup --delete-protected st"), ["staging"]);
     let playbooks = bash(&project, "ops run ");

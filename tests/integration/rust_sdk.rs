@@ -3,6 +3,7 @@
 
 mod database;
 mod identity;
+mod image;
 mod instance;
 mod key_pair;
 mod load_balancer;

@@ -73,6 +73,8 @@ pub(crate) struct Instance {
     pub(super) launch_index: i64,
     pub(super) image: String,
     pub(super) architecture: String,
+    #[serde(default = "amazon_linux_root")]
+    pub(super) root_device: String,
     pub(super) instance_type: String,
     pub(super) key_name: Option<String>,
     pub(super) subnet: String,
@@ -98,6 +100,11 @@ pub(crate) struct Instance {
     pub(crate) reason: Option<StateReason>,
     /// The service's process, so that a later supervisor can end what a killed one left running.
     pub(crate) process: Option<Process>,
+}
+
+/// Of an instance that was launched before this was kept.
+fn amazon_linux_root() -> String {
+    super::volume::ROOT_DEVICE.to_string()
 }
 
 impl Instance {
@@ -291,7 +298,7 @@ fn instance_xml(xml: &mut Xml, call: &Call<'_>, instance: &Instance) {
     }
     xml.text("architecture", &instance.architecture)
         .text("rootDeviceType", "ebs")
-        .text("rootDeviceName", "/dev/xvda");
+        .text("rootDeviceName", &instance.root_device);
     if alive {
         call.region.ec2.block_devices_xml(xml, &instance.id);
         xml.list("networkInterfaceSet", "item", [()], |xml, ()| {

@@ -1,11 +1,14 @@
-//! The instance types that a small deployment picks from, with what is published about them (aws.amazon.com/ec2/instance-types).
+//! The instance types that a small deployment picks from, with what is published about them (aws.amazon.com/ec2/instance-types), and the
+//! zones that offer them: all, but for the newest generation, which the last zone does not have yet.
 
-use crate::query::{Access, Answer, AwsError, Call, Operation};
+use crate::query::{Access, Answer, AwsError, Call, Operation, invalid};
 use crate::select::{EC2_PAGES, Filters};
 use crate::xml::Xml;
 
-pub(super) const OPERATIONS: &[Operation] =
-    &[("DescribeInstanceTypes", Access::Read, describe_instance_types)];
+pub(super) const OPERATIONS: &[Operation] = &[
+    ("DescribeInstanceTypes", Access::Read, describe_instance_types),
+    ("DescribeInstanceTypeOfferings", Access::Read, describe_instance_type_offerings),
+];
 
 pub(super) struct InstanceType {
     name: String,
@@ -96,6 +99,19 @@ pub(super) fn find(name: &str) -> Result<InstanceType, AwsError> {
 }
 
 impl InstanceType {
+    fn family(&self) -> &str {
+        self.name.split('.').next().unwrap_or_default()
+    }
+
+    fn is_burstable(&self) -> bool {
+        BURSTABLE.contains(&self.family())
+    }
+
+    /// A new generation comes to one zone after the other.
+    fn is_offered(&self, zone: &str, last_zone: &str) -> bool {
+        zone != last_zone || !self.family().contains('8')
+    }
+
     /// An image runs on processors of its own architecture only.
     pub(super) fn check_runs(&self, architecture: &str) -> Result<(), AwsError> {
         if self.architecture == architecture {
@@ -116,7 +132,12 @@ fn describe_instance_types(call: &mut Call<'_>) -> Answer {
     let form = call.form;
     let filters = Filters::ec2(
         form,
-        &["instance-type", "processor-info.supported-architecture", "current-generation"],
+        &[
+            "instance-type",
+            "processor-info.supported-architecture",
+            "current-generation",
+            "burstable-performance-supported",
+        ],
     )?;
     let names = form.list("InstanceType");
     if let Some(unknown) = names.iter().find(|name| find(name).is_err()) {
@@ -133,6 +154,7 @@ fn describe_instance_types(call: &mut Call<'_>) -> Answer {
                 vec![match name {
                     "instance-type" => known.name.clone(),
                     "current-generation" => known.current_generation.to_string(),
+                    "burstable-performance-supported" => known.is_burstable().to_string(),
                     _ => known.architecture.to_string(),
                 }]
             })
@@ -143,6 +165,7 @@ fn describe_instance_types(call: &mut Call<'_>) -> Answer {
     xml.list("instanceTypeSet", "item", page, |xml, known: InstanceType| {
         xml.text("instanceType", &known.name)
             .text("currentGeneration", known.current_generation)
+            .text("burstablePerformanceSupported", known.is_burstable())
             .nest("vCpuInfo", |xml| {
                 xml.text("defaultVCpus", known.vcpus);
             })
@@ -154,6 +177,42 @@ fn describe_instance_types(call: &mut Call<'_>) -> Answer {
                     xml.text("item", known.architecture);
                 });
             });
+    });
+    xml.optional("nextToken", next);
+    Ok(xml)
+}
+
+/// Which types the region or its zones offer; the region is asked for where nothing is said.
+fn describe_instance_type_offerings(call: &mut Call<'_>) -> Answer {
+    let form = call.form;
+    let filters = Filters::ec2(form, &["location", "instance-type"])?;
+    let zones = super::subnets(call.region_name);
+    let last = zones.last().map(|subnet| subnet.zone.clone()).unwrap_or_default();
+    let kind = form.get("LocationType").unwrap_or("region");
+    let locations: Vec<(String, String)> = match kind {
+        "region" => vec![(call.region_name.to_string(), String::new())],
+        "availability-zone" => zones.into_iter().map(|subnet| (subnet.zone.clone(), subnet.zone)).collect(),
+        "availability-zone-id" => zones.into_iter().map(|subnet| (subnet.zone_id, subnet.zone)).collect(),
+        other => {
+            return Err(invalid("LocationType", other, "region, availability-zone or availability-zone-id"));
+        }
+    };
+    let mut offered = Vec::new();
+    for (location, zone) in &locations {
+        for known in catalogue().into_iter().filter(|known| known.is_offered(zone, &last)) {
+            let matches = filters.matches(|name| match name {
+                "location" => vec![location.clone()],
+                _ => vec![known.name.clone()],
+            });
+            if matches {
+                offered.push((known.name, location.clone()));
+            }
+        }
+    }
+    let (page, next) = EC2_PAGES.page(form, offered)?;
+    let mut xml = Xml::new();
+    xml.list("instanceTypeOfferingSet", "item", page, |xml, (name, location)| {
+        xml.text("instanceType", name).text("locationType", kind).text("location", location);
     });
     xml.optional("nextToken", next);
     Ok(xml)

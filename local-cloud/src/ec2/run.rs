@@ -31,9 +31,10 @@ pub(crate) struct Launch {
 
 fn run_instances(call: &mut Call<'_>) -> Answer {
     let form = call.form;
-    let image = image::find(call.region_name, form.required("ImageId")?)?;
+    let image = image::find(call, form.required("ImageId")?)?;
+    image.check_available()?;
     let instance_type = form.get("InstanceType").unwrap_or("m1.small").to_string();
-    instance_type::find(&instance_type)?.check_runs(image.architecture)?;
+    instance_type::find(&instance_type)?.check_runs(&image.architecture)?;
     let (minimum, maximum) = (required_count(form, "MinCount")?, required_count(form, "MaxCount")?);
     if minimum > maximum {
         return Err(AwsError::new("InvalidParameterValue", "MinCount must not be greater than MaxCount"));
@@ -46,7 +47,7 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
     let user_data = user_data(form)?;
     let tags = tag_specification(form, "instance", &["volume", "network-interface"])?;
     let volume_tags = tag_specification(form, "volume", &["instance", "network-interface"])?;
-    let volumes = volume::of_launch(form)?;
+    let volumes = volume::of_launch(form, &image)?;
     let metadata = MetadataOptions::default().with(form, "MetadataOptions.")?;
     let profile = profile::of_request(call)?;
     let protected = form.flag("DisableApiTermination")?.unwrap_or(false);
@@ -99,7 +100,8 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
             reservation: reservation.clone(),
             launch_index,
             image: image.id.clone(),
-            architecture: image.architecture.to_string(),
+            architecture: image.architecture.clone(),
+            root_device: image.root_device.clone(),
             instance_type: instance_type.clone(),
             key_name: key_name.clone(),
             subnet: network.subnet.clone(),

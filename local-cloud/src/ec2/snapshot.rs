@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::volume::not_found as volume_not_found;
+use super::image::Image;
+use super::volume::{Volume, not_found as volume_not_found};
 use super::{Tags, done, tag_set, tag_specification};
 use crate::cloud::{ACCOUNT, fresh_id};
 use crate::query::{Access, Answer, AwsError, Call, Operation};
@@ -23,7 +24,7 @@ const PENDING: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Snapshot {
-    id: String,
+    pub(super) id: String,
     volume: String,
     size_gib: i64,
     encrypted: bool,
@@ -33,6 +34,18 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    pub(super) fn of(volume: &Volume, description: String, tags: Tags) -> Snapshot {
+        Snapshot {
+            id: fresh_id("snap"),
+            volume: volume.id.clone(),
+            size_gib: volume.specification.size_gib,
+            encrypted: volume.encrypted,
+            description,
+            tags,
+            started: Time::now(),
+        }
+    }
+
     /// What a volume that is made of it has: its size in GiB, and whether it is encrypted.
     pub(super) fn size(&self) -> (i64, bool) {
         (self.size_gib, self.encrypted)
@@ -75,15 +88,7 @@ fn create_snapshot(call: &mut Call<'_>) -> Answer {
     let id = form.required("VolumeId")?;
     let tags = tag_specification(form, "snapshot", &[])?;
     let volume = call.region.ec2.volumes.get(id).ok_or_else(|| volume_not_found(id))?;
-    let snapshot = Snapshot {
-        id: fresh_id("snap"),
-        volume: id.to_string(),
-        size_gib: volume.specification.size_gib,
-        encrypted: volume.encrypted,
-        description: form.get("Description").unwrap_or_default().to_string(),
-        tags,
-        started: Time::now(),
-    };
+    let snapshot = Snapshot::of(volume, form.get("Description").unwrap_or_default().to_string(), tags);
     super::refuse_dry_run(form)?;
     let mut xml = Xml::new();
     snapshot.xml(&mut xml);
@@ -128,6 +133,13 @@ fn describe_snapshots(call: &mut Call<'_>) -> Answer {
 
 fn delete_snapshot(call: &mut Call<'_>) -> Answer {
     let id = call.form.required("SnapshotId")?;
+    let uses = |image: &&Image| image.volumes.iter().any(|volume| volume.snapshot.as_deref() == Some(id));
+    if let Some(image) = call.region.ec2.images.values().find(uses) {
+        return Err(AwsError::new(
+            "InvalidSnapshot.InUse",
+            format!("The snapshot {id} is currently in use by {}", image.id),
+        ));
+    }
     super::refuse_dry_run(call.form)?;
     call.region.ec2.snapshots.remove(id).ok_or_else(|| not_found(id))?;
     Ok(done())

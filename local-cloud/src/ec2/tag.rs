@@ -52,6 +52,11 @@ impl State {
                 .get_mut(id)
                 .map(|volume| &mut volume.tags)
                 .ok_or_else(|| super::volume::not_found(id)),
+            Some("ami") => self
+                .images
+                .get_mut(id)
+                .map(|image| &mut image.tags)
+                .ok_or_else(|| super::image::not_found(id)),
             Some("snap") => self
                 .snapshots
                 .get_mut(id)
@@ -90,7 +95,15 @@ impl State {
             .map(|rule| (rule.id.as_str(), "security-group-rule", &rule.tags));
         let volumes = self.volumes.iter().map(|(id, volume)| (id.as_str(), "volume", &volume.tags));
         let snapshots = self.snapshots.iter().map(|(id, snapshot)| (id.as_str(), "snapshot", &snapshot.tags));
-        instances.chain(key_pairs).chain(groups).chain(rules).chain(volumes).chain(snapshots).collect()
+        let images = self.images.iter().map(|(id, image)| (id.as_str(), "image", &image.tags));
+        instances
+            .chain(key_pairs)
+            .chain(groups)
+            .chain(rules)
+            .chain(volumes)
+            .chain(snapshots)
+            .chain(images)
+            .collect()
     }
 }
 

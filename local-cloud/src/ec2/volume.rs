@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::image::{Image, ImageVolume};
 use super::volume_modification::Modification;
 use super::{State, Tags, done, tag_set};
 use crate::cloud::fresh_id;
@@ -58,7 +59,7 @@ pub(super) struct Volume {
 
 impl Specification {
     /// The root volume of an Amazon Linux 2023 image.
-    fn root() -> Specification {
+    pub(super) fn root() -> Specification {
         Specification { size_gib: SMALLEST_GIB, kind: "gp3".into(), iops: Some(3000), throughput: Some(125) }
     }
 
@@ -117,31 +118,29 @@ pub(super) struct Plan {
     encrypted: bool,
 }
 
-const ROOT_DEVICE: &str = "/dev/xvda";
+pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 
-pub(super) fn of_launch(form: &Form) -> Result<Vec<Plan>, AwsError> {
-    let root = || Plan {
-        device: ROOT_DEVICE.into(),
-        delete_on_termination: true,
-        specification: Specification::root(),
-        encrypted: false,
+pub(super) fn of_launch(form: &Form, image: &Image) -> Result<Vec<Plan>, AwsError> {
+    let plan = |volume: &ImageVolume| Plan {
+        device: volume.device.clone(),
+        delete_on_termination: volume.delete_on_termination,
+        specification: volume.specification.clone(),
+        encrypted: volume.encrypted,
     };
-    let mut plans = vec![root()];
+    let mut plans: Vec<Plan> = image.volumes.iter().map(plan).collect();
     for member in form.members("BlockDeviceMapping") {
         let device = form.required(&format!("{member}.DeviceName"))?.to_string();
         let prefix = format!("{member}.Ebs.");
-        let of_image = device == ROOT_DEVICE;
-        let base = if of_image {
-            Specification::root()
-        } else {
-            Specification { size_gib: 0, kind: "gp2".into(), iops: None, throughput: None }
-        };
+        let of_image = image.volumes.iter().find(|volume| volume.device == device);
+        let new = || Specification { size_gib: 0, kind: "gp2".into(), iops: None, throughput: None };
+        let base = of_image.map_or_else(new, |volume| volume.specification.clone());
         let specification = base.with(form, &prefix, "VolumeSize")?;
-        if of_image && specification.size_gib < SMALLEST_GIB {
+        let smallest = of_image.map_or(0, |volume| volume.specification.size_gib);
+        if specification.size_gib < smallest {
             return Err(AwsError::new(
                 "InvalidBlockDeviceMapping",
                 format!(
-                    "Volume of size {}GB is smaller than snapshot, expect size >= {SMALLEST_GIB}GB",
+                    "Volume of size {}GB is smaller than snapshot, expect size >= {smallest}GB",
                     specification.size_gib
                 ),
             ));
@@ -152,8 +151,12 @@ pub(super) fn of_launch(form: &Form) -> Result<Vec<Plan>, AwsError> {
                 format!("The volume for {device} needs a VolumeSize"),
             ));
         }
-        let delete_on_termination = form.flag(&format!("{prefix}DeleteOnTermination"))?.unwrap_or(of_image);
-        let encrypted = form.flag(&format!("{prefix}Encrypted"))?.unwrap_or(false);
+        let delete_on_termination = form
+            .flag(&format!("{prefix}DeleteOnTermination"))?
+            .unwrap_or(of_image.is_some_and(|volume| volume.delete_on_termination));
+        // What an encrypted snapshot holds is never stored in the clear.
+        let encrypted = form.flag(&format!("{prefix}Encrypted"))?.unwrap_or(false)
+            || of_image.is_some_and(|volume| volume.encrypted);
         form.ignore(&[&format!("{prefix}KmsKeyId")]);
         plans.retain(|plan| plan.device != device);
         plans.push(Plan { device, delete_on_termination, specification, encrypted });
@@ -196,6 +199,15 @@ impl State {
                 volume.attachment = None;
             }
         }
+    }
+
+    /// Those of an instance: the device, whether it goes with the instance, the volume.
+    pub(super) fn volumes_of(&self, instance: &str) -> Vec<(String, bool, Volume)> {
+        let attached = self.volumes.values().filter_map(|volume| {
+            let attachment = volume.attachment.as_ref().filter(|its| its.instance == instance)?;
+            Some((attachment.device.clone(), attachment.delete_on_termination, volume.clone()))
+        });
+        attached.collect()
     }
 
     /// As `DescribeInstances` shows them.

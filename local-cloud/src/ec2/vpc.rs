@@ -19,7 +19,7 @@ const VPC_CIDR: &str = "172.31.0.0/16";
 pub(crate) struct Subnet {
     pub(crate) id: String,
     pub(crate) zone: String,
-    zone_id: String,
+    pub(super) zone_id: String,
     cidr: String,
 }
 

@@ -3,6 +3,7 @@
 mod ec2;
 mod harness;
 mod identity;
+mod image;
 mod load_balancer;
 mod messaging;
 mod parameters;

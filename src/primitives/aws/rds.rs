@@ -7,6 +7,7 @@ mod modify;
 mod owned;
 mod password;
 mod transport;
+mod version;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,20 +46,26 @@ struct Inner {
     is_kept_by_rds: bool,
     is_public: bool,
     is_protected: bool,
+    class: String,
 }
+
+/// The smallest class, which an account's free tier covers.
+const SMALLEST_CLASS: &str = "db.t3.micro";
 
 const ENSURE: Function = Function {
     name: "ensure_instance",
     doc: "The stack's database instance of that name. Creates one where there is none; returns when the request is accepted.\n\
           Made encrypted, not public, with gp3 storage, deletion protection, 7 days of backups and tags copied to snapshots.\n\
           Throws `conflict` where a named key differs and RDS cannot change it in place.\n\
-          RDS `DescribeDBInstances`, `DescribeDBParameters`, `CreateDBSubnetGroup`, `CreateDBInstance`, `ModifyDBInstance`.",
+          RDS `DescribeDBInstances`, `DescribeDBParameters`, `DescribeDBEngineVersions`, `DescribeOrderableDBInstanceOptions`, `CreateDBSubnetGroup`, `CreateDBInstance`, `ModifyDBInstance`.",
     parameters: &["name: string"],
     returns: "Instance",
     permissions: &[
         "rds:DescribeDBInstances",
         "rds:DescribeDBSubnetGroups",
         "rds:DescribeDBParameters",
+        "rds:DescribeDBEngineVersions",
+        "rds:DescribeOrderableDBInstanceOptions",
         "rds:CreateDBSubnetGroup",
         "rds:CreateDBInstance",
         "rds:ModifyDBInstance",
@@ -97,7 +104,7 @@ const ENSURE: Function = Function {
         optional(
             "engine_version",
             Holds::String,
-            "A major version, such as `17`; the service's default if not given",
+            "A major version, such as `17`, of which a new database gets the newest minor one; the service's default if not given",
         ),
         optional("instance_class", Holds::String, "Size; `db.t3.micro` if not given"),
         optional("allocated_storage_gib", Holds::Int, "Storage in GiB; 20 if not given"),
@@ -167,6 +174,11 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
             "Whether RDS refuses to delete it, as it was when it was read.",
             |_, db: &Instance| Ok(db.0.is_protected),
         )
+        .property(
+            "instance_class",
+            "Its size, such as `db.t3.micro`, as it was when it was read.",
+            |_, db: &Instance| Ok(db.0.class.clone()),
+        )
         .property("db_name", "The database in it.", |_, db: &Instance| Ok(db.0.db_name.clone()))
         .property(
             "rds_keeps_password",
@@ -215,6 +227,7 @@ fn find(call: &Call, name: String) -> Result<Option<Instance>, Error> {
         is_kept_by_rds: found.master_user_secret().is_some(),
         is_public: found.publicly_accessible() == Some(true),
         is_protected: found.deletion_protection() == Some(true),
+        class: found.db_instance_class().unwrap_or_default().to_owned(),
     }))))
 }
 
@@ -261,6 +274,10 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
             .bool("deletion_protection")
             .or(found.as_ref().and_then(DbInstance::deletion_protection))
             .unwrap_or(true),
+        class: options
+            .string("instance_class")
+            .or_else(|| found.as_ref()?.db_instance_class().map(str::to_owned))
+            .unwrap_or_else(|| SMALLEST_CLASS.to_owned()),
     };
     match found {
         Some(found) => {

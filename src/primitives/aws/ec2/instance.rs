@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_sdk_ec2::types::{Instance as Description, InstanceStateName};
 
 use super::describe::{alive_lately, alive_now, describe, named};
+use super::image::Image;
 use super::key_pair::KeyPair;
 use super::launch::launch;
 use super::service::Service;
@@ -46,12 +47,13 @@ const ENSURE: Function = Function {
     doc: "The stack's instance of that name. Launches one where there is none; returns when the launch is accepted.\n\
           Made with IMDSv2 required and an encrypted gp3 root volume. A stopped one is started.\n\
           Throws `conflict` where a named key differs and EC2 cannot change it in place.\n\
-          EC2 `DescribeInstances`, `DescribeImages`, `RunInstances`, `StartInstances`; SSM `GetParameter` for the image.",
+          EC2 `DescribeInstances`, `DescribeInstanceTypes`, `DescribeImages`, `RunInstances`, `StartInstances`; SSM `GetParameter` for the image.",
     parameters: &["name: string"],
     returns: "Instance",
     permissions: &[
         "ec2:DescribeInstances",
         "ec2:DescribeImages",
+        "ec2:DescribeInstanceTypes",
         "ec2:DescribeSubnets",
         "ec2:DescribeIamInstanceProfileAssociations",
         "ec2:RunInstances",
@@ -69,8 +71,9 @@ const ENSURE: Function = Function {
         optional("instance_type", Holds::String, "Size; `t3.micro` if not given"),
         optional(
             "image",
-            Holds::String,
-            "Machine image: an `ami-` id, or `al2023` (the newest Amazon Linux 2023), which is also the default",
+            Holds::A("a string or a machine image", |value| value.is_string() || value.is::<Image>()),
+            "Machine image: `al2023` (the newest Amazon Linux 2023), which is also the default, `ubuntu-24.04` or another release of \
+             Ubuntu, an `ami-` id, or what `ensure_image` gives. A `service` needs Amazon Linux 2023",
         ),
         optional("key_pair", Holds::A("a key pair", |value| value.is::<KeyPair>()), "Who may log in by SSH"),
         optional("security_groups", Holds::List, "Its security groups"),
@@ -172,7 +175,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
     let found = named(call, &name, &alive_lately(call)?)?;
     let id = match &found {
         Some(found) => {
-            compare(&full_name, found, options)?;
+            compare(call, &full_name, found, options)?;
             let id = found.instance_id().unwrap_or_default().to_owned();
             repair(call, &name, found, options)?;
             let state = found.state().and_then(|state| state.name());

@@ -10,11 +10,13 @@ use aws_sdk_ec2::types::{
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
+use super::image::{Image as StackImage, LOGIN_TAG};
 use super::key_pair::KeyPair;
-use super::profile;
+use super::published::Published;
 use super::security_group::SecurityGroup;
 use super::service::Service;
 use super::{filter, tag_specification};
+use super::{profile, published};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::Change;
@@ -38,7 +40,7 @@ pub fn launch(
     service: Option<&Service>,
 ) -> Result<Option<String>, Error> {
     let instance_type = options.string("instance_type").unwrap_or_else(|| "t3.micro".to_owned());
-    let image = image(call, options.string("image").as_deref().unwrap_or("al2023"))?;
+    let image = image(call, options, &instance_type, service.is_some())?;
     let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
     let root_device = image.root_device_name().unwrap_or("/dev/xvda");
     let in_image =
@@ -74,9 +76,12 @@ pub fn launch(
     let user_data = service.map(|service| service.user_data(&call.aws()?.region)).transpose()?;
     for kind in [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface] {
         let mut tags = tag_specification(call, kind.clone(), name)?;
-        if let (ResourceType::Instance, Some(user_data)) = (kind, &user_data) {
+        if let (ResourceType::Instance, Some(user_data)) = (&kind, &user_data) {
             let tag = Tag::builder().key(USER_DATA_TAG).value(fingerprint(user_data)).build();
             tags.tags.get_or_insert_default().push(tag);
+        }
+        if let (ResourceType::Instance, Some(user)) = (&kind, login(&image)) {
+            tags.tags.get_or_insert_default().push(Tag::builder().key(LOGIN_TAG).value(user).build());
         }
         request = request.tag_specifications(tags);
     }
@@ -153,31 +158,38 @@ fn has_ended(instance: &Description) -> bool {
     matches!(state, Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated))
 }
 
-/// Looks a machine image up: `al2023` through the public SSM parameter, an id as it is.
-fn image(call: &Call, image: &str) -> Result<Image, Error> {
-    let id = match image {
-        "al2023" => {
-            let path = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
-            let answer = call.block(async {
-                let request = call.aws()?.ssm.get_parameter().name(path);
-                request.send().await.map_err(|error| failure("ssm", "GetParameter", error))
-            })?;
-            answer.parameter().and_then(|parameter| parameter.value()).unwrap_or_default().to_owned()
-        }
-        id if id.starts_with("ami-") => id.to_owned(),
-        other => {
-            return Err(Error::invalid(format!("`{other}` is no machine image"))
-                .key("image")
-                .help("give an id such as `ami-0123456789abcdef0`, or `al2023`"));
+/// The image that `image` names: one of the stack, one that others publish, or an id. In a plan, one of the stack may not be there yet:
+/// then nothing is known of it.
+fn image(call: &Call, options: &Options, instance_type: &str, with_service: bool) -> Result<Image, Error> {
+    let asked = options.get("image").cloned().unwrap_or_else(|| "al2023".into());
+    let image = match asked.clone().try_cast::<StackImage>() {
+        Some(own) => match own.wait(call) {
+            Err(error) if error.kind == Kind::Planned => return Ok(Image::builder().build()),
+            other => other?,
+        },
+        None => {
+            let asked = asked.to_string();
+            match Published::named(&asked) {
+                Some(published) => published.find(call, instance_type)?,
+                None if asked.starts_with("ami-") => published::with_id(call, &asked)?,
+                None => {
+                    return Err(Error::invalid(format!("`{asked}` is no machine image")).key("image").help(
+                        format!("give an id such as `ami-0123456789abcdef0`, or one of {}", published::NAMES),
+                    ));
+                }
+            }
         }
     };
-    let answer = call.block(async {
-        let request = call.aws()?.ec2.describe_images().image_ids(&id);
-        request.send().await.map_err(|error| failure("ec2", "DescribeImages", error))
-    })?;
-    let region = &call.aws()?.region;
-    answer.images.unwrap_or_default().pop().ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("there is no machine image {id} in {region}"))
-            .of("ec2", "DescribeImages")
-    })
+    if with_service && published::is_ubuntu(&image) {
+        return Err(Error::invalid("a service is installed with dnf and asks for its secrets with the AWS CLI, and Ubuntu has neither")
+            .key("image")
+            .help("leave out `image`, or name an image of Amazon Linux 2023; without `service` an instance may be of any"));
+    }
+    Ok(image)
+}
+
+/// Who logs in, where that is not `ec2-user`: Canonical's user, or what an image of the stack passes on.
+fn login(image: &Image) -> Option<&str> {
+    let tag = image.tags().iter().find(|tag| tag.key() == Some(LOGIN_TAG));
+    tag.and_then(Tag::value).or_else(|| published::is_ubuntu(image).then_some("ubuntu"))
 }

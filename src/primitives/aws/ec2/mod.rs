@@ -1,13 +1,16 @@
-//! `ec2::` key pairs, security groups, instances, and what they stand on.
+//! `ec2::` key pairs, security groups, instances, machine images, and what they stand on.
 
 pub mod console;
 mod describe;
 mod drawn;
+mod image;
 pub mod instance;
+mod instance_type;
 pub mod key_pair;
 pub mod launch;
 pub mod network;
 pub mod profile;
+mod published;
 pub mod security_group;
 pub mod service;
 pub mod temporary;
@@ -19,6 +22,7 @@ use std::sync::Arc;
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
 pub use drawn::drawn;
+pub use image::Image;
 pub use instance::Instance;
 pub use key_pair::KeyPair;
 pub use network::subnets;
@@ -37,11 +41,14 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     security_group::register(&mut namespace);
     instance::register(&mut namespace);
     volume::register(&mut namespace);
+    image::register(&mut namespace);
+    instance_type::register(&mut namespace);
     namespace
 }
 
 pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let mut things = terminate::owned(host)?;
+    things.extend(image::owned(host)?);
     things.extend(security_group::owned(host)?);
     things.extend(key_pair::owned(host)?);
     Ok(things)

@@ -2,7 +2,7 @@
 
 use aws_sdk_rds::types::Tag;
 
-use super::Inner;
+use super::{Inner, version};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
@@ -13,19 +13,22 @@ use crate::progress::Verb;
 
 pub(super) fn create(call: &Call, instance: &Inner, options: &Options) -> Result<(), Error> {
     let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+    let class = instance.class.as_str();
+    let engine = options.string("engine").unwrap_or_else(|| "postgres".to_owned());
+    let version = options.string("engine_version");
+    let version = version.map(|asked| version::resolve(call, &engine, &asked, class)).transpose()?;
     let subnet_group = match groups.first() {
         Some(group) => Some(ensure_subnet_group(call, instance, &group.vpc)?),
         None => None,
     };
-    let class = options.string("instance_class").unwrap_or_else(|| "db.t3.micro".to_owned());
     let request = call
         .aws()?
         .rds
         .create_db_instance()
         .db_instance_identifier(&instance.identifier)
-        .engine(options.string("engine").unwrap_or_else(|| "postgres".to_owned()))
-        .set_engine_version(options.string("engine_version"))
-        .db_instance_class(&class)
+        .engine(engine)
+        .set_engine_version(version)
+        .db_instance_class(class)
         .allocated_storage(options.int_in("allocated_storage_gib", 20..=65536)?.unwrap_or(20))
         .storage_type("gp3")
         .storage_encrypted(true)
@@ -51,7 +54,7 @@ pub(super) fn create(call: &Call, instance: &Inner, options: &Options) -> Result
         service: "rds",
         operation: "CreateDBInstance",
         name: &instance.name,
-        detail: &class,
+        detail: class,
     };
     call.change(change, |_| async {
         match request.clone().send().await.map_err(|error| failure("rds", "CreateDBInstance", error)) {

@@ -11,6 +11,7 @@ use crate::clients::http;
 use crate::error::{Error, Kind};
 use crate::host::{Host, World};
 use crate::primitives::aws::ec2::describe::state;
+use crate::primitives::aws::ec2::image::LOGIN_TAG;
 use crate::primitives::namespace::Call;
 
 /// The tag by which the local cloud says where an instance's service really answers.
@@ -30,6 +31,8 @@ pub(super) struct Addresses {
     pub(super) port: u16,
     /// The local cloud's word on where to log in.
     local_ssh: Option<String>,
+    /// Who logs in, where that is not the user of Amazon Linux.
+    user: Option<String>,
 }
 
 impl Instance {
@@ -45,7 +48,7 @@ impl Instance {
         self.wait(call, &what)
     }
 
-    /// Where to log in by SSH as `user`, as `user@address`: the public address, else the private one. Waits until the instance runs.
+    /// Where to log in by SSH as `user`, or as who its image has, as `user@address`: the public address, else the private one. Waits until the instance runs.
     /// In the local cloud, the server that was named for it.
     pub fn login(&self, call: &Call, user: &str) -> Result<String, Error> {
         let addresses = self.addresses(call, "wait")?;
@@ -63,7 +66,7 @@ impl Instance {
             });
         }
         let address = if addresses.public_ip.is_empty() { addresses.private_ip } else { addresses.public_ip };
-        Ok(format!("{user}@{address}"))
+        Ok(format!("{}@{address}", addresses.user.as_deref().unwrap_or(user)))
     }
 
     pub(super) fn wait(&self, host: &Host, why: &str) -> Result<Addresses, Error> {
@@ -129,7 +132,8 @@ impl Instance {
         };
         let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
         let local_ssh = tag(LOCAL_SSH_TAG).map(str::to_owned);
-        Addresses { public_ip, private_ip, address, port, local_ssh }
+        let user = tag(LOGIN_TAG).map(str::to_owned);
+        Addresses { public_ip, private_ip, address, port, local_ssh, user }
     }
 }
 

@@ -10,14 +10,20 @@ use crate::error::{Error, Kind};
 use crate::host::Change;
 use crate::primitives::aws::ec2::describe::state;
 use crate::primitives::aws::ec2::launch::{USER_DATA_TAG, fingerprint};
+use crate::primitives::aws::ec2::published::{self, Published};
 use crate::primitives::aws::ec2::service::Service;
-use crate::primitives::aws::ec2::{KeyPair, SecurityGroup, profile, repair_tags};
+use crate::primitives::aws::ec2::{Image, KeyPair, SecurityGroup, profile, repair_tags};
 use crate::primitives::declaration::Options;
 use crate::primitives::namespace::Call;
 use crate::progress::{Line, Verb};
 
 /// What is named and cannot be changed while the instance lives is refused, never silently ignored.
-pub(super) fn compare(full_name: &str, found: &Description, options: &Options) -> Result<(), Error> {
+pub(super) fn compare(
+    call: &Call,
+    full_name: &str,
+    found: &Description,
+    options: &Options,
+) -> Result<(), Error> {
     let differs = |key: &str, is: &str, asked: &str| {
         Err(Error::new(Kind::Conflict, format!("the instance {full_name} has {key} `{is}`, and `{asked}` is asked for"))
             .key(key)
@@ -27,9 +33,8 @@ pub(super) fn compare(full_name: &str, found: &Description, options: &Options) -
     if let Some(asked) = options.string("instance_type").filter(|asked| asked != instance_type) {
         return differs("instance_type", instance_type, &asked);
     }
-    let image = found.image_id().unwrap_or_default();
-    if let Some(asked) = options.string("image").filter(|asked| asked.starts_with("ami-") && asked != image) {
-        return differs("image", image, &asked);
+    if let Some((is, asked)) = other_image(call, found, options)? {
+        return differs("image", &is, &asked);
     }
     if let Some(asked) = options.get("key_pair").and_then(|key| key.clone().try_cast::<KeyPair>())
         && found.key_name() != Some(&asked.full_name)
@@ -37,6 +42,32 @@ pub(super) fn compare(full_name: &str, found: &Description, options: &Options) -
         return differs("key_pair", found.key_name().unwrap_or_default(), &asked.full_name);
     }
     Ok(())
+}
+
+/// The image that the instance has and the one that is asked for, where these are two. One that was published under a name that is
+/// asked for is no other, however old it is; nor is one that nobody can describe any more.
+fn other_image(
+    call: &Call,
+    found: &Description,
+    options: &Options,
+) -> Result<Option<(String, String)>, Error> {
+    let is = found.image_id().unwrap_or_default();
+    let Some(asked) = options.get("image") else { return Ok(None) };
+    let asked = match asked.clone().try_cast::<Image>() {
+        Some(image) => image.id()?.to_owned(),
+        None => asked.to_string(),
+    };
+    if let Some(published) = Published::named(&asked) {
+        return Ok(match published::with_id(call, is) {
+            Err(error) if error.kind == Kind::NotFound => None,
+            other => {
+                let image = other?;
+                let name = image.name().unwrap_or(is).to_owned();
+                (!published.includes(&image)).then_some((name, asked))
+            }
+        });
+    }
+    Ok((asked != is).then(|| (is.to_owned(), asked)))
 }
 
 /// Mends what is named, differs, and can be changed while the instance runs: its security groups, its
