@@ -186,7 +186,7 @@ impl Error {
         self
     }
 
-    /// The process's exit code when nobody caught it (README, "Exit codes").
+    /// The process's exit code when nobody caught it (docs/operations.md, "Exit codes of `ops`").
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self.0.kind {
             Kind::Refused => 4,

@@ -53,14 +53,21 @@ impl Error {
             Self::Read { .. } => {
                 "check the name and the permissions, or name a server with `--host`".to_owned()
             }
-            Self::Damaged { .. } => {
-                "deploying again rebuilds it from what is running: `ops run deploy.rhai`".to_owned()
+            Self::Damaged { path, .. } => {
+                format!("deploying again rebuilds it from what is running: `{}`", deploy(path))
             }
-            Self::NoServer { .. } => {
-                "the deployment has not come that far: run `ops run deploy.rhai` to the end".to_owned()
+            Self::NoServer { path, .. } => {
+                format!("the deployment has not come that far: run `{}` to the end", deploy(path))
             }
         }
     }
+}
+
+/// The command that writes this state file.
+fn deploy(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let local = if name.starts_with("deploy_config.local.") { " --local" } else { "" };
+    format!("ops run deploy.rhai{local}")
 }
 
 #[derive(Debug, Deserialize)]

@@ -245,10 +245,13 @@ impl Place {
         let above = above.or(Settings { port: None, ..environment });
         let folder = env::current_dir().map_err(|source| Error::Folder { source })?;
         let above = if chosen { above } else { above.or(configuration::find(&folder)?) };
-        match above.host {
-            Some(_) => Ok(above),
-            None => Ok(above.or(self.state(&folder)?.into())),
-        }
+        let Some(host) = &above.host else {
+            return Ok(above.or(self.state(&folder)?.into()));
+        };
+        // The deployment that the file speaks of has the passwords. One that cannot be read is another server's, as far as is known.
+        let state = self.state(&folder).ok().filter(|state| state.host == *host);
+        let passfile = state.and_then(|state| state.passfile);
+        Ok(above.or(Settings { passfile, ..Settings::default() }))
     }
 
     fn flags(&self) -> Settings {

@@ -6,7 +6,7 @@ use crate::harness::Project;
 
 const STATE: &str = r#"{ "schema_version": 1, "stack": "music-app", "account": "000000000000", "region": "us-east-1",
   "server_public_ip": "203.0.113.7", "server_port": 8080, "server_name": "music-app.ops.internal", "server_ca": "-----BEGIN CERTIFICATE-----\nabc\n",
-  "rds_endpoint": "db.example.com", "db_name": "music", "nlb_enabled": false, "key_pair_name": "music-app-key" }"#;
+  "rds_endpoint": "db.example.com", "rds_port": 5433, "db_name": "music", "nlb_enabled": false, "key_pair_name": "music-app-key" }"#;
 
 #[test]
 fn only_the_named_values_of_the_clients_and_the_servers_configuration_change() {
@@ -25,7 +25,7 @@ fn only_the_named_values_of_the_clients_and_the_servers_configuration_change() {
     assert!(after.starts_with(kept) && after.contains("[prompt]\r\nstyle = \"short\"\r\n"), "{after:?}");
     assert_eq!(
         project.read("app-server.env"),
-        "DATABASE_URL='postgres://db.example.com:5432/music?sslmode=require'\n"
+        "DATABASE_URL='postgres://db.example.com:5433/music?sslmode=require'\n"
     );
     // The second run changes nothing.
     let before = after;

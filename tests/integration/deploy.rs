@@ -68,7 +68,7 @@ fn a_deployment_answers_queries_keeps_its_rows_and_goes_only_with_consent() {
     );
     assert_eq!(project.run_local("playbooks-of-test/left.rhai", &[]).ended_with(0).stdout, "[]\n");
     assert!(!project.path("deploy_config.local.json").exists());
-    assert!(!project.path(".ops/local/pgpass").exists());
+    assert!(!project.path(".ops/local/pgpass-music-app").exists());
     let status = project.local("/_local/status");
     assert_eq!(status["databases"].as_array().map(Vec::len), Some(0), "{status}");
 }

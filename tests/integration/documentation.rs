@@ -21,6 +21,26 @@ fn every_link_leads_to_a_file() {
 }
 
 #[test]
+fn the_tests_of_the_query_server_that_its_page_names_are_there() {
+    let page = files_ending_in(&["docs/query-server.md"]).pop().expect("the page is there").text;
+    let sources: String = files_ending_in(&[".rs"])
+        .into_iter()
+        .filter(|file| file.path.starts_with("app-server/"))
+        .map(|file| file.text)
+        .collect();
+    // A test's name is a sentence.
+    let is_test = |code: &&str| {
+        code.matches('_').count() > 2
+            && code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).filter(is_test).collect();
+    assert!(named.len() > 30, "{named:?}");
+    let missing: Vec<_> =
+        named.into_iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
 fn the_guide_for_authors_names_every_host_function() {
     let guide = files_ending_in(&["docs/writing-playbooks.md"]).pop().expect("the guide is there").text;
     let in_code: BTreeSet<&str> = guide.split('`').skip(1).step_by(2).collect();

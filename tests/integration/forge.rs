@@ -119,7 +119,7 @@ fn the_configuration_is_committed_and_pushed_alone() {
         "deploy_config.local.json",
         r#"{ "schema_version": 1, "stack": "music-app", "account": "000000000000", "region": "us-east-1",
              "server_public_ip": "203.0.113.7", "server_port": 8080, "server_name": "music-app.ops.internal",
-             "server_ca": "pem", "rds_endpoint": "db.example.com", "db_name": "music", "nlb_enabled": false }"#,
+             "server_ca": "pem", "rds_endpoint": "db.example.com", "rds_port": 5432, "db_name": "music", "nlb_enabled": false }"#,
     );
     clone.project.write("dirty.txt", "mine\n");
     let untouched = clone.git(&["rev-parse", "HEAD"]);

@@ -35,6 +35,16 @@ fn app_client_toml_gives_address_authority_and_name() {
     assert_eq!(run().run().succeeds(), format!("u,d,ssl\n{USER},postgres,f\n"));
     server.file("app-client.toml", &toml.replace(SERVER_NAME, "other.ops.internal"));
     run().env("PGUSER", USER).run().fails(3, &["not for `other.ops.internal`"]);
+    // The passwords of that server's deployment are known, too, and those of another one are not asked for.
+    server.file("app-client.toml", &toml);
+    server.file("passwords", &format!("*:*:*:{USER}:{}\n", PASSWORD.replace('\\', "\\\\")));
+    let unasked = |host: &str| {
+        let state = format!("{{ \"server_public_ip\": \"{host}\", \"passfile\": \"passwords\" }}");
+        server.file("deploy_config.json", &state);
+        run().without("PGPASSWORD").env("PGUSER", USER).run()
+    };
+    assert_eq!(unasked("127.0.0.1").succeeds(), format!("u,d,ssl\n{USER},postgres,t\n"));
+    unasked("192.0.2.1").fails(3, &["password"]);
     // `--state` chooses the state file, a host that is named neither.
     run().argument("--state=absent.json").run().fails(2, &["absent.json"]);
     let named = run().env("PGUSER", USER).env("PGDATABASE", "postgres").env("PGHOST", "127.0.0.1");

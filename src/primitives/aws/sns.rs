@@ -10,7 +10,7 @@ use rhai::Dynamic;
 use super::tags;
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
-use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
+use crate::host::{Change, Host, NAME_TAG, STACK_TAG, World};
 use crate::primitives::declaration::{Function, Options};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
@@ -198,8 +198,12 @@ pub fn subscribe(
         Ok(answer.subscription_arn.filter(|arn| arn.starts_with("arn:")).unwrap_or_default())
     })?;
     if protocol == "email" {
-        call.progress
-            .line(Line::Info, &format!("    {endpoint} has to confirm the subscription: see its inbox"));
+        let next = if matches!(call.world, World::Local { .. }) {
+            "the local cloud sends no mail"
+        } else {
+            "see its inbox"
+        };
+        call.progress.line(Line::Info, &format!("    {endpoint} has to confirm the subscription: {next}"));
     }
     Ok(())
 }

@@ -239,7 +239,7 @@ fn set(call: &Call, name: String, text: String) -> Result<StoredSecret, Error> {
 /// Where the password file of the stack lies.
 fn passfile_path(host: &Host) -> Result<PathBuf, Error> {
     Ok(match &host.world {
-        World::Local { folder, .. } => folder.join("pgpass"),
+        World::Local { folder, .. } => folder.join(format!("pgpass-{}", host.stack()?)),
         World::Aws => {
             let aws = host.aws()?;
             host.project.folder.join(format!(

@@ -43,11 +43,31 @@ const REMOVE: Function = Function {
     keys: &[],
 };
 
+const PATH: Function = Function {
+    name: "path",
+    doc: "The name of the state file, as tools of the project are given it.",
+    parameters: &[],
+    returns: "string",
+    permissions: &[],
+    example: "say(`app-client --state ${state::path()} doctor`);",
+    keys: &[],
+};
+
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("state", host);
-    namespace.function1(&SET, set).function1(&GET, get).function0(&REMOVE, |call| {
-        if call.dry_run { Ok(()) } else { call.with_state(|state| state.remove()) }
-    });
+    namespace
+        .function1(&SET, set)
+        .function1(&GET, get)
+        .function0(&PATH, |call| {
+            let path = call.with_state(|state| Ok(state.path().to_owned()))?;
+            Ok(path.strip_prefix(&call.project.root).unwrap_or(&path).display().to_string())
+        })
+        .function0(
+            &REMOVE,
+            |call| {
+                if call.dry_run { Ok(()) } else { call.with_state(|state| state.remove()) }
+            },
+        );
     namespace
 }
 
