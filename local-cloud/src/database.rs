@@ -32,7 +32,8 @@ pub(crate) async fn run(cloud: Arc<Cloud>, region: String, id: String) {
         let (wait, settled) = match keeper.step(&database).await {
             Ok(()) => {
                 retry = FIRST_RETRY;
-                (WATCH, Status::Available)
+                let is_stopped = matches!(database.status, Status::Stopping | Status::Stopped);
+                (WATCH, if is_stopped { Status::Stopped } else { Status::Available })
             }
             Err(error) => {
                 eprintln!("local cloud: database {}: {}", database.id, with_causes(&error));
@@ -164,6 +165,17 @@ impl Keeper {
                 }
                 self.become_available().await;
             }
+            Status::Stopping => {
+                cluster.stop().await?;
+                self.set(|database| {
+                    if database.status == Status::Stopping {
+                        database.status = Status::Stopped;
+                    }
+                    database.problem = None;
+                })
+                .await;
+            }
+            Status::Stopped => {}
             Status::Deleting => {
                 let visible = sleep(DELETING);
                 cluster.stop().await?;

@@ -17,6 +17,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ("ModifyDBInstance", Access::Change, modify_db_instance),
     ("RebootDBInstance", Access::Change, reboot_db_instance),
     ("DeleteDBInstance", Access::Change, delete_db_instance),
+    ("StopDBInstance", Access::Change, stop_db_instance),
+    ("StartDBInstance", Access::Change, start_db_instance),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub(crate) enum Status {
     BackingUp,
     Deleting,
     Starting,
+    Stopping,
+    Stopped,
 }
 
 impl Database {
@@ -47,6 +51,8 @@ impl Status {
             Status::BackingUp => "backing-up",
             Status::Deleting => "deleting",
             Status::Starting => "starting",
+            Status::Stopping => "stopping",
+            Status::Stopped => "stopped",
         }
     }
 }
@@ -241,6 +247,40 @@ fn reboot_db_instance(call: &mut Call<'_>) -> Answer {
     Ok(one(call, &answer))
 }
 
+/// The database that a request names, moved from one status to the next.
+fn moved(call: &mut Call<'_>, from: Status, to: Status) -> Answer {
+    let id = call.form.required("DBInstanceIdentifier")?.to_ascii_lowercase();
+    let database = call.region.rds.instances.get_mut(&id).ok_or_else(|| not_found(&id))?;
+    if database.status != from {
+        return Err(AwsError::new(
+            "InvalidDBInstanceState",
+            format!(
+                "Instance {id} is not currently in {} state: it is {}",
+                from.name(),
+                database.status.name()
+            ),
+        ));
+    }
+    database.status = to;
+    let answer = database.clone();
+    Ok(one(call, &answer))
+}
+
+/// What is in it stays. On AWS it is started again after seven days; here it stays stopped.
+fn stop_db_instance(call: &mut Call<'_>) -> Answer {
+    if call.form.has("DBSnapshotIdentifier") {
+        return Err(AwsError::new(
+            "InvalidParameterCombination",
+            "The local cloud takes no snapshot when it stops a database: take one before",
+        ));
+    }
+    moved(call, Status::Available, Status::Stopping)
+}
+
+fn start_db_instance(call: &mut Call<'_>) -> Answer {
+    moved(call, Status::Stopped, Status::Starting)
+}
+
 fn delete_db_instance(call: &mut Call<'_>) -> Answer {
     let form = call.form;
     let skip = form.flag("SkipFinalSnapshot")?.unwrap_or(false);
@@ -277,8 +317,9 @@ fn delete_db_instance(call: &mut Call<'_>) -> Answer {
         }
     };
     // Without data there is nothing that a snapshot could keep.
-    let deletable = matches!(database.status, Status::Available | Status::Modifying | Status::Starting)
-        || (database.status == Status::Creating && snapshot_id.is_none() && database.problem.is_some());
+    let deletable =
+        matches!(database.status, Status::Available | Status::Modifying | Status::Starting | Status::Stopped)
+            || (database.status == Status::Creating && snapshot_id.is_none() && database.problem.is_some());
     if !deletable {
         return Err(AwsError::new(
             "InvalidDBInstanceState",

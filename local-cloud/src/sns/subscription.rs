@@ -51,6 +51,16 @@ fn check_attribute(name: &str, value: &str) -> Result<(), AwsError> {
     }
 }
 
+/// An e-mail is never without its envelope.
+fn check_raw(protocol: &str, is_raw: bool) -> Result<(), AwsError> {
+    if is_raw && protocol != "sqs" {
+        return Err(invalid(format!(
+            "Attributes Reason: Delivery protocol [{protocol}] does not support raw message delivery."
+        )));
+    }
+    Ok(())
+}
+
 fn subscribe(call: &mut Call<'_>) -> Answer {
     let form = call.form;
     let topic = topic(call)?.arn.clone();
@@ -65,6 +75,8 @@ fn subscribe(call: &mut Call<'_>) -> Answer {
         "email" | "email-json" => return Err(invalid("Email address")),
         other => return Err(invalid(format!("the local cloud does not deliver to protocol {other}"))),
     }
+    let is_raw = attributes.get("RawMessageDelivery").is_some_and(|value| value == "true");
+    check_raw(protocol, is_raw)?;
     let with_arn = form.flag("ReturnSubscriptionArn")?.unwrap_or(false);
     let subscriptions = &mut call.region.sns.subscriptions;
     let known = subscriptions
@@ -153,6 +165,8 @@ fn set_subscription_attributes(call: &mut Call<'_>) -> Answer {
     let name = required(call.form, "AttributeName")?;
     let value = call.form.get("AttributeValue").unwrap_or_default();
     check_attribute(name, value)?;
-    find(call)?.attributes.insert(name.to_string(), value.to_string());
+    let subscription = find(call)?;
+    check_raw(&subscription.protocol, value == "true")?;
+    subscription.attributes.insert(name.to_string(), value.to_string());
     Ok(Xml::new())
 }

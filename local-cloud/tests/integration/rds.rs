@@ -152,6 +152,44 @@ print(available("copy")["Endpoint"]["Port"])
 }
 
 #[test]
+fn a_stopped_database_keeps_its_rows_and_answers_nobody() {
+    let cloud = Cloud::start();
+    let port = cloud.python(CREATE);
+    sql(&port, "create table t (a int); insert into t values (3)").expect("the row is written");
+    cloud.python(
+        r#"
+refused("InvalidDBInstanceState", rds.start_db_instance, DBInstanceIdentifier="db")
+refused("InvalidParameterCombination", rds.stop_db_instance, DBInstanceIdentifier="db", DBSnapshotIdentifier="s")
+assert rds.stop_db_instance(DBInstanceIdentifier="db")["DBInstance"]["DBInstanceStatus"] == "stopping"
+refused("InvalidDBInstanceState", rds.stop_db_instance, DBInstanceIdentifier="db")
+wait("stopped", lambda: database()["DBInstanceStatus"] == "stopped")
+refused("InvalidDBInstanceState", rds.modify_db_instance, DBInstanceIdentifier="db", AllocatedStorage=30)
+refused("InvalidDBInstanceState", rds.reboot_db_instance, DBInstanceIdentifier="db")
+refused("InvalidDBInstanceState", rds.create_db_snapshot, DBInstanceIdentifier="db", DBSnapshotIdentifier="s")
+refused("DBInstanceNotFound", rds.stop_db_instance, DBInstanceIdentifier="other")
+assert database()["Endpoint"]["Port"]
+"#,
+    );
+    assert!(sql(&port, "select 1").is_err(), "nobody answers");
+    cloud.python(
+        r#"
+assert rds.start_db_instance(DBInstanceIdentifier="db")["DBInstance"]["DBInstanceStatus"] == "starting"
+available()
+"#,
+    );
+    assert_eq!(sql(&port, "select a from t").as_deref(), Ok("3"));
+    cloud.python(
+        r#"
+rds.stop_db_instance(DBInstanceIdentifier="db")
+wait("stopped", lambda: database()["DBInstanceStatus"] == "stopped")
+rds.delete_db_instance(DBInstanceIdentifier="db", FinalDBSnapshotIdentifier="last")
+rds.get_waiter("db_instance_deleted").wait(DBInstanceIdentifier="db", WaiterConfig=dict(Delay=1))
+assert rds.describe_db_snapshots(DBSnapshotIdentifier="last")["DBSnapshots"][0]["Status"] == "available"
+"#,
+    );
+}
+
+#[test]
 fn a_new_master_password_is_the_only_one() {
     let cloud = Cloud::start();
     let port = cloud.python(CREATE);

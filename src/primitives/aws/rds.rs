@@ -6,6 +6,7 @@ mod endpoint;
 mod modify;
 mod owned;
 mod password;
+mod snapshot;
 mod transport;
 mod version;
 
@@ -47,6 +48,8 @@ struct Inner {
     is_public: bool,
     is_protected: bool,
     class: String,
+    /// Nobody has asked that it runs.
+    is_only_found: bool,
 }
 
 /// The smallest class, which an account's free tier covers.
@@ -187,6 +190,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         )
         .method0(&WAIT, |call, db: &Instance| db.wait(call, "").map(drop))
         .identified(|db: &Instance| format!("database {}", db.0.identifier));
+    snapshot::register(&mut namespace);
     namespace
 }
 
@@ -228,6 +232,7 @@ fn find(call: &Call, name: String) -> Result<Option<Instance>, Error> {
         is_public: found.publicly_accessible() == Some(true),
         is_protected: found.deletion_protection() == Some(true),
         class: found.db_instance_class().unwrap_or_default().to_owned(),
+        is_only_found: true,
     }))))
 }
 
@@ -278,6 +283,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
             .string("instance_class")
             .or_else(|| found.as_ref()?.db_instance_class().map(str::to_owned))
             .unwrap_or_else(|| SMALLEST_CLASS.to_owned()),
+        is_only_found: false,
     };
     match found {
         Some(found) => {

@@ -11,7 +11,7 @@ use super::tags;
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host, NAME_TAG, STACK_TAG, World};
-use crate::primitives::declaration::{Function, Options};
+use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
 use crate::progress::{Line, Verb};
@@ -37,13 +37,23 @@ const ENSURE_TOPIC: Function = Function {
 
 const ENSURE_SUBSCRIPTION: Function = Function {
     name: "ensure_subscription",
-    doc: "Subscribes an address to the topic, once: also one that has not been confirmed yet is left alone.\n\
-          SNS `ListSubscriptionsByTopic`, `Subscribe`.",
+    doc: "Subscribes an address to the topic, once: also one that has not been confirmed yet is left alone. How messages are delivered is \
+          repaired where it is named and differs.\n\
+          SNS `ListSubscriptionsByTopic`, `Subscribe`, `GetSubscriptionAttributes`, `SetSubscriptionAttributes`.",
     parameters: &["protocol: string", "endpoint: string"],
     returns: "()",
-    permissions: &["sns:ListSubscriptionsByTopic", "sns:Subscribe"],
+    permissions: &[
+        "sns:ListSubscriptionsByTopic",
+        "sns:Subscribe",
+        "sns:GetSubscriptionAttributes",
+        "sns:SetSubscriptionAttributes",
+    ],
     example: r#"sns::ensure_topic("alerts").ensure_subscription("email", "you@example.com");"#,
-    keys: &[],
+    keys: &[optional(
+        "raw_message_delivery",
+        Holds::Bool,
+        "Whether a queue gets messages as they were published, without SNS's envelope; left as it is if not given",
+    )],
 };
 
 const PUBLISH: Function = Function {
@@ -88,9 +98,12 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
         })
         .function1(&GET_TOPIC, get_topic)
         .property("arn", "The topic's ARN.", |_, topic: &Topic| Ok(topic.arn.clone()))
-        .method2(&ENSURE_SUBSCRIPTION, |call, topic: &Topic, protocol: String, endpoint: String| {
-            ensure_subscription(call, topic, &protocol, &endpoint)
-        })
+        .method2_options(
+            &ENSURE_SUBSCRIPTION,
+            |call, topic: &Topic, protocol: String, endpoint: String, options| {
+                ensure_subscription(call, topic, &protocol, &endpoint, options.bool("raw_message_delivery"))
+            },
+        )
         .method2(&PUBLISH, publish)
         .identified(|topic: &Topic| format!("topic {}", topic.name));
     namespace
@@ -164,24 +177,38 @@ fn tags_of(pairs: Vec<(String, String)>) -> Result<Vec<Tag>, Error> {
 }
 
 /// Subscribes `endpoint` unless it is subscribed or waits for its confirmation.
-fn ensure_subscription(call: &Call, topic: &Topic, protocol: &str, endpoint: &str) -> Result<(), Error> {
+fn ensure_subscription(
+    call: &Call,
+    topic: &Topic,
+    protocol: &str,
+    endpoint: &str,
+    raw: Option<bool>,
+) -> Result<(), Error> {
     // Where the topic is only planned, or was just made and is not visible everywhere yet, it has none.
     let found = call.block(subscriptions(call, &topic.arn))?;
-    subscribe(call, topic, protocol, endpoint, &found)
+    subscribe(call, topic, protocol, endpoint, raw, &found)
 }
 
-/// The same where the topic's subscriptions are known.
+/// The attribute that says whether SNS's envelope is left out.
+const RAW: &str = "RawMessageDelivery";
+
+/// The same where the topic's subscriptions are known. `raw` is how messages are to be delivered, where that is named.
 pub fn subscribe(
     call: &Call,
     topic: &Topic,
     protocol: &str,
     endpoint: &str,
+    raw: Option<bool>,
     found: &[Subscription],
 ) -> Result<(), Error> {
     let same =
-        |known: &Subscription| known.protocol() == Some(protocol) && known.endpoint() == Some(endpoint);
-    if found.iter().any(same) {
-        return Ok(());
+        |known: &&Subscription| known.protocol() == Some(protocol) && known.endpoint() == Some(endpoint);
+    if let Some(known) = found.iter().find(same) {
+        return match (raw, known.subscription_arn().filter(|arn| arn.starts_with("arn:"))) {
+            (Some(raw), Some(arn)) => repair_delivery(call, topic, arn, raw),
+            // One that has to be confirmed has no ARN to ask by.
+            _ => Ok(()),
+        };
     }
     let detail = format!("{protocol} subscription");
     let change = Change {
@@ -192,7 +219,11 @@ pub fn subscribe(
         detail: &detail,
     };
     call.change(change, |_| async {
-        let request = call.aws()?.sns.subscribe().topic_arn(&topic.arn).protocol(protocol).endpoint(endpoint);
+        let mut request =
+            call.aws()?.sns.subscribe().topic_arn(&topic.arn).protocol(protocol).endpoint(endpoint);
+        if let Some(raw) = raw {
+            request = request.attributes(RAW, raw.to_string());
+        }
         let answer = request.send().await.map_err(|error| failure("sns", "Subscribe", error))?;
         // One that has to be confirmed has no ARN yet.
         Ok(answer.subscription_arn.filter(|arn| arn.starts_with("arn:")).unwrap_or_default())
@@ -205,6 +236,33 @@ pub fn subscribe(
         };
         call.progress.line(Line::Info, &format!("    {endpoint} has to confirm the subscription: {next}"));
     }
+    Ok(())
+}
+
+/// Sees to it that messages come with SNS's envelope, or without (SNS `GetSubscriptionAttributes`, `SetSubscriptionAttributes`).
+fn repair_delivery(call: &Call, topic: &Topic, subscription: &str, raw: bool) -> Result<(), Error> {
+    let is = call.block(async {
+        let request = call.aws()?.sns.get_subscription_attributes().subscription_arn(subscription);
+        let answer =
+            request.send().await.map_err(|error| failure("sns", "GetSubscriptionAttributes", error))?;
+        Ok(answer.attributes().and_then(|all| all.get(RAW)).is_some_and(|value| value == "true"))
+    })?;
+    if is == raw {
+        return Ok(());
+    }
+    let detail = format!("messages {} SNS's envelope", if raw { "without" } else { "in" });
+    let change = Change {
+        verb: Verb::Update,
+        service: "sns",
+        operation: "SetSubscriptionAttributes",
+        name: &topic.name,
+        detail: &detail,
+    };
+    call.change(change, |_| async {
+        let request = call.aws()?.sns.set_subscription_attributes().subscription_arn(subscription);
+        let sent = request.attribute_name(RAW).attribute_value(raw.to_string()).send().await.map(drop);
+        sent.map_err(|error| failure("sns", "SetSubscriptionAttributes", error))
+    })?;
     Ok(())
 }
 

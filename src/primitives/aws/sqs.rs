@@ -43,7 +43,7 @@ const ENSURE_QUEUE: Function = Function {
     doc: "The stack's queue of that name, encrypted. Attributes that are named and differ are repaired.\n\
           With `subscribe_to` a topic, its policy lets that topic send, from the moment it is made, and it is subscribed to it.\n\
           A name that was just deleted is blocked for 60 s: waits for it.\n\
-          SQS `ListQueues`, `GetQueueUrl`, `ListQueueTags`, `GetQueueAttributes`, `CreateQueue`, `TagQueue`, `SetQueueAttributes`; SNS `Subscribe`.",
+          SQS `ListQueues`, `GetQueueUrl`, `ListQueueTags`, `GetQueueAttributes`, `CreateQueue`, `TagQueue`, `SetQueueAttributes`; SNS `Subscribe`, `GetSubscriptionAttributes`, `SetSubscriptionAttributes`.",
     parameters: &["name: string"],
     returns: "Queue",
     permissions: &[
@@ -56,6 +56,8 @@ const ENSURE_QUEUE: Function = Function {
         "sqs:SetQueueAttributes",
         "sns:ListSubscriptionsByTopic",
         "sns:Subscribe",
+        "sns:GetSubscriptionAttributes",
+        "sns:SetSubscriptionAttributes",
     ],
     example: r#"
         let alerts = sns::ensure_topic("alerts");
@@ -72,6 +74,11 @@ const ENSURE_QUEUE: Function = Function {
             "subscribe_to",
             Holds::A("a topic", |value| value.is::<Topic>()),
             "The topic whose messages it gets",
+        ),
+        optional(
+            "raw_message_delivery",
+            Holds::Bool,
+            "Whether they come as they were published, without SNS's envelope; left as it is if not given",
         ),
         optional(
             "dead_letter_queue",
@@ -268,7 +275,8 @@ fn ensure_queue(call: &Call, name: String, options: &Options) -> Result<Queue, E
         None => create(call, &name, &full_name, wanted)?,
     };
     if let Some(topic) = &topic {
-        sns::subscribe(call, topic, "sqs", &arn, &subscriptions)?;
+        let raw = options.bool("raw_message_delivery");
+        sns::subscribe(call, topic, "sqs", &arn, raw, &subscriptions)?;
     }
     Ok(Queue { url, arn, name })
 }

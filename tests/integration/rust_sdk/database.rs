@@ -285,3 +285,28 @@ async fn changes_that_wait_are_pending_and_a_new_password_is_the_only_one() -> O
     refused(modify().allocated_storage(20).send().await, "InvalidParameterCombination", Kind::Invalid);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_database_stops_and_starts_again() -> Outcome {
+    let cloud = Cloud::start().await;
+    let rds = &cloud.clients.rds;
+    request(rds).send().await?;
+    available(rds, "db").await?;
+    let running = rds.start_db_instance().db_instance_identifier("db").send().await;
+    refused(running, "InvalidDBInstanceState", Kind::Conflict);
+    let stopping = rds.stop_db_instance().db_instance_identifier("db").send().await?;
+    assert_eq!(stopping.db_instance().and_then(DbInstance::db_instance_status), Some("stopping"));
+    eventually("db to be stopped", async || {
+        Ok(Some(database(rds, "db").await?)
+            .filter(|database| database.db_instance_status() == Some("stopped")))
+    })
+    .await?;
+    let request = rds.modify_db_instance().db_instance_identifier("db").allocated_storage(30);
+    refused(request.send().await, "InvalidDBInstanceState", Kind::Conflict);
+    let absent = rds.stop_db_instance().db_instance_identifier("other").send().await;
+    refused(absent, "DBInstanceNotFound", Kind::NotFound);
+    rds.start_db_instance().db_instance_identifier("db").send().await?;
+    let again = available(rds, "db").await?;
+    assert_eq!(cloud.sql(&again, PASSWORD, "select 1::text").await?, "1");
+    Ok(())
+}

@@ -13,6 +13,7 @@ pub mod profile;
 mod published;
 pub mod security_group;
 pub mod service;
+mod status;
 pub mod temporary;
 pub mod terminate;
 mod volume;
@@ -43,6 +44,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     volume::register(&mut namespace);
     image::register(&mut namespace);
     instance_type::register(&mut namespace);
+    status::register(&mut namespace);
     namespace
 }
 

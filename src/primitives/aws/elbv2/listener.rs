@@ -34,10 +34,22 @@ const ENSURE: Function = Function {
     keys: &[],
 };
 
+const DELETE: Function = Function {
+    name: "delete_listener",
+    doc: "Takes the listener on that port from the balancer; nothing where there is none. The target group stays.\n\
+          ELBv2 `DescribeListeners`, `DeleteListener`.",
+    parameters: &["port: int"],
+    returns: "()",
+    permissions: &["elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DeleteListener"],
+    example: "elbv2::ensure_load_balancer(\"nlb\").delete_listener(8081);",
+    keys: &[],
+};
+
 pub(super) fn register(namespace: &mut Namespace) {
     namespace
         .handle::<Listener>("Listener")
         .method2(&ENSURE, ensure)
+        .method1(&DELETE, delete)
         .property(
             "address",
             "Where it answers, host:port. Waits until the balancer is active.",
@@ -65,11 +77,38 @@ pub(super) fn register(namespace: &mut Namespace) {
         .identified(|it: &Listener| format!("listener {} of {}", it.port, it.balancer.name()));
 }
 
-fn ensure(call: &Call, balancer: &LoadBalancer, port: i64, group: TargetGroup) -> Result<Listener, Error> {
-    let port = u16::try_from(port)
+fn tcp_port(port: i64) -> Result<u16, Error> {
+    u16::try_from(port)
         .ok()
         .filter(|port| *port > 0)
-        .ok_or_else(|| Error::invalid(format!("{port} is no TCP port: they go from 1 to 65535")))?;
+        .ok_or_else(|| Error::invalid(format!("{port} is no TCP port: they go from 1 to 65535")))
+}
+
+fn delete(call: &Call, balancer: &LoadBalancer, port: i64) -> Result<(), Error> {
+    let port = tcp_port(port)?;
+    let found = balancer.arn().map(|arn| find(call, arn, port)).transpose()?.flatten();
+    let Some(listener) = found.and_then(|found| found.listener_arn) else { return Ok(()) };
+    let detail = format!("listener {port}");
+    let change = Change {
+        verb: Verb::Remove,
+        service: "elbv2",
+        operation: "DeleteListener",
+        name: balancer.name(),
+        detail: &detail,
+    };
+    call.change(change, |_| async {
+        let request = call.aws()?.elbv2.delete_listener().listener_arn(&listener);
+        match request.send().await.map_err(|error| failure("elbv2", "DeleteListener", error)) {
+            // The answer to a first attempt was lost.
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other.map(drop),
+        }
+    })?;
+    Ok(())
+}
+
+fn ensure(call: &Call, balancer: &LoadBalancer, port: i64, group: TargetGroup) -> Result<Listener, Error> {
+    let port = tcp_port(port)?;
     let found = match balancer.arn() {
         Some(arn) => find(call, arn, port)?,
         None => None,

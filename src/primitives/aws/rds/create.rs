@@ -69,7 +69,7 @@ pub(super) fn create(call: &Call, instance: &Inner, options: &Options) -> Result
     Ok(())
 }
 
-fn tags(host: &Host, name: &str) -> Result<Vec<Tag>, Error> {
+pub(super) fn tags(host: &Host, name: &str) -> Result<Vec<Tag>, Error> {
     Ok(host
         .tags(name)?
         .into_iter()

@@ -55,19 +55,28 @@ impl Instance {
                 let status = found.db_instance_status().unwrap_or("unknown").to_owned();
                 match status.as_str() {
                     // `failed`, `storage-full`, `incompatible-parameters` ..: it will not come up by waiting.
-                    "failed" | "storage-full" | "restore-error" => {
-                        Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
-                            .of("rds", "DescribeDBInstances"))
-                    }
-                    status if status.starts_with("incompatible-") => {
-                        Err(Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
-                            .of("rds", "DescribeDBInstances"))
-                    }
+                    "failed" | "storage-full" | "restore-error" => Err(stuck(identifier, &status)),
+                    // One that was told to start may be shown as stopped for a moment more.
+                    "stopped" if self.0.is_only_found => Err(stuck(identifier, &status)),
+                    status if status.starts_with("incompatible-") => Err(stuck(identifier, status)),
                     _ => Ok(Err(status)),
                 }
             })
         })?;
         *self.0.endpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(endpoint.clone());
         Ok(endpoint)
+    }
+}
+
+/// A database in a state that waiting does not end, with what does.
+fn stuck(identifier: &str, status: &str) -> Error {
+    let error = Error::new(Kind::Unavailable, format!("the database {identifier} is {status}"))
+        .of("rds", "DescribeDBInstances");
+    match status {
+        "storage-full" => error.help(
+            "give it more storage: a larger `allocated_storage_gib` of `rds::ensure_instance`; then run this again",
+        ),
+        "stopped" => error.help("start it: `rds::ensure_instance` does"),
+        _ => error.help("RDS says why in the database's events: `aws rds describe-events --source-type db-instance`"),
     }
 }

@@ -71,6 +71,9 @@ pub(super) fn converge(
         return Ok(());
     }
     let detail = details.join(", ");
+    if found.db_instance_status() != Some("available") && !call.dry_run {
+        wait_changeable(call, name, identifier)?;
+    }
     let change =
         Change { verb: Verb::Update, service: "rds", operation: "ModifyDBInstance", name, detail: &detail };
     call.change(change, |_| async {
@@ -90,6 +93,18 @@ pub(super) fn converge(
         request.send().await.map(drop).map_err(|error| failure("rds", "ModifyDBInstance", error))
     })?;
     Ok(())
+}
+
+/// Waits until RDS changes it: on its way up it refuses to (`InvalidDBInstanceState`). In states that do not pass by themselves, such as
+/// `storage-full`, a change may be what helps.
+fn wait_changeable(call: &Call, name: &str, identifier: &str) -> Result<(), Error> {
+    call.wait(&format!("database {name}"), AVAILABLE_LIMIT, || async {
+        let status = describe(call, identifier).await?.and_then(|found| found.db_instance_status);
+        let status = status.unwrap_or_default();
+        let passes =
+            ["creating", "starting", "stopped", "rebooting", "backing-up", "maintenance", "upgrading"];
+        Ok(if passes.contains(&status.as_str()) { Err(status) } else { Ok(()) })
+    })
 }
 
 /// Puts back the tags that somebody changed or took away (RDS `AddTagsToResource`).
@@ -121,6 +136,8 @@ fn groups(found: &DbInstance, options: &Options) -> Result<Option<Vec<String>>, 
 fn start_if_stopped(call: &Call, name: &str, identifier: &str, found: &DbInstance) -> Result<(), Error> {
     match found.db_instance_status() {
         Some("stopped") => {}
+        // It can be started once it has stopped; a plan does not wait for that.
+        Some("stopping") if call.dry_run => {}
         Some("stopping") => call.wait(&format!("database {name}"), AVAILABLE_LIMIT, || async {
             let status = describe(call, identifier).await?.and_then(|found| found.db_instance_status);
             Ok(if status.as_deref() == Some("stopping") { Err("stopping".to_owned()) } else { Ok(()) })

@@ -1,6 +1,7 @@
 //! A message of a queue: what SNS wrapped into its envelope, or the body as it came.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_sqs::types::{Message as Received, MessageSystemAttributeName};
 use rhai::{Dynamic, ImmutableString, Map};
@@ -23,6 +24,8 @@ pub(super) struct Details {
     /// When it was published, as SNS wrote it; when it was sent where there is no envelope.
     pub(super) timestamp: String,
     envelope: Option<Envelope>,
+    /// A script has said how long it stays hidden: it is not done with it.
+    put_back: AtomicBool,
 }
 
 /// What SNS puts round a message for a queue (SNS Developer Guide, "Amazon SNS message and JSON formats").
@@ -55,7 +58,17 @@ impl Message {
             timestamp,
             envelope,
             body,
+            put_back: AtomicBool::new(false),
         }))
+    }
+
+    /// It is to come again: a loop does not delete it.
+    pub(super) fn put_back(&self) {
+        self.put_back.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_put_back(&self) -> bool {
+        self.put_back.load(Ordering::SeqCst)
     }
 
     /// Whether SNS sent it, in its envelope.

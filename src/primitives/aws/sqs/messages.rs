@@ -131,6 +131,7 @@ impl Loop {
 
     /// Deletes what was shown and waits for the next batch, both at once. `None` where a person has ended the loop.
     fn turn(&mut self) -> Result<Option<Batch>, Error> {
+        self.shown.retain(|message| !message.is_put_back());
         let mut ahead = self.ahead.take().unwrap_or_else(|| self.receive());
         let mut arrived = None;
         let (host, transfer, shown, total) = (&self.of.host, &self.transfer, &self.shown, self.total);
@@ -188,6 +189,7 @@ impl Drop for Loop {
         if !self.ended {
             self.shown.pop();
         }
+        self.shown.retain(|message| !message.is_put_back());
         let ahead = self.ahead.take();
         let mut unseen: Vec<Message> = self.waiting.drain(..).collect();
         unseen.extend(

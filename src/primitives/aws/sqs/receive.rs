@@ -74,6 +74,18 @@ const DELETE_MESSAGE: Function = Function {
     keys: &[],
 };
 
+const HIDE_FOR: Function = Function {
+    name: "hide_for",
+    doc: "Hides the message from others for so many seconds from now; 0 puts it back at once. Then it comes again, to whoever receives next: a `for` loop \
+          over `messages` does not delete it. SQS `ChangeMessageVisibility`.",
+    parameters: &["seconds: int"],
+    returns: "()",
+    permissions: &["sqs:ChangeMessageVisibility"],
+    example: r#"
+        for message in sqs::ensure_queue("log").receive(#{ wait_s: 0 }) { message.hide_for(0); }"#,
+    keys: &[],
+};
+
 pub(super) fn register(namespace: &mut Namespace) {
     namespace
         .method0(&RECEIVE, |call, queue: &Queue| receive(call, queue, &Options::default()))
@@ -85,6 +97,7 @@ pub(super) fn register(namespace: &mut Namespace) {
         .incomparable(|messages: &Messages| format!("messages of queue {}", messages.queue.name))
         .handle::<Message>("Message")
         .method0(&DELETE_MESSAGE, delete)
+        .method1(&HIDE_FOR, hide_for)
         .property("id", "Its id.", |_, message: &Message| Ok(message.id.clone()))
         .property("subject", "Its subject, empty where it has none.", |_, message: &Message| {
             Ok(message.subject().to_owned())
@@ -151,4 +164,26 @@ fn delete(call: &Call, message: &Message) -> Result<(), Error> {
     call.effect(&format!("delete message {}", message.id))?;
     let transfer = Transfer::new(call.host, &message.queue, 0)?;
     call.block(transfer.delete(std::slice::from_ref(message)))
+}
+
+/// SQS hides a message for 12 hours at most (SQS API Reference, `ChangeMessageVisibility`).
+const LONGEST_HIDDEN_S: i32 = 12 * 3600;
+
+fn hide_for(call: &Call, message: &Message, seconds: i64) -> Result<(), Error> {
+    let seconds = i32::try_from(seconds)
+        .ok()
+        .filter(|seconds| (0..=LONGEST_HIDDEN_S).contains(seconds))
+        .ok_or_else(|| {
+            Error::invalid(format!("a message is hidden for 0 to {LONGEST_HIDDEN_S} seconds, not {seconds}"))
+        })?;
+    let what = if seconds == 0 { "put back".to_owned() } else { format!("hide for {seconds} s") };
+    call.effect(&format!("{what} message {}", message.id))?;
+    let url = message.queue.known_url()?;
+    call.block(async {
+        let request = call.aws()?.sqs.change_message_visibility().queue_url(url);
+        let sent = request.receipt_handle(&message.receipt).visibility_timeout(seconds).send().await;
+        sent.map(drop).map_err(|error| failure("sqs", "ChangeMessageVisibility", error))
+    })?;
+    message.put_back();
+    Ok(())
 }
