@@ -2,6 +2,7 @@
 
 use crate::faults::through;
 use crate::harness::{Project, Ran};
+use crate::interop::Moto;
 use crate::proxy::{Fate, Proxy};
 
 const DB: &str = "let password = secrets::ensure(\"master\");\n";
@@ -134,4 +135,22 @@ fn a_run_killed_around_a_snapshot_takes_one() {
         assert_eq!(ran.stdout, format!("up\ns-db-{name}\n"), "{moment:?}");
         run(&project, &take).ended_with(0).says("==> 0 changes");
     }
+}
+
+#[test]
+fn an_emulator_of_others_stops_starts_and_keeps_snapshots() {
+    let moto = Moto::start();
+    let project = Project::empty();
+    let proxy = crate::faults::open(&moto);
+    let run = |script: &str| {
+        write(&project, script);
+        through(&proxy, &project, &["run", "try", "--yes"])
+    };
+    let take = format!("{ENSURE}\nprint(db.ensure_snapshot(\"before\"));");
+    assert_eq!(run(&take).ended_with(0).stdout, "up\ns-db-before\n");
+    run(&take).ended_with(0).says("==> 0 changes");
+    run("aws::request(\"rds\", \"StopDBInstance\", #{ DBInstanceIdentifier: \"s-db\" });").ended_with(0);
+    let larger = ENSURE.replace("password });", "password, allocated_storage_gib: 30 });");
+    run(&larger).ended_with(0).says("~ rds db  started").says("~ rds db  storage 20 -> 30 GiB");
+    run(&larger).ended_with(0).says("==> 0 changes");
 }

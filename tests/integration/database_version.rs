@@ -47,3 +47,11 @@ fn a_major_version_is_resolved_and_another_one_is_refused_later() {
     let said = format!("has engine_version `{version}`, and `99` is asked for");
     refused("engine_version: \"99\"", &[&said, "restore a snapshot into a new instance"]);
 }
+
+#[test]
+fn deploy_asks_for_the_version_that_it_is_told() {
+    let project = Project::new();
+    let plan = ["plan", "deploy", "--local", "--skip-schema", "--engine-version", "99"];
+    project.ops(&plan).ended_with(1).says("RDS offers no version 99 of postgres");
+    assert_eq!(project.changes_on_the_wire(), 0);
+}

@@ -2,6 +2,7 @@
 
 use crate::faults::through;
 use crate::harness::{Project, Ran};
+use crate::interop::Moto;
 use crate::proxy::{Fate, Proxy};
 
 fn run(project: &Project, script: &str) -> Ran {
@@ -60,4 +61,30 @@ fn an_instance_that_does_not_pass_its_checks_is_a_problem_of_the_status() {
     let problem = "problem: EC2 does not reach the machine below web: stop it and start it";
     assert!(ran.stderr.contains(problem) || ran.stdout.contains(problem), "{}\n{}", ran.stdout, ran.stderr);
     assert!(!ran.stderr.contains("the system of web"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_emulator_of_others_takes_listeners_away_checks_instances_and_delivers_as_asked() {
+    let moto = Moto::start();
+    let project = Project::empty();
+    let proxy = crate::faults::open(&moto);
+    let run = |script: &str| {
+        project.write("playbooks/try.rhai", &format!("//! Tries.\nstack(\"s\");\n{script}\n"));
+        through(&proxy, &project, &["run", "try", "--yes"]).ended_with(0)
+    };
+    let wanted = r#"
+let nlb = elbv2::ensure_load_balancer("nlb");
+nlb.ensure_listener(8080, elbv2::ensure_target_group("app", #{ port: 8080 }));
+ec2::ensure_instance("web").wait();
+for it in ec2::list_instance_status() { print([it.name, it.state, it.system_status, it.instance_status]); }
+let log = sqs::ensure_queue("log", #{ subscribe_to: sns::ensure_topic("alerts"), raw_message_delivery: RAW });
+sns::ensure_topic("alerts").publish("subject", "plain");
+let message = log.receive(#{ wait_s: 2 })[0];
+message.hide_for(0);
+print([message.is_notification, log.receive(#{ wait_s: 2 }).len()]);
+nlb.delete_listener(8080);"#;
+    let ran = run(&wanted.replace("RAW", "false")).says("- elbv2 nlb  listener 8080");
+    assert_eq!(ran.stdout, "[\"web\", \"running\", \"ok\", \"ok\"]\n[true, 1]\n");
+    let ran = run(&wanted.replace("RAW", "true")).says("~ sns alerts  messages without SNS's envelope");
+    assert!(ran.stdout.contains("[false, "), "{}", ran.stdout);
 }

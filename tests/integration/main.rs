@@ -37,6 +37,7 @@ mod profile;
 mod programs;
 mod proxy;
 mod reference;
+mod region;
 mod registry;
 mod repl;
 mod rollout;

@@ -35,6 +35,14 @@ pub(super) struct Addresses {
     user: Option<String>,
 }
 
+impl Addresses {
+    /// The user that its image has, or else `user`, at the public address, or else the private one.
+    fn login(&self, user: &str) -> String {
+        let address = if self.public_ip.is_empty() { &self.private_ip } else { &self.public_ip };
+        format!("{}@{address}", self.user.as_deref().unwrap_or(user))
+    }
+}
+
 impl Instance {
     /// Waits until it runs.
     pub fn wait_running(&self, call: &Call) -> Result<(), Error> {
@@ -65,8 +73,7 @@ impl Instance {
                 ))
             });
         }
-        let address = if addresses.public_ip.is_empty() { addresses.private_ip } else { addresses.public_ip };
-        Ok(format!("{}@{address}", addresses.user.as_deref().unwrap_or(user)))
+        Ok(addresses.login(user))
     }
 
     pub(super) fn wait(&self, host: &Host, why: &str) -> Result<Addresses, Error> {
@@ -156,4 +163,25 @@ pub(super) fn wait_ready(call: &Call, it: &Instance, minutes: i64) -> Result<(),
             Err(error) => return Err(error),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Addresses;
+
+    #[test]
+    fn who_logs_in_is_the_user_of_the_image() {
+        let mut addresses = Addresses {
+            public_ip: "203.0.113.7".to_owned(),
+            private_ip: "10.0.0.7".to_owned(),
+            address: String::new(),
+            port: 0,
+            local_ssh: None,
+            user: None,
+        };
+        assert_eq!(addresses.login("ec2-user"), "ec2-user@203.0.113.7");
+        addresses.user = Some("ubuntu".to_owned());
+        addresses.public_ip.clear();
+        assert_eq!(addresses.login("ec2-user"), "ubuntu@10.0.0.7");
+    }
 }

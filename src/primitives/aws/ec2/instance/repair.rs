@@ -31,7 +31,11 @@ pub(super) fn compare(
     };
     let instance_type = found.instance_type().map_or("", InstanceType::as_str);
     if let Some(asked) = options.string("instance_type").filter(|asked| asked != instance_type) {
-        return differs("instance_type", instance_type, &asked);
+        return differs("instance_type", instance_type, &asked).map_err(|error: Error| {
+            error.help(format!(
+                "or stop it, change its size and start it again: `ops run playbooks/cookbook/resize_instance.rhai --size {asked}`"
+            ))
+        });
     }
     if let Some((is, asked)) = other_image(call, found, options)? {
         return differs("image", &is, &asked);
