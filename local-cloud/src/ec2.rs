@@ -1,6 +1,7 @@
 //! EC2: one default network, images, key pairs, security groups, instances, volumes and tags. One file per subject; this one
 //! has the table of operations and what the subjects share.
 
+mod address;
 mod attribute;
 mod image;
 mod image_catalogue;
@@ -9,6 +10,7 @@ mod instance;
 mod instance_type;
 mod key_pair;
 mod metadata;
+mod network_interface;
 mod permission;
 mod profile;
 mod run;
@@ -50,6 +52,8 @@ pub(crate) const SERVICE: Service = Service {
         instance::OPERATIONS,
         transition::OPERATIONS,
         attribute::OPERATIONS,
+        network_interface::OPERATIONS,
+        address::OPERATIONS,
         profile::OPERATIONS,
         instance_type::OPERATIONS,
         volume::OPERATIONS,
@@ -72,6 +76,8 @@ pub(crate) struct State {
     /// Those of this account.
     #[serde(default)]
     images: BTreeMap<String, image::Image>,
+    #[serde(default)]
+    pub(crate) addresses: BTreeMap<String, address::Address>,
 }
 
 impl State {
@@ -85,6 +91,7 @@ impl State {
             volumes: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             images: BTreeMap::new(),
+            addresses: BTreeMap::new(),
         }
     }
 
@@ -93,13 +100,14 @@ impl State {
         self.instances.get(instance).is_some_and(|instance| instance.state != InstanceState::Terminated)
     }
 
-    /// Moves an instance on; one that is terminated lets its volumes go.
+    /// Moves an instance on; one that is terminated lets its volumes and its Elastic IP go.
     pub(crate) fn enter(&mut self, id: &str, state: InstanceState, reason: Option<StateReason>) {
         if let Some(instance) = self.instances.get_mut(id) {
             instance.enter(state, reason);
         }
         if state == InstanceState::Terminated {
             self.release_volumes(id);
+            self.leave_addresses(id);
         }
     }
 
@@ -119,6 +127,9 @@ impl State {
         self.security_groups.get(id).map_or("", |group| &group.name)
     }
 }
+
+/// The tag that says where the service of an instance is reached.
+const ADDRESS_TAG: &str = "ops-local:address";
 
 /// With `DryRun` a call that would have passed answers this error; it changes nothing.
 fn refuse_dry_run(form: &Form) -> Result<(), AwsError> {

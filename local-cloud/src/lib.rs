@@ -4,7 +4,7 @@
 //! A request enters through `endpoint` (service and region come from its signature's scope) and reaches the file of
 //! its service: `ec2`, `elbv2`, `iam`, `rds`, `secretsmanager`, `sns`, `sqs`, `ssm`, `sts`. These change the one state in `cloud`, which is saved
 //! before the answer leaves. The data plane watches that state and makes it real: `database` and `postgres` behind
-//! RDS, `machine` and `service` behind EC2, `balancer` and `probe` behind load balancers. `supervisor` starts and stops it all; `folder` says what lies where.
+//! RDS, `machine`, `service` and `elastic_ip` behind EC2, `balancer` and `probe` behind load balancers. `supervisor` starts and stops it all; `folder` says what lies where.
 //! Adding a service is adding its file and one line in `endpoint`.
 //!
 //! Two routes are for the tests of playbooks: `GET /_local/calls` tells what was asked for over the wire (`calls`), and
@@ -21,6 +21,7 @@ mod calls;
 mod cloud;
 mod database;
 mod ec2;
+mod elastic_ip;
 mod elbv2;
 mod endpoint;
 mod error;

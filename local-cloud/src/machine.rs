@@ -33,9 +33,10 @@ const STALE_GRACE: Duration = Duration::from_secs(5);
 pub(crate) enum Neighbourhood {
     Instances = 20,
     LoadBalancers = 21,
+    ElasticIps = 22,
 }
 
-/// Where the service of a new instance, or a load balancer, listens. On Linux all of 127.0.0.0/8 is this machine, so each has an address
+/// Where the service of a new instance, a load balancer or an Elastic IP listens. On Linux all of 127.0.0.0/8 is this machine, so each has an address
 /// of its own (chosen at random: other local clouds choose too); elsewhere only 127.0.0.1 is, so it has a port of its own.
 pub(crate) fn choose_address(
     neighbourhood: Neighbourhood,

@@ -17,7 +17,7 @@ use crate::ec2::InstanceState;
 use crate::elbv2::LoadBalancerState;
 use crate::folder::Folder;
 use crate::postgres::authority;
-use crate::{Error, Running, Settings, balancer, database, endpoint, machine, probe};
+use crate::{Error, Running, Settings, balancer, database, elastic_ip, endpoint, machine, probe};
 
 /// How often what has had its time is forgotten.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -83,6 +83,8 @@ async fn listen(state: &mut State) -> Result<TcpListener, Error> {
 enum Resource {
     Instance(String, String),
     Database(String, String),
+    /// While it leads somewhere.
+    ElasticIp(String, String),
     /// Until it is active.
     LoadBalancer(String, String),
     Listener(String, String),
@@ -107,6 +109,9 @@ async fn keep_real(cloud: Arc<Cloud>) {
                         }
                         Resource::Database(region, id) => {
                             database::run(cloud, region.clone(), id.clone()).await
+                        }
+                        Resource::ElasticIp(region, id) => {
+                            elastic_ip::run(cloud, region.clone(), id.clone()).await
                         }
                         Resource::LoadBalancer(region, arn) => {
                             balancer::provision(cloud, region.clone(), arn.clone()).await
@@ -141,6 +146,8 @@ fn resources(state: &State) -> Vec<Resource> {
         let instances =
             region.ec2.instances.values().filter(|instance| instance.state != InstanceState::Terminated);
         resources.extend(instances.map(|instance| Resource::Instance(name.clone(), instance.id.clone())));
+        let addresses = region.ec2.addresses.keys().filter(|id| region.ec2.route(id).is_some());
+        resources.extend(addresses.map(|id| Resource::ElasticIp(name.clone(), id.clone())));
         let databases = region.rds.instances.keys();
         resources.extend(databases.map(|id| Resource::Database(name.clone(), id.clone())));
         for balancer in region.elbv2.load_balancers.values() {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::metadata::MetadataOptions;
 use super::profile::Association;
 use super::sshd::Sshd;
-use super::{Tags, tag_set};
+use super::{State, Tags, tag_set};
 use crate::cloud::ACCOUNT;
 use crate::process::Process;
 use crate::query::{Access, Answer, AwsError, Call, Operation};
@@ -81,6 +81,9 @@ pub(crate) struct Instance {
     pub(crate) zone: String,
     pub(crate) groups: Vec<String>,
     pub(super) interface: String,
+    /// Whether it has a public address while it runs.
+    #[serde(default = "is_public")]
+    pub(super) public: bool,
     /// Where the instance's service listens; without a service the port means nothing.
     pub(crate) address: SocketAddrV4,
     #[serde(default)]
@@ -107,6 +110,11 @@ fn amazon_linux_root() -> String {
     super::volume::ROOT_DEVICE.to_string()
 }
 
+/// As instances were before it could be said.
+fn is_public() -> bool {
+    true
+}
+
 impl Instance {
     pub(super) fn enter(&mut self, state: InstanceState, reason: Option<StateReason>) {
         if self.state != state {
@@ -121,17 +129,25 @@ impl Instance {
         self.state == InstanceState::Terminated && self.changed_at.after(VISIBLE_AFTER_TERMINATION).is_past()
     }
 
+    pub(super) fn is_terminated(&self) -> bool {
+        self.state == InstanceState::Terminated
+    }
+
     fn has_address(&self) -> bool {
-        !matches!(self.state, InstanceState::Terminated)
+        !self.is_terminated()
     }
 
     fn has_public_address(&self) -> bool {
-        matches!(self.state, InstanceState::Pending | InstanceState::Running)
+        self.public && matches!(self.state, InstanceState::Pending | InstanceState::Running)
     }
 
-    /// EC2's names for addresses do not resolve here, so the name is the address itself.
-    fn public_address(&self) -> Option<std::net::Ipv4Addr> {
-        self.has_public_address().then(|| *self.address.ip())
+    /// Its Elastic IP, which it keeps while it is stopped, else an address of its own while it runs. EC2's names for addresses do not
+    /// resolve here, so the name is the address itself.
+    fn public_address(&self, ec2: &State) -> Option<std::net::Ipv4Addr> {
+        match ec2.address_of(&self.id) {
+            Some(elastic) => Some(elastic.ip()),
+            None => self.has_public_address().then(|| *self.address.ip()),
+        }
     }
 
     fn private_address(&self) -> Option<std::net::Ipv4Addr> {
@@ -158,7 +174,7 @@ pub(super) fn named(call: &Call<'_>) -> Result<Vec<String>, AwsError> {
 
 fn described<'a>(call: &'a Call<'_>, filters: &Filters) -> Result<Vec<&'a Instance>, AwsError> {
     let ids = named(call)?;
-    let groups = &call.region.ec2;
+    let ec2 = &call.region.ec2;
     let mut selected: Vec<&Instance> = call
         .region
         .ec2
@@ -180,14 +196,14 @@ fn described<'a>(call: &'a Call<'_>, filters: &Filters) -> Result<Vec<&'a Instan
                 "client-token" => instance.token.clone().into_iter().collect(),
                 "reservation-id" => vec![instance.reservation.clone()],
                 "ip-address" => {
-                    instance.public_address().map(|address| address.to_string()).into_iter().collect()
+                    instance.public_address(ec2).map(|address| address.to_string()).into_iter().collect()
                 }
                 "private-ip-address" => {
                     instance.private_address().map(|address| address.to_string()).into_iter().collect()
                 }
                 "instance.group-id" | "group-id" | "network-interface.group-id" => instance.groups.clone(),
                 "instance.group-name" | "group-name" => {
-                    instance.groups.iter().map(|id| groups.group_name(id).to_string()).collect()
+                    instance.groups.iter().map(|id| ec2.group_name(id).to_string()).collect()
                 }
                 "iam-instance-profile.arn" => {
                     instance.profile.iter().map(|association| association.arn.clone()).collect()
@@ -264,6 +280,8 @@ fn instance_xml(xml: &mut Xml, call: &Call<'_>, instance: &Instance) {
         });
     };
     let alive = instance.has_address();
+    let public = instance.public_address(&call.region.ec2);
+    let elastic = call.region.ec2.address_of(&instance.id).is_some();
     xml.text("instanceId", &instance.id)
         .text("imageId", &instance.image)
         .nest("instanceState", |xml| state_xml(xml, instance.state))
@@ -271,7 +289,7 @@ fn instance_xml(xml: &mut Xml, call: &Call<'_>, instance: &Instance) {
             "privateDnsName",
             instance.private_address().map(|address| address.to_string()).unwrap_or_default(),
         )
-        .text("dnsName", instance.public_address().map(|address| address.to_string()).unwrap_or_default())
+        .text("dnsName", public.map(|address| address.to_string()).unwrap_or_default())
         .optional("reason", instance.reason.as_ref().map(|reason| &reason.message))
         .optional("keyName", instance.key_name.as_ref())
         .text("amiLaunchIndex", instance.launch_index)
@@ -287,7 +305,7 @@ fn instance_xml(xml: &mut Xml, call: &Call<'_>, instance: &Instance) {
         xml.text("subnetId", &instance.subnet)
             .text("vpcId", &vpc)
             .optional("privateIpAddress", instance.private_address())
-            .optional("ipAddress", instance.public_address())
+            .optional("ipAddress", public)
             .text("sourceDestCheck", true);
         groups(xml);
     }
@@ -307,7 +325,15 @@ fn instance_xml(xml: &mut Xml, call: &Call<'_>, instance: &Instance) {
                 .text("vpcId", &vpc)
                 .text("ownerId", ACCOUNT)
                 .text("status", "in-use")
+                .nest("attachment", |xml| {
+                    xml.text("deviceIndex", 0).text("status", "attached").text("deleteOnTermination", true);
+                })
                 .optional("privateIpAddress", instance.private_address());
+            if let Some(address) = public {
+                xml.nest("association", |xml| {
+                    xml.text("publicIp", address).text("ipOwnerId", if elastic { ACCOUNT } else { "amazon" });
+                });
+            }
             groups(xml);
         });
     }

@@ -89,7 +89,7 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
         let mut tags = tags.clone();
         // How a client reaches the service, where its own port is not the one that the instance listens on (macOS).
         if port.is_some() {
-            tags.insert("ops-local:address".into(), address.to_string());
+            tags.insert(super::ADDRESS_TAG.into(), address.to_string());
         }
         if let Some(sshd) = &sshd {
             tags.insert(sshd::TAG.into(), sshd.login.clone());
@@ -108,6 +108,7 @@ fn run_instances(call: &mut Call<'_>) -> Answer {
             zone: network.zone.clone(),
             groups: network.groups.clone(),
             interface: fresh_id("eni"),
+            public: network.public,
             address,
             sshd: sshd.clone(),
             user_data: user_data.clone(),
@@ -180,13 +181,14 @@ struct Network {
     subnet: String,
     zone: String,
     groups: Vec<String>,
+    public: bool,
 }
 
 fn network(call: &Call<'_>) -> Result<Network, AwsError> {
     let form = call.form;
     let interfaces = form.members("NetworkInterface");
-    let (subnet, mut groups) = match interfaces.as_slice() {
-        [] => (form.get("SubnetId"), form.list("SecurityGroupId")),
+    let (subnet, mut groups, public) = match interfaces.as_slice() {
+        [] => (form.get("SubnetId"), form.list("SecurityGroupId"), None),
         [interface] => {
             if ["SubnetId", "SecurityGroupId", "SecurityGroup"].iter().any(|name| form.has(name)) {
                 return Err(AwsError::new(
@@ -195,18 +197,14 @@ fn network(call: &Call<'_>) -> Result<Network, AwsError> {
                 ));
             }
             form.ignore(
-                &[
-                    "DeviceIndex",
-                    "AssociatePublicIpAddress",
-                    "DeleteOnTermination",
-                    "Description",
-                    "InterfaceType",
-                ]
-                .map(|field| format!("{interface}.{field}"))
-                .each_ref()
-                .map(String::as_str),
+                &["DeviceIndex", "DeleteOnTermination", "Description", "InterfaceType"]
+                    .map(|field| format!("{interface}.{field}"))
+                    .each_ref()
+                    .map(String::as_str),
             );
-            (form.get(&format!("{interface}.SubnetId")), form.list(&format!("{interface}.SecurityGroupId")))
+            let groups = form.list(&format!("{interface}.SecurityGroupId"));
+            let subnet = form.get(&format!("{interface}.SubnetId"));
+            (subnet, groups, form.flag(&format!("{interface}.AssociatePublicIpAddress"))?)
         }
         _ => {
             return Err(AwsError::new(
@@ -235,7 +233,8 @@ fn network(call: &Call<'_>) -> Result<Network, AwsError> {
         })?,
         (None, None) => all.next().ok_or_else(|| subnet_not_found("default"))?,
     };
-    Ok(Network { subnet: chosen.id, zone: chosen.zone, groups })
+    // The subnets of the default VPC give an address where nothing is said.
+    Ok(Network { subnet: chosen.id, zone: chosen.zone, groups, public: public.unwrap_or(true) })
 }
 
 fn user_data(form: &Form) -> Result<Option<String>, AwsError> {

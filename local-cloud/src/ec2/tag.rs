@@ -62,6 +62,11 @@ impl State {
                 .get_mut(id)
                 .map(|snapshot| &mut snapshot.tags)
                 .ok_or_else(|| super::snapshot::not_found(id)),
+            Some("eipalloc") => self
+                .addresses
+                .get_mut(id)
+                .map(|address| &mut address.tags)
+                .ok_or_else(|| super::address::id_not_found(id)),
             Some("sgr") => self
                 .security_groups
                 .values_mut()
@@ -96,7 +101,9 @@ impl State {
         let volumes = self.volumes.iter().map(|(id, volume)| (id.as_str(), "volume", &volume.tags));
         let snapshots = self.snapshots.iter().map(|(id, snapshot)| (id.as_str(), "snapshot", &snapshot.tags));
         let images = self.images.iter().map(|(id, image)| (id.as_str(), "image", &image.tags));
+        let addresses = self.addresses.iter().map(|(id, address)| (id.as_str(), "elastic-ip", &address.tags));
         instances
+            .chain(addresses)
             .chain(key_pairs)
             .chain(groups)
             .chain(rules)

@@ -77,6 +77,28 @@ assert launch(ClientToken="u") != first
 }
 
 #[test]
+fn a_public_address_is_given_and_taken_as_the_network_interface_says() {
+    Cloud::start().python(
+        r##"
+subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+interface = dict(DeviceIndex=0, SubnetId=subnet, AssociatePublicIpAddress=False)
+i = launch(NetworkInterfaces=[interface])
+refused("InvalidParameterCombination", launch, NetworkInterfaces=[interface], SubnetId=subnet)
+found = reach(i, "running")
+assert "PublicIpAddress" not in found and found["PrivateIpAddress"] and found["SubnetId"] == subnet, found
+eni = found["NetworkInterfaces"][0]["NetworkInterfaceId"]
+assert "Association" not in found["NetworkInterfaces"][0]
+ec2.modify_network_interface_attribute(NetworkInterfaceId=eni, AssociatePublicIpAddress=True)
+found = instance(i)
+assert found["NetworkInterfaces"][0]["Association"] == dict(PublicIp=found["PublicIpAddress"], IpOwnerId="amazon"), found
+refused("InvalidParameterCombination", ec2.modify_network_interface_attribute, NetworkInterfaceId=eni)
+refused("InvalidNetworkInterfaceID.NotFound", ec2.modify_network_interface_attribute, NetworkInterfaceId="eni-00000000000000000", AssociatePublicIpAddress=True)
+assert "PublicIpAddress" in reach(launch(), "running")
+"##,
+    );
+}
+
+#[test]
 fn what_an_instance_refers_to_must_exist() {
     Cloud::start().python(
         r##"

@@ -1,5 +1,6 @@
 //! The local cloud through its front door: a supervisor process, boto3 as the AWS client, real SQL and real sockets.
 
+mod address;
 mod ec2;
 mod harness;
 mod identity;
