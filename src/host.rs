@@ -19,7 +19,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-pub use change::Change;
+pub use change::{Answer, Change};
 pub use connection::Connect;
 pub use consent::Consent;
 pub use ending::Deferred;

@@ -73,6 +73,7 @@ fn deploy(path: &Path) -> String {
 #[derive(Debug, Deserialize)]
 struct Document {
     server_public_ip: Option<String>,
+    server_private_ip: Option<String>,
     server_port: Option<u16>,
     #[serde(default)]
     nlb_enabled: bool,
@@ -122,7 +123,11 @@ impl State {
         let given = |value: Option<String>| value.filter(|value| !value.is_empty());
         let (host, port, key) = match document.nlb_enabled {
             true => (document.nlb_dns, document.nlb_port.or(document.server_port), "nlb_dns"),
-            false => (document.server_public_ip, document.server_port, "server_public_ip"),
+            // A server without a public address is reached at its other one, from where that leads to it.
+            false => {
+                let host = given(document.server_public_ip).or(document.server_private_ip);
+                (host, document.server_port, "server_public_ip")
+            }
         };
         let host = given(host).ok_or_else(|| Error::NoServer { path: path.clone(), key })?;
         let folder = path.parent().unwrap_or(Path::new("."));

@@ -3,6 +3,7 @@
 use rhai::{Expr, Position};
 
 use super::{Finding, Text};
+use crate::primitives::aws::ec2::security_group::REFUSED_TO_EVERYBODY;
 use crate::secret;
 
 pub(super) fn judge(text: &Text, found: &mut Vec<Finding>) {
@@ -48,9 +49,13 @@ fn outside_tests(text: &Text, found: &mut Vec<Finding>) {
 
 fn open_world(words: &str, position: Position) -> Option<Finding> {
     matches!(words, "0.0.0.0/0" | "::/0").then(|| {
+        let ports: Vec<String> = REFUSED_TO_EVERYBODY.iter().map(|(port, _)| port.to_string()).collect();
         Finding::new("open-world", position, format!("`{words}` is everybody on the internet"))
             .help("name who needs it, such as `my_ip()`, a range of your own or a security group")
-            .help("where everybody is meant: `// ops:allow open-world`")
+            .help(format!(
+                "where everybody is meant: `// ops:allow open-world`; port {} wants `--allow-open` at its run, too",
+                ports.join(" or ")
+            ))
     })
 }
 

@@ -27,6 +27,9 @@ pub struct SessionFlags {
     /// Delete databases without a final snapshot: their data is gone
     #[arg(long, value_name = "STACK", requires = "delete_protected")]
     pub destroy_data: Option<String>,
+    /// Agree to rules that let everybody on the internet in to SSH or PostgreSQL, ports 22 and 5432
+    #[arg(long)]
+    pub allow_open: bool,
     /// Wait for another run of the same stack to end, such as 30s or 5m [default: do not wait]
     #[arg(long, value_name = "TIME", value_parser = duration::read)]
     pub lock_wait: Option<Duration>,
@@ -77,6 +80,7 @@ impl SessionFlags {
             each: mode.ask_each,
             delete_protected: self.delete_protected.clone(),
             destroy_data: self.destroy_data.clone(),
+            allow_open: self.allow_open,
             lock_wait: self.lock_wait.unwrap_or_default(),
         };
         let connect = connect(

@@ -23,6 +23,8 @@ pub struct Consent {
     pub delete_protected: Option<String>,
     /// `--destroy-data STACK`: protected things go without a final snapshot.
     pub destroy_data: Option<String>,
+    /// `--allow-open`: what nobody should open to everybody may be.
+    pub allow_open: bool,
     /// `--lock-wait`: how long to wait for another run of the same stack to end.
     pub lock_wait: Duration,
 }
@@ -134,6 +136,11 @@ impl Host {
         }
         self.agreed.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Whether everybody may be let in where a login is tried for at once.
+    pub fn allows_open(&self) -> bool {
+        self.consent.allow_open
     }
 
     /// Whether protected things go without a final snapshot.

@@ -88,7 +88,8 @@ const MY_IP: Function = Function {
 
 const TCP: Function = Function {
     name: "tcp",
-    doc: "A rule that lets TCP in to a port, from an address range or a security group.",
+    doc: "A rule that lets TCP in to a port, from an address range or a security group.\n\
+          Throws `refused` for port 22 or 5432 from everybody (`0.0.0.0/0`, `::/0`), unless `--allow-open` was given.",
     parameters: &["port: int", "from: ?"],
     returns: "Rule",
     permissions: &[],
@@ -129,7 +130,7 @@ pub fn namespace(host: &Arc<Host>, parameters: Parameters) -> Namespace {
             Ok(description)
         })
         .handle::<Rule>("Rule")
-        .function2(&TCP, |_, port: i64, from: Dynamic| Rule::tcp(port, &from))
+        .function2(&TCP, |call, port: i64, from: Dynamic| Rule::tcp(call, port, &from))
         .identified(|rule: &Rule| rule.to_string());
     output::register(&mut namespace);
     inventory::register(&mut namespace);

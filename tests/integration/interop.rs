@@ -47,15 +47,21 @@ impl Moto {
     }
 
     /// What is there, a line each, as boto3 sees it.
-    fn left(&self) -> String {
+    pub(crate) fn left(&self) -> String {
+        self.boto3(LEFT)
+    }
+
+    /// What a script prints that has boto3's clients for the emulator.
+    pub(crate) fn boto3(&self, script: &str) -> String {
         let mut python = Command::new(moto().join("bin/python"));
-        let output = python.args(["-c", LEFT, &self.endpoint()]).output().expect("Python starts");
+        let script = format!("{CLIENTS}{script}");
+        let output = python.args(["-c", &script, &self.endpoint()]).output().expect("Python starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     }
 
     /// Runs `ops` with the emulator for an account.
-    fn ops(&self, project: &Project, arguments: &[&str]) -> Ran {
+    pub(crate) fn ops(&self, project: &Project, arguments: &[&str]) -> Ran {
         let mut command = project.command(arguments);
         command.env("AWS_ENDPOINT_URL", self.endpoint()).env("AWS_REGION", "us-east-1");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
@@ -123,13 +129,16 @@ fn deploy_and_cleanup_converge_on_an_emulator_of_others() {
     assert_eq!(moto.left(), "database snapshot music-app-db-final\n");
 }
 
-/// What an account has after a clean-up, asked by another program than the one under test. The default VPC and what is called `default` or
-/// `/aws/` are not the stack's, and moto keeps showing what was terminated.
-const LEFT: &str = r#"
+const CLIENTS: &str = r#"
 import re, sys, boto3
 client = lambda service: boto3.client(service, region_name="us-east-1", endpoint_url=sys.argv[1],
                                       aws_access_key_id="test", aws_secret_access_key="test")
 ec2, rds, elb, iam, ssm = map(client, ["ec2", "rds", "elbv2", "iam", "ssm"])
+"#;
+
+/// What an account has after a clean-up, asked by another program than the one under test. The default VPC and what is called `default` or
+/// `/aws/` are not the stack's, and moto keeps showing what was terminated.
+const LEFT: &str = r#"
 def left(kind, names):
     for name in names:
         print(kind, re.sub(r"-final-.*", "-final", name))
@@ -137,6 +146,7 @@ alive = [dict(Name="instance-state-name", Values=["pending", "running", "stoppin
 left("instance", [i["InstanceId"] for r in ec2.describe_instances(Filters=alive)["Reservations"] for i in r["Instances"]])
 left("volume", [v["VolumeId"] for v in ec2.describe_volumes()["Volumes"]])
 left("security group", [g["GroupName"] for g in ec2.describe_security_groups()["SecurityGroups"] if g["GroupName"] != "default"])
+left("address", [a["PublicIp"] for a in ec2.describe_addresses()["Addresses"]])
 left("key pair", [k["KeyName"] for k in ec2.describe_key_pairs()["KeyPairs"]])
 left("database", [d["DBInstanceIdentifier"] for d in rds.describe_db_instances()["DBInstances"]])
 left("database snapshot", [d["DBSnapshotIdentifier"] for d in rds.describe_db_snapshots()["DBSnapshots"]])

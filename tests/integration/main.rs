@@ -1,5 +1,6 @@
 //! Tests through the doors that users use: the programs, the files of the project, the wire.
 
+mod address;
 mod architecture;
 mod as_sent;
 mod bad_input;
@@ -31,6 +32,8 @@ mod machine_image;
 mod messages;
 mod monitor;
 mod monitor_terminal;
+mod network;
+mod open_rules;
 mod plan;
 mod playbook;
 mod profile;

@@ -1,6 +1,7 @@
 //! The local cloud as the Rust SDK sees it, through the clients that the host makes: one named test for each behaviour of a service.
 //! An error is looked at as the host sees it, too: the code that the SDK parsed, its kind, a request id.
 
+mod address;
 mod database;
 mod identity;
 mod image;

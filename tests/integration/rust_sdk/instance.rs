@@ -4,7 +4,8 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::client::Waiters;
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, Filter, Instance, InstanceType, ResourceType, Tag, TagSpecification,
+    AttributeBooleanValue, Filter, Instance, InstanceNetworkInterfaceSpecification, InstanceType,
+    ResourceType, Tag, TagSpecification,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -72,6 +73,31 @@ async fn what_an_instance_refers_to_must_exist() -> Outcome {
     let other = launch().image_id(image(ec2, "arm64").await?).send().await;
     refused(other, "InvalidParameterValue", Kind::Invalid);
     assert!(ec2.describe_instances().send().await?.reservations().is_empty(), "something was launched");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_public_address_is_given_and_taken_as_the_network_interface_says() -> Outcome {
+    let cloud = Cloud::start().await;
+    let ec2 = &cloud.clients.ec2;
+    let subnets = ec2.describe_subnets().send().await?;
+    let subnet = subnets.subnets()[0].subnet_id().expect("a subnet has an id");
+    let interface = InstanceNetworkInterfaceSpecification::builder().device_index(0).subnet_id(subnet);
+    let interface = interface.associate_public_ip_address(false).build();
+    let id = launch(ec2, |request| request.network_interfaces(interface)).await?;
+    let found = reach(ec2, &id, "running").await?;
+    assert_eq!(found.public_ip_address(), None);
+    let interface = found.network_interfaces()[0].network_interface_id().expect("an interface has an id");
+    let change = |public| ec2.modify_network_interface_attribute().set_associate_public_ip_address(public);
+    change(Some(true)).network_interface_id(interface).send().await?;
+    let found = instance(ec2, &id).await?;
+    let association = found.network_interfaces()[0].association().expect("an association");
+    assert_eq!(association.ip_owner_id(), Some("amazon"));
+    assert_eq!(association.public_ip(), found.public_ip_address());
+    let nothing = change(None).network_interface_id(interface).send().await;
+    refused(nothing, "InvalidParameterCombination", Kind::Invalid);
+    let absent = change(Some(true)).network_interface_id("eni-00000000000000000").send().await;
+    refused(absent, "InvalidNetworkInterfaceID.NotFound", Kind::NotFound);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_ec2::types::{SecurityGroup as Description, SecurityGroupRule};
 
 use super::describe::{describe, not_gone, state};
-use super::{filter_of_values, name_tag, of_stack, security_group, temporary};
+use super::{address, filter_of_values, name_tag, of_stack, security_group, temporary};
 use crate::error::Error;
 use crate::host::Host;
 use crate::picture::{Group, Health, Kind, Link, Meaning, Part, Thing};
@@ -22,6 +22,12 @@ pub fn drawn(host: &Host) -> Result<Vec<Part>, Error> {
         let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
         for rule in security_group::rules(host, filter_of_values("group-id", ids))? {
             parts.extend(arrow(&rule));
+        }
+    }
+    for found in address::of_this_stack(host)? {
+        if let (Some(instance), Some(public_ip)) = (found.instance_id(), found.public_ip()) {
+            let text = format!("Elastic IP {public_ip}");
+            parts.push(Part::Note { thing: instance.to_owned(), text, health: Health::Fine });
         }
     }
     for found in describe(host, vec![of_stack(host)?, not_gone()])? {

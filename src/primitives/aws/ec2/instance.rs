@@ -13,6 +13,7 @@ use super::describe::{alive_lately, alive_now, describe, named};
 use super::image::Image;
 use super::key_pair::KeyPair;
 use super::launch::launch;
+use super::security_group::SecurityGroup;
 use super::service::Service;
 use super::{filter, name_tag, of_stack};
 use crate::clients::aws::Clients;
@@ -35,6 +36,8 @@ struct Inner {
     full_name: String,
     /// `None` in a plan that would launch it.
     id: Option<String>,
+    /// `None` where it is not known yet.
+    vpc: Option<String>,
     port: Option<u16>,
     health: Option<String>,
     /// Where it is waited for: the region or role that it was made in.
@@ -45,21 +48,26 @@ struct Inner {
 const ENSURE: Function = Function {
     name: "ensure_instance",
     doc: "The stack's instance of that name. Launches one where there is none; returns when the launch is accepted.\n\
-          Made with IMDSv2 required and an encrypted gp3 root volume. A stopped one is started.\n\
+          Made with IMDSv2 required and an encrypted gp3 root volume, in the VPC of its security groups. A stopped one is started.\n\
           Throws `conflict` where a named key differs and EC2 cannot change it in place.\n\
-          EC2 `DescribeInstances`, `DescribeInstanceTypes`, `DescribeImages`, `RunInstances`, `StartInstances`; SSM `GetParameter` for the image.",
+          EC2 `DescribeInstances`, `DescribeInstanceTypes`, `DescribeImages`, `DescribeSubnets`, `DescribeInstanceTypeOfferings`, `RunInstances`, `StartInstances`, \
+          `ModifyNetworkInterfaceAttribute`; SSM `GetParameter` for the image.",
     parameters: &["name: string"],
     returns: "Instance",
     permissions: &[
         "ec2:DescribeInstances",
         "ec2:DescribeImages",
         "ec2:DescribeInstanceTypes",
+        "ec2:DescribeSecurityGroups",
+        "ec2:DescribeVpcs",
         "ec2:DescribeSubnets",
+        "ec2:DescribeInstanceTypeOfferings",
         "ec2:DescribeIamInstanceProfileAssociations",
         "ec2:RunInstances",
         "ec2:StartInstances",
         "ec2:ModifyInstanceAttribute",
         "ec2:ModifyInstanceMetadataOptions",
+        "ec2:ModifyNetworkInterfaceAttribute",
         "ec2:CreateTags",
         "ssm:GetParameter",
         "iam:PassRole",
@@ -81,6 +89,11 @@ const ENSURE: Function = Function {
             "instance_profile",
             Holds::String,
             "Name of the IAM instance profile that the instance acts as",
+        ),
+        optional(
+            "public_ip",
+            Holds::Bool,
+            "Whether it gets a public address; its subnet decides if not given",
         ),
         optional("service", Holds::Map, "What runs on it: `#{ name, image, port, env, health }`"),
     ],
@@ -173,11 +186,12 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
     let service =
         options.map("service").map(|map| Service::read(call, "ec2::ensure_instance", map)).transpose()?;
     let found = named(call, &name, &alive_lately(call)?)?;
+    let mut addresses_kept = true;
     let id = match &found {
         Some(found) => {
             compare(call, &full_name, found, options)?;
             let id = found.instance_id().unwrap_or_default().to_owned();
-            repair(call, &name, found, options)?;
+            addresses_kept = repair(call, &name, found, options)?;
             let state = found.state().and_then(|state| state.name());
             if matches!(state, Some(InstanceStateName::Stopped | InstanceStateName::Stopping)) {
                 start(call, &name, &id)?;
@@ -187,16 +201,24 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<Instance, Erro
         }
         None => launch(call, &name, options, service.as_ref())?,
     };
+    let vpc = match &found {
+        Some(found) => found.vpc_id().map(str::to_owned),
+        None => {
+            let groups = options.handles::<SecurityGroup>("security_groups", "security groups")?;
+            groups.into_iter().next().map(|group| group.vpc)
+        }
+    };
     let instance = Instance(Arc::new(Inner {
         name,
         full_name,
         id,
+        vpc,
         port: service.as_ref().map(|service| service.port),
         health: service.and_then(|service| service.health),
         scope: call.scope(),
         running: Mutex::new(None),
     }));
-    if let Some(found) = &found {
+    if let Some(found) = found.as_ref().filter(|_| addresses_kept) {
         instance.seen(found);
     }
     let pending = instance.clone();
@@ -235,6 +257,7 @@ impl Instance {
             name: name.to_owned(),
             full_name: call.full_name(name)?,
             id: found.instance_id().map(str::to_owned),
+            vpc: found.vpc_id().map(str::to_owned),
             port: None,
             health: None,
             scope: call.scope(),
@@ -242,6 +265,11 @@ impl Instance {
         }));
         instance.seen(found);
         Ok(instance)
+    }
+
+    /// The VPC that it stands in, as far as that is known.
+    pub fn vpc(&self) -> Option<&str> {
+        self.0.vpc.as_deref()
     }
 
     /// The name in EC2.
@@ -275,6 +303,7 @@ impl Instance {
                 name: name_tag(found.tags()).unwrap_or(&id).to_owned(),
                 full_name: named.unwrap_or(&id).to_owned(),
                 id: Some(id),
+                vpc: found.vpc_id,
                 scope: host.scope(),
                 port: None,
                 health: None,

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::LocationType;
+use aws_sdk_ec2::types::{Filter, LocationType};
 use rhai::{Array, Dynamic, ImmutableString, Map};
 
 use super::filter_of_values;
 use crate::clients::aws::failure;
 use crate::error::Error;
+use crate::host::Host;
 use crate::primitives::declaration::{Function, describe};
 use crate::primitives::namespace::{Call, Namespace};
 
@@ -54,22 +55,7 @@ fn list(call: &Call, names: Array) -> Result<Array, Error> {
             }
             Ok::<_, Error>(found)
         };
-        let offerings = async {
-            let request =
-                ec2.describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
-            let mut pages = request.filters(named()).into_paginator().send();
-            let mut zones: BTreeMap<String, Vec<String>> = BTreeMap::new();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| failure("ec2", "DescribeInstanceTypeOfferings", error))?;
-                for offering in page.instance_type_offerings.unwrap_or_default() {
-                    if let (Some(offered), Some(zone)) = (offering.instance_type, offering.location) {
-                        zones.entry(offered.as_str().to_owned()).or_default().push(zone);
-                    }
-                }
-            }
-            Ok(zones)
-        };
-        tokio::try_join!(types, offerings)
+        tokio::try_join!(types, zones_of(call, named()))
     })?;
     let text = |text: &str| Dynamic::from(ImmutableString::from(text));
     let mut listed = BTreeMap::new();
@@ -94,4 +80,21 @@ fn list(call: &Call, names: Array) -> Result<Array, Error> {
         listed.insert(name, Dynamic::from(map));
     }
     Ok(listed.into_values().collect())
+}
+
+/// The zones of the region that offer the types which a filter lets through, by type (EC2 `DescribeInstanceTypeOfferings`).
+pub(super) async fn zones_of(host: &Host, types: Filter) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    let request = host.aws()?.ec2.describe_instance_type_offerings();
+    let request = request.location_type(LocationType::AvailabilityZone).filters(types);
+    let mut pages = request.into_paginator().send();
+    let mut zones: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| failure("ec2", "DescribeInstanceTypeOfferings", error))?;
+        for offering in page.instance_type_offerings.unwrap_or_default() {
+            if let (Some(offered), Some(zone)) = (offering.instance_type, offering.location) {
+                zones.entry(offered.as_str().to_owned()).or_default().push(zone);
+            }
+        }
+    }
+    Ok(zones)
 }

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
     Instance as Description, InstanceMetadataEndpointState, InstanceMetadataOptionsRequest,
-    InstanceStateName, InstanceType, ResourceType, Tag, VolumeType,
+    InstanceNetworkInterfaceSpecification, InstanceStateName, InstanceType, ResourceType, Tag, VolumeType,
 };
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
 use super::image::{Image as StackImage, LOGIN_TAG};
 use super::key_pair::KeyPair;
+use super::network::{self, Reach};
 use super::published::Published;
 use super::security_group::SecurityGroup;
 use super::service::Service;
@@ -67,12 +68,23 @@ pub fn launch(
         .max_count(1)
         .image_id(image.image_id().unwrap_or_default())
         .instance_type(InstanceType::from(instance_type.as_str()))
-        .set_security_group_ids(
-            Some(groups.iter().filter_map(|group| group.id.clone()).collect())
-                .filter(|ids: &Vec<_>| !ids.is_empty()),
-        )
         .block_device_mappings(root)
         .metadata_options(metadata);
+    let place = Place::of(call, &instance_type, options.bool("public_ip"), &groups)?;
+    request = match place.public_ip {
+        // Whether it gets a public address is said of its network interface, and then so are subnet and groups (API reference,
+        // `RunInstances`).
+        Some(public_ip) => request.network_interfaces(
+            InstanceNetworkInterfaceSpecification::builder()
+                .device_index(0)
+                .associate_public_ip_address(public_ip)
+                .delete_on_termination(true)
+                .set_subnet_id(place.subnet)
+                .set_groups(place.groups)
+                .build(),
+        ),
+        None => request.set_subnet_id(place.subnet).set_security_group_ids(place.groups),
+    };
     let user_data = service.map(|service| service.user_data(&call.aws()?.region)).transpose()?;
     for kind in [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface] {
         let mut tags = tag_specification(call, kind.clone(), name)?;
@@ -126,6 +138,33 @@ pub fn launch(
             }
         }
     })
+}
+
+/// Where an instance is launched, and who reaches it there.
+struct Place {
+    /// `None` where the subnet decides.
+    public_ip: Option<bool>,
+    /// `None` where EC2 chooses one.
+    subnet: Option<String>,
+    groups: Option<Vec<String>>,
+}
+
+impl Place {
+    fn of(
+        call: &Call,
+        instance_type: &str,
+        public_ip: Option<bool>,
+        groups: &[SecurityGroup],
+    ) -> Result<Self, Error> {
+        let reach = if public_ip == Some(false) { Reach::VpcAlone } else { Reach::Internet };
+        let vpc = match groups.first() {
+            Some(group) => group.vpc.clone(),
+            None => network::vpc(call)?,
+        };
+        let subnet = network::subnet_for(call, &vpc, instance_type, reach, public_ip.is_some())?;
+        let groups: Vec<String> = groups.iter().filter_map(|group| group.id.clone()).collect();
+        Ok(Place { public_ip, subnet, groups: Some(groups).filter(|groups| !groups.is_empty()) })
+    }
 }
 
 /// The instance that was launched with a client token; it may take a while to be seen (EC2 API Reference, "Eventual consistency").

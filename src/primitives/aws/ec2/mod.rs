@@ -1,5 +1,6 @@
-//! `ec2::` key pairs, security groups, instances, machine images, and what they stand on.
+//! `ec2::` key pairs, security groups, instances, their addresses and machine images, and what they stand on.
 
+pub mod address;
 pub mod console;
 mod describe;
 mod drawn;
@@ -45,12 +46,14 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     image::register(&mut namespace);
     instance_type::register(&mut namespace);
     status::register(&mut namespace);
+    address::register(&mut namespace);
     namespace
 }
 
 pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
     let mut things = terminate::owned(host)?;
     things.extend(image::owned(host)?);
+    things.extend(address::owned(host)?);
     things.extend(security_group::owned(host)?);
     things.extend(key_pair::owned(host)?);
     Ok(things)

@@ -3,7 +3,6 @@
 mod owned;
 mod repair;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +16,8 @@ use super::{full_name, own, tags, tags_of};
 use crate::clients::aws::{Clients, failure};
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
-use crate::primitives::aws::ec2::{SecurityGroup, instance, network};
+use crate::primitives::aws::ec2::SecurityGroup;
+use crate::primitives::aws::ec2::network::{self, Reach};
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::progress::Verb;
@@ -44,7 +44,7 @@ struct Inner {
 
 const ENSURE: Function = Function {
     name: "ensure_load_balancer",
-    doc: "The stack's Network Load Balancer of that name, in one subnet of each zone of the default VPC. Returns when it is accepted. \
+    doc: "The stack's Network Load Balancer of that name, in one subnet of each zone of the VPC of its security groups. Returns when it is accepted. \
           Zones that are missing are added, attributes that are named and differ are repaired.\n\
           Throws `conflict` where it is internal and should not be, or has no security groups and should: ELBv2 cannot change that.\n\
           ELBv2 `DescribeLoadBalancers`, `CreateLoadBalancer`, `SetSubnets`, `SetSecurityGroups`, `DescribeLoadBalancerAttributes`, \
@@ -257,18 +257,21 @@ fn create(
     options: &Options,
     groups: Vec<SecurityGroup>,
 ) -> Result<Option<String>, Error> {
-    let subnets = zones(call)?;
+    let vpc = match groups.first() {
+        Some(group) => group.vpc.clone(),
+        None => network::vpc(call)?,
+    };
+    let internal = options.bool("internal") == Some(true);
+    let reach = if internal { Reach::VpcAlone } else { Reach::Internet };
+    let subnets = network::subnets(call, &vpc, reach)?;
     if subnets.len() < 2 {
         call.progress.line(
             crate::progress::Line::Warning,
-            &format!("{full} stands in one zone alone: the default VPC has a subnet in no other"),
+            &format!("{full} stands in one zone alone: the VPC {vpc} has a subnet in no other"),
         );
     }
-    let scheme = if options.bool("internal") == Some(true) {
-        LoadBalancerSchemeEnum::Internal
-    } else {
-        LoadBalancerSchemeEnum::InternetFacing
-    };
+    let scheme =
+        if internal { LoadBalancerSchemeEnum::Internal } else { LoadBalancerSchemeEnum::InternetFacing };
     let request = call
         .aws()?
         .elbv2
@@ -306,15 +309,6 @@ fn create(
         }
         other => other,
     }
-}
-
-/// One subnet for each zone of the default VPC; for the zone of an instance of the stack its own one.
-fn zones(host: &Host) -> Result<BTreeMap<String, String>, Error> {
-    let mut zones = network::subnets(host, &network::default_vpc(host)?)?;
-    for (zone, subnet) in instance::zones(host)? {
-        zones.insert(zone, subnet);
-    }
-    Ok(zones)
 }
 
 fn find(host: &Host, full: &str) -> Result<Option<Description>, Error> {

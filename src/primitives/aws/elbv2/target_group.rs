@@ -32,7 +32,7 @@ pub(super) struct TargetGroup {
 
 const ENSURE: Function = Function {
     name: "ensure_target_group",
-    doc: "The stack's target group of that name, for TCP to instances of the default VPC. What is named and differs is repaired; with \
+    doc: "The stack's target group of that name, for TCP to instances, in the VPC of its `targets`. What is named and differs is repaired; with \
           `targets` exactly those instances are registered.\n\
           Throws `conflict` where the port differs: ELBv2 cannot change it.\n\
           ELBv2 `DescribeTargetGroups`, `CreateTargetGroup`, `ModifyTargetGroup`, `DescribeTargetGroupAttributes`, \
@@ -190,7 +190,7 @@ fn ensure(call: &Call, name: String, options: &Options) -> Result<TargetGroup, E
             (handle(call, &name, Some(arn))?, there.attributes, there.targets)
         }
         None => {
-            let arn = create(call, &name, &full, &wanted)?;
+            let arn = create(call, &name, &full, &wanted, options)?;
             // It is not asked for what it has: it may not be visible everywhere yet.
             (handle(call, &name, arn)?, Vec::new(), Vec::new())
         }
@@ -226,7 +226,18 @@ fn look(call: &Call, arn: &str, wanted: &Wanted, registers: bool) -> Result<Ther
     })
 }
 
-fn create(call: &Call, name: &str, full: &str, wanted: &Wanted) -> Result<Option<String>, Error> {
+fn create(
+    call: &Call,
+    name: &str,
+    full: &str,
+    wanted: &Wanted,
+    options: &Options,
+) -> Result<Option<String>, Error> {
+    let targets = options.handles::<Instance>("targets", "instances")?;
+    let vpc = match targets.first().and_then(Instance::vpc) {
+        Some(vpc) => vpc.to_owned(),
+        None => network::vpc(call)?,
+    };
     let request = call
         .aws()?
         .elbv2
@@ -234,7 +245,7 @@ fn create(call: &Call, name: &str, full: &str, wanted: &Wanted) -> Result<Option
         .name(full)
         .protocol(ProtocolEnum::Tcp)
         .port(wanted.port)
-        .vpc_id(network::default_vpc(call)?)
+        .vpc_id(vpc)
         .target_type(TargetTypeEnum::Instance)
         .health_check_enabled(true)
         .health_check_protocol(health_protocol(wanted))

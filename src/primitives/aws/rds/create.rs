@@ -6,6 +6,7 @@ use super::{Inner, version};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
+use crate::primitives::aws::ec2::network::Reach;
 use crate::primitives::aws::ec2::{self, SecurityGroup};
 use crate::primitives::declaration::Options;
 use crate::primitives::namespace::Call;
@@ -88,7 +89,7 @@ fn ensure_subnet_group(call: &Call, instance: &Inner, vpc: &str) -> Result<Strin
         }
     })?;
     if !found {
-        let subnets = ec2::subnets(call, vpc)?.into_values().collect();
+        let subnets = ec2::subnets(call, vpc, Reach::VpcAlone)?.into_values().collect();
         let request = call
             .aws()?
             .rds

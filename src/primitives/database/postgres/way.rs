@@ -105,7 +105,7 @@ pub(super) fn find(call: &Call, via: Option<&Dynamic>, database: &Endpoint) -> R
 
 fn open(call: &Call, id: String, name: String, range: &str) -> Result<Option<Open>, Error> {
     let group = SecurityGroup { id: Some(id), full_name: name.clone(), name, vpc: String::new() };
-    let rule = Rule::tcp(22, &Dynamic::from(range.to_owned()))?;
+    let rule = Rule::tcp(call, 22, &Dynamic::from(range.to_owned()))?;
     Ok(temporary::open(call, &group, &rule)?.map(|opened| Open { host: call.host.clone(), opened }))
 }
 

@@ -77,14 +77,25 @@ impl Instance {
     }
 
     pub(super) fn wait(&self, host: &Host, why: &str) -> Result<Addresses, Error> {
-        let id = self.id()?;
-        let known = || self.0.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(addresses) = known() {
-            return Ok(addresses);
+        self.id()?;
+        let known = self.0.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(addresses) => Ok(addresses),
+            None => self.look(host, &format!("instance {}{why}", self.0.name), |_| true),
         }
-        let what = format!("instance {}{why}", self.0.name);
+    }
+
+    /// Waits until it is seen to have this public address: what was known of its addresses holds no longer.
+    pub fn wait_for_public_ip(&self, host: &Host, public_ip: &str) -> Result<(), Error> {
+        let what = format!("address {public_ip} of instance {}", self.0.name);
+        self.look(host, &what, |addresses| addresses.public_ip == public_ip).map(drop)
+    }
+
+    /// Its addresses as soon as it runs and they are as `wanted`, for later as well.
+    fn look(&self, host: &Host, what: &str, wanted: impl Fn(&Addresses) -> bool) -> Result<Addresses, Error> {
+        let id = self.id()?;
         let addresses = host.within(self.0.scope.clone(), || {
-            host.wait(&what, START_LIMIT, || async {
+            host.wait(what, START_LIMIT, || async {
                 let request = host.aws()?.ec2.describe_instances().instance_ids(id);
                 let answer =
                     match request.send().await.map_err(|error| failure("ec2", "DescribeInstances", error)) {
@@ -97,7 +108,9 @@ impl Instance {
                 let found = answer.reservations().iter().flat_map(|r| r.instances()).next();
                 let state = state(found);
                 match (state.as_str(), found) {
-                    ("running", Some(found)) => Ok(Ok(self.read(found))),
+                    ("running", Some(found)) => {
+                        Ok(Some(self.read(found)).filter(&wanted).ok_or_else(|| "not visible yet".to_owned()))
+                    }
                     ("shutting-down" | "terminated", Some(found)) => {
                         let reason = found
                             .state_reason()

@@ -75,14 +75,18 @@ fn other_image(
 }
 
 /// Mends what is named, differs, and can be changed while the instance runs: its security groups, its
-/// instance profile, its metadata service, its tags.
-pub(super) fn repair(call: &Call, name: &str, found: &Description, options: &Options) -> Result<(), Error> {
+/// instance profile, its public address, its metadata service, its tags. Says whether its addresses are as they were found.
+pub(super) fn repair(call: &Call, name: &str, found: &Description, options: &Options) -> Result<bool, Error> {
     let id = found.instance_id().unwrap_or_default();
     if options.get("security_groups").is_some() {
         let asked = options.handles::<SecurityGroup>("security_groups", "security groups")?;
         let asked: BTreeSet<Option<&str>> = asked.iter().map(|group| group.id.as_deref()).collect();
-        let is: BTreeSet<Option<&str>> =
-            found.security_groups().iter().map(|group| group.group_id()).collect();
+        // They are its network interface's, in the first place.
+        let groups = match found.network_interfaces().first() {
+            Some(interface) => interface.groups(),
+            None => found.security_groups(),
+        };
+        let is: BTreeSet<Option<&str>> = groups.iter().map(|group| group.group_id()).collect();
         if asked != is {
             let change = Change {
                 verb: Verb::Update,
@@ -109,8 +113,40 @@ pub(super) fn repair(call: &Call, name: &str, found: &Description, options: &Opt
     if let Some(asked) = options.string("instance_profile").filter(|asked| has != Some(asked)) {
         profile::associate(call, name, id, &asked)?;
     }
+    let addresses_kept = match options.bool("public_ip") {
+        Some(asked) => repair_public_ip(call, name, found, asked)?,
+        None => true,
+    };
     require_imdsv2(call, name, id, found)?;
-    repair_tags(call, name, id, found.tags())
+    repair_tags(call, name, id, found.tags())?;
+    Ok(addresses_kept)
+}
+
+/// Gives the instance a public address, or takes it. An Elastic IP is another thing, and stays. Says whether nothing had to be done.
+fn repair_public_ip(call: &Call, name: &str, found: &Description, asked: bool) -> Result<bool, Error> {
+    // One that does not run has no address, whatever was said of it.
+    if state(Some(found)) != "running" || found.public_ip_address().is_some() == asked {
+        return Ok(true);
+    }
+    let Some(interface) = found.network_interfaces().first() else { return Ok(true) };
+    let owner = interface.association().and_then(|association| association.ip_owner_id());
+    if owner.is_some_and(|owner| owner != "amazon") {
+        return Ok(true);
+    }
+    let change = Change {
+        verb: Verb::Update,
+        service: "ec2",
+        operation: "ModifyNetworkInterfaceAttribute",
+        name,
+        detail: if asked { "with a public address" } else { "without a public address" },
+    };
+    let id = interface.network_interface_id().unwrap_or_default();
+    let sent = call.change(change, |_| async {
+        let request = call.aws()?.ec2.modify_network_interface_attribute().network_interface_id(id);
+        let sent = request.associate_public_ip_address(asked).send().await.map(drop);
+        sent.map_err(|error| failure("ec2", "ModifyNetworkInterfaceAttribute", error))
+    })?;
+    Ok(sent.is_none())
 }
 
 /// Without a token the metadata service gives the role's keys to whoever gets a request sent from the instance (EC2 User Guide,
