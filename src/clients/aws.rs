@@ -212,7 +212,7 @@ where
             let metadata = answer.err().meta();
             let code = metadata.code().unwrap_or_default();
             let message = metadata.message().unwrap_or("the service gave no reason");
-            let kind = kind(code, status);
+            let kind = if names_unknown(code, message) { Kind::NotFound } else { kind(code, status) };
             let request_id = ["x-amzn-requestid", "x-amz-request-id"]
                 .iter()
                 .find_map(|header| answer.raw().headers().get(*header))
@@ -248,6 +248,10 @@ where
         }
         "InvalidClientTokenId" | "AuthFailure" | "SignatureDoesNotMatch" | "UnrecognizedClientException" => {
             failed.help("the access key is wrong or was deleted: log in again, or choose another one with `--profile`")
+        }
+        // The Free plan allows fewer days of backups and smaller sizes than others.
+        "FreeTierRestrictionError" => {
+            failed.help("the account is on AWS's free plan: ask for less, for example `--backup-days 1`, or upgrade its plan")
         }
         _ => failed,
     }
@@ -318,6 +322,23 @@ fn kind(code: &str, status: u16) -> Kind {
     }
 }
 
+/// Whether a request names a thing that the service does not know, or not yet: these have no code of their own for it.
+fn names_unknown(code: &str, message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    match code {
+        // EC2 of a new instance profile, SQS of a new dead-letter queue, RDS of a new security group.
+        "InvalidParameterValue" => {
+            ["iam instance profile", "dead letter target does not exist", "invalid security group"]
+                .iter()
+                .any(|what| message.contains(what))
+        }
+        // ELBv2 of a new security group.
+        "InvalidSecurityGroup" => true,
+        // RDS of its own service-linked role, which it makes with the account's first database.
+        _ => message.contains("verify that you have permission to create service linked role"),
+    }
+}
+
 /// An error and its causes in one line; the SDK's own text is only "dispatch failure".
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -345,5 +366,19 @@ mod tests {
         assert_eq!(kind("DependencyViolation", 400), Kind::Conflict);
         assert_eq!(kind("InternalError", 500), Kind::Unavailable);
         assert_eq!(kind("InvalidParameterValue", 400), Kind::Invalid);
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_told_from_what_is_wrong() {
+        let profile = "Value (music-app-server) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
+        assert!(names_unknown("InvalidParameterValue", profile));
+        assert!(names_unknown(
+            "InvalidParameterValue",
+            "Value {..} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist."
+        ));
+        assert!(!names_unknown(
+            "InvalidParameterValue",
+            "The parameter MasterUserPassword is not a valid password"
+        ));
     }
 }

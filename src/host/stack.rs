@@ -17,6 +17,13 @@ impl Host {
             return Err(Error::invalid(format!("`{name}` cannot be the name of a stack"))
                 .help("use up to 32 lower-case letters, digits and single hyphens, starting with a letter: `music-app`"));
         }
+        // API references, `CreateSecurityGroup` and `CreateLoadBalancer`.
+        if let Some(reserved) =
+            ["sg", "internal"].into_iter().find(|word| name.split('-').next() == Some(word))
+        {
+            return Err(Error::invalid(format!("`{name}` cannot be the name of a stack"))
+                .help(format!("AWS refuses names of security groups that begin with `sg-`, and of load balancers that begin with `internal-`: begin with another word than `{reserved}`")));
+        }
         let current = self.stack.get_or_init(|| name.to_owned());
         if current != name {
             return Err(Error::invalid(format!("this run already has the stack `{current}`")));

@@ -48,7 +48,14 @@ const STACK: Function = Function {
     doc: "Names the stack: what the playbook makes after it is named `<stack>-<name>` and carries its tags.",
     parameters: &["name: string"],
     returns: "()",
-    permissions: &["sts:GetCallerIdentity", "ec2:DescribeSecurityGroupRules"],
+    permissions: &[
+        "sts:GetCallerIdentity",
+        "ec2:DescribeSecurityGroupRules",
+        "ssm:GetParametersByPath",
+        "ssm:PutParameter",
+        "ssm:AddTagsToResource",
+        "ssm:DeleteParameter",
+    ],
     example: r#"stack("example");"#,
     keys: &[],
 };

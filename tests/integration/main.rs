@@ -34,6 +34,7 @@ mod monitor;
 mod monitor_terminal;
 mod network;
 mod open_rules;
+mod permissions;
 mod plan;
 mod playbook;
 mod profile;

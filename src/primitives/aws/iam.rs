@@ -13,7 +13,7 @@ use crate::host::{Change, Host, NAME_TAG, STACK_TAG};
 use crate::primitives::declaration::{Function, Holds, Options, describe, required};
 use crate::primitives::namespace::{Call, Namespace};
 use crate::primitives::owned::{Owned, at_once};
-use crate::progress::Verb;
+use crate::progress::{Line, Verb};
 
 /// The name of the role's one inline policy.
 const POLICY: &str = "ops";
@@ -46,6 +46,7 @@ const ENSURE: Function = Function {
         "iam:CreateInstanceProfile",
         "iam:TagInstanceProfile",
         "iam:AddRoleToInstanceProfile",
+        "iam:PassRole",
     ],
     example: "iam::ensure_instance_profile(\"server\", #{ allow: [#{ actions: [\"sns:Publish\"], resources: [\"*\"] }] });",
     keys: &[required(
@@ -296,8 +297,11 @@ pub fn owned(host: &Host) -> Result<Vec<Owned>, Error> {
         Ok(roles)
     });
     let roles = match roles {
-        // An account that may not look at roles has made none here.
-        Err(error) if error.kind == Kind::Denied => return Ok(Vec::new()),
+        Err(error) if error.kind == Kind::Denied => {
+            let text = "roles are not looked at, for this account may not `iam:ListRoles`: an instance profile that somebody else has made for the stack is not in the list";
+            host.progress.line(Line::Warning, text);
+            return Ok(Vec::new());
+        }
         other => other?,
     };
     let owned = |(full, name): (String, String)| Owned {

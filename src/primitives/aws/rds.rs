@@ -80,6 +80,7 @@ const ENSURE: Function = Function {
         "secretsmanager:CreateSecret",
         "secretsmanager:TagResource",
         "kms:DescribeKey",
+        "iam:CreateServiceLinkedRole",
     ],
     example: r#"
         let db = rds::ensure_instance("db", #{

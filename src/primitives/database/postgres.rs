@@ -51,7 +51,17 @@ const CONNECT: Function = Function {
           Throws `denied` (code 28P01) for a wrong password, `unavailable` where nothing answers.",
     parameters: &["instance: Instance"],
     returns: "Connection",
-    permissions: &["rds:DescribeDBInstances", "ssm:GetParametersByPath", "secretsmanager:GetSecretValue"],
+    permissions: &[
+        "rds:DescribeDBInstances",
+        "ssm:GetParametersByPath",
+        "secretsmanager:GetSecretValue",
+        "ec2:GetConsoleOutput",
+        "ec2:DescribeInstances",
+        "ec2:DescribeSecurityGroupRules",
+        "ec2:AuthorizeSecurityGroupIngress",
+        "ec2:RevokeSecurityGroupIngress",
+        "ec2:CreateTags",
+    ],
     example: r#"
         let db = rds::ensure_instance("db", #{ master_password: secrets::ensure("database/master") });
         let music = postgres::connect(db);

@@ -71,6 +71,8 @@ const ENSURE: Function = Function {
         "ec2:CreateTags",
         "ssm:GetParameter",
         "iam:PassRole",
+        "ec2:AssociateIamInstanceProfile",
+        "ec2:ReplaceIamInstanceProfileAssociation",
     ],
     example: r#"
         let server = ec2::ensure_instance("server", #{ instance_type: "t3.micro", key_pair: ec2::ensure_key_pair("key") });

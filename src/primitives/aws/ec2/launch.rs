@@ -1,6 +1,6 @@
 //! The launch of an instance: its machine image, and the request with its secure defaults.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Image,
@@ -17,7 +17,7 @@ use super::published::Published;
 use super::security_group::SecurityGroup;
 use super::service::Service;
 use super::{filter, tag_specification};
-use super::{profile, published};
+use super::published;
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::Change;
@@ -114,17 +114,10 @@ pub fn launch(
         name,
         detail: &instance_type,
     };
-    let started = Instant::now();
     call.change(change, |token| {
         let request = request.clone().client_token(&token);
         async move {
             match request.send().await.map_err(|error| failure("ec2", "RunInstances", error)) {
-                // A profile that was just made takes a while to be known (IAM User Guide, "Changes are not always immediately visible").
-                Err(error) if profile::is_unknown(&error) && started.elapsed() < profile::KNOWN_WITHIN => {
-                    Err(Error::new(Kind::NotFound, error.message.clone())
-                        .of("ec2", "RunInstances")
-                        .code(error.code.clone()))
-                }
                 // A run that was killed has launched it, with what was asked for then: it is found, not launched twice.
                 Err(error) if error.code == "IdempotentParameterMismatch" => {
                     launched_with(call, &token, error).await

@@ -1,7 +1,5 @@
 //! The instance profile that an instance acts as: associated, or put in the place of another one.
 
-use std::time::Duration;
-
 use aws_sdk_ec2::types::{
     IamInstanceProfileAssociation, IamInstanceProfileAssociationState, IamInstanceProfileSpecification,
 };
@@ -12,15 +10,6 @@ use crate::error::Error;
 use crate::host::{Change, Host};
 use crate::primitives::namespace::Call;
 use crate::progress::Verb;
-
-/// A new instance profile may be unknown to EC2 for this long.
-pub(super) const KNOWN_WITHIN: Duration = Duration::from_secs(120);
-
-/// Whether EC2 does not know an instance profile (yet): it has no code of its own for that.
-pub(super) fn is_unknown(error: &Error) -> bool {
-    error.code == "InvalidParameterValue"
-        && error.message.to_ascii_lowercase().contains("iam instance profile")
-}
 
 /// Sees to it that the instance `id` acts as the profile `wanted`
 /// (EC2 `DescribeIamInstanceProfileAssociations`, `AssociateIamInstanceProfile`, `ReplaceIamInstanceProfileAssociation`).

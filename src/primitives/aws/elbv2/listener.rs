@@ -29,6 +29,7 @@ const ENSURE: Function = Function {
         "elasticloadbalancing:DescribeListeners",
         "elasticloadbalancing:CreateListener",
         "elasticloadbalancing:ModifyListener",
+        "elasticloadbalancing:AddTags",
     ],
     example: "let group = elbv2::ensure_target_group(\"app\", #{ port: 8080 });\nelbv2::ensure_load_balancer(\"nlb\").ensure_listener(8080, group);",
     keys: &[],

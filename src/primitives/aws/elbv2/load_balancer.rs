@@ -62,6 +62,8 @@ const ENSURE: Function = Function {
         "elasticloadbalancing:AddTags",
         "ec2:DescribeVpcs",
         "ec2:DescribeSubnets",
+        "ec2:DescribeInstances",
+        "iam:CreateServiceLinkedRole",
     ],
     example: "elbv2::ensure_load_balancer(\"nlb\");",
     keys: &[

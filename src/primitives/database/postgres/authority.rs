@@ -1,6 +1,7 @@
 //! Who may have signed a database's certificate: a file that was named, that of the local cloud, or what AWS publishes for RDS.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::clients::http;
 use crate::clients::postgres::authorities;
@@ -8,10 +9,14 @@ use crate::error::{Error, Kind};
 use crate::host::{World, private_folder};
 use crate::primitives::declaration::Options;
 use crate::primitives::namespace::Call;
+use crate::progress::Line;
 use crate::state::write_atomically;
 
-/// All authorities of RDS, in all regions (RDS User Guide, "Using SSL/TLS to encrypt a connection to a DB instance").
+/// The authorities of RDS in all commercial regions (RDS User Guide, "Using SSL/TLS to encrypt a connection to a DB instance").
 const BUNDLE: &str = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem";
+
+/// A copy that is older is fetched again: regions and authorities are added.
+const FRESH: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The bundle has some hundred certificates of about 1.5 KiB.
 const LARGEST_BUNDLE: usize = 4 * 1024 * 1024;
@@ -30,14 +35,37 @@ pub(super) fn file(call: &Call, options: &Options) -> Result<PathBuf, Error> {
     }
 }
 
-/// The bundle, fetched once.
+/// The bundle, from this machine or fetched.
 fn fetched(call: &Call) -> Result<PathBuf, Error> {
+    let partition = &call.aws()?.identity.partition;
+    if partition != "aws" {
+        return Err(Error::invalid(format!("the authorities of RDS in the partition {partition} are not fetched"))
+            .help("download the bundle that the RDS User Guide names for the region, and name it: the key `ca`, or PGSSLROOTCERT"));
+    }
     let folder = call.project.folder.join("authorities");
     private_folder(&folder)?;
     let path = folder.join("rds-global-bundle.pem");
-    if path.exists() {
-        return Ok(path);
+    let age = std::fs::metadata(&path)
+        .and_then(|file| file.modified())
+        .ok()
+        .map(|at| at.elapsed().unwrap_or_default());
+    match age {
+        Some(age) if age < FRESH => return Ok(path),
+        // What is there serves on where the new one cannot be had.
+        Some(_) => {
+            if let Err(error) = fetch(call, &folder, &path) {
+                call.progress.line(
+                    Line::Warning,
+                    &format!("the authorities of RDS are those of {}: {error}", path.display()),
+                );
+            }
+        }
+        None => fetch(call, &folder, &path)?,
     }
+    Ok(path)
+}
+
+fn fetch(call: &Call, folder: &Path, path: &Path) -> Result<(), Error> {
     let help = "download it yourself and name it: the key `ca`, or PGSSLROOTCERT";
     let answer = call
         .block_without_account(http::get_up_to(BUNDLE, LARGEST_BUNDLE))
@@ -50,7 +78,6 @@ fn fetched(call: &Call) -> Result<PathBuf, Error> {
     write_atomically(&fresh, answer.text.as_bytes())
         .map_err(|source| Error::io(format_args!("write {}", fresh.display()), &source))?;
     authorities(&fresh)?;
-    std::fs::rename(&fresh, &path)
-        .map_err(|source| Error::io(format_args!("write {}", path.display()), &source))?;
-    Ok(path)
+    std::fs::rename(&fresh, path)
+        .map_err(|source| Error::io(format_args!("write {}", path.display()), &source))
 }
