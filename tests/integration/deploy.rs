@@ -9,6 +9,7 @@ const FIRST_FIVE: &str = "select title, duration_s from content order by title l
 #[test]
 fn a_deployment_answers_queries_keeps_its_rows_and_goes_only_with_consent() {
     let project = Project::new();
+    project.watch_the_local_cloud();
 
     // The first run makes everything.
     let ran = project.run_local("playbooks/deploy.rhai", &["--yes"]).ended_with(0).says("Try next");
@@ -71,6 +72,8 @@ fn a_deployment_answers_queries_keeps_its_rows_and_goes_only_with_consent() {
     assert!(!project.path(".ops/local/pgpass-music-app").exists());
     let status = project.local("/_local/status");
     assert_eq!(status["databases"].as_array().map(Vec::len), Some(0), "{status}");
+    // They are looked for when the project goes: passwords of the database and of its users, keys of the server and of the session.
+    assert!(project.watch().count() > 8, "only {} secrets came up", project.watch().count());
 }
 
 fn the_state_is_complete_and_holds_no_secret(project: &Project) {

@@ -1,6 +1,5 @@
 //! What somebody changed by hand is said by a plan and repaired by the next run; what is not of the stack is left alone.
 
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_sdk_ec2::types::Tag;
@@ -9,7 +8,7 @@ use aws_sdk_rds::types::{ApplyMethod, Parameter};
 use aws_sdk_sqs::types::QueueAttributeName;
 use ops::clients::aws::{Clients, Target};
 
-use crate::harness::{Project, Ran, wait};
+use crate::harness::{Project, Ran};
 use crate::proxy::{Fate, Proxy};
 
 const PLAYBOOK: &str = r#"//! Makes one of each.
@@ -243,12 +242,7 @@ fn run_killed_at(project: &Project, at: usize, arguments: &[&str]) -> Ran {
         if killed { Fate::KilledAfter } else { Fate::Passes }
     });
     let arguments = [&["run", "certificate.rhai", "--region", "us-east-1"], arguments].concat();
-    let mut command = project.command(&arguments);
-    command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
-    command.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
-    proxy.of(&child);
-    wait(child)
+    project.through(&proxy, project.command(&arguments))
 }
 
 /// Deletes a parameter by hand.

@@ -6,12 +6,14 @@ use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::canaries;
+use crate::canaries::{self, Watch};
+use crate::proxy::{Fate, Proxy};
 
 /// How long anything in a test may take before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -19,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// A project with the shipped playbooks and SQL, and a local cloud of its own.
 pub(crate) struct Project {
     folder: TempDir,
+    watch: Arc<Watch>,
 }
 
 /// What a program printed and how it ended.
@@ -70,7 +73,13 @@ impl Project {
     /// A project with a playbooks folder of its own, and nothing in it.
     pub(crate) fn empty() -> Self {
         let folder = tempfile::Builder::new().prefix("ops-test-").tempdir().expect("a temporary folder");
-        Self { folder }
+        let watch = Watch::start(folder.path());
+        Self { folder, watch }
+    }
+
+    /// What looks for its secrets where they may not be.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -113,6 +122,16 @@ impl Project {
         finish(self.command(arguments))
     }
 
+    /// Runs a program of this project with a proxy for an account.
+    pub(crate) fn through(&self, proxy: &Proxy, mut command: Command) -> Ran {
+        self.watch.wire(&proxy.wire());
+        command.env("AWS_ENDPOINT_URL", &proxy.endpoint).env("AWS_REGION", "us-east-1");
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
+        proxy.of(&child);
+        wait(child)
+    }
+
     /// Runs a line as somebody types it to a shell that finds the programs.
     pub(crate) fn shell(&self, line: &str) -> Ran {
         let programs = Path::new(env!("CARGO_BIN_EXE_ops")).parent().expect("a folder");
@@ -145,6 +164,15 @@ impl Project {
     /// Where the local cloud answers.
     pub(crate) fn endpoint(&self) -> String {
         self.cloud()["endpoint"].as_str().expect("an endpoint").to_owned()
+    }
+
+    /// Starts the local cloud with a proxy before it, so that what runs send to it is searched for secrets.
+    pub(crate) fn watch_the_local_cloud(&self) {
+        self.ops(&["local", "up"]).ended_with(0);
+        let proxy = Proxy::start(&self.endpoint(), |_| Fate::Passes);
+        self.watch.wire(&proxy.wire());
+        let cloud = self.read(".ops/local/cloud.json");
+        self.write(".ops/local/cloud.json", &cloud.replace(&self.endpoint(), &proxy.endpoint));
     }
 
     pub(crate) fn supervisor(&self) -> i32 {
@@ -186,9 +214,9 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
+        let leaked = self.watch.leaks();
         // Its data may lie outside the folder, and its processes outlive the test.
         if self.path(".ops/local").exists() {
-            let leaked = canaries::search(self.folder.path());
             let reset = self.ops(&["local", "reset", "--yes"]);
             if reset.code != 0 {
                 eprintln!(
@@ -197,9 +225,9 @@ impl Drop for Project {
                     reset.stderr
                 );
             }
-            // Said last, so that nothing is left running, and only where it hides no other failure.
-            assert!(leaked.is_empty() || std::thread::panicking(), "secrets leaked:\n{}", leaked.join("\n"));
         }
+        // Said last, so that nothing is left running, and only where it hides no other failure.
+        assert!(leaked.is_empty() || std::thread::panicking(), "secrets leaked:\n{}", leaked.join("\n"));
     }
 }
 
@@ -228,12 +256,13 @@ pub(crate) fn wait(mut child: std::process::Child) -> Ran {
         if started.elapsed() > PATIENCE {
             child.kill().expect("the program can be killed");
         }
-        canaries::command_lines();
+        canaries::processes();
         std::thread::sleep(Duration::from_millis(5));
     };
     let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().expect("output was read"));
     canaries::printed(&stdout);
     canaries::printed(&stderr);
+    canaries::ended();
     Ran { code: status.code().unwrap_or(-1), stdout, stderr }
 }
 

@@ -5,7 +5,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Project, Ran, finish};
+use crate::faults::open;
+use crate::harness::{Project, Ran};
 
 /// The emulator, until the test ends.
 pub(crate) struct Moto {
@@ -62,10 +63,7 @@ impl Moto {
 
     /// Runs `ops` with the emulator for an account.
     pub(crate) fn ops(&self, project: &Project, arguments: &[&str]) -> Ran {
-        let mut command = project.command(arguments);
-        command.env("AWS_ENDPOINT_URL", self.endpoint()).env("AWS_REGION", "us-east-1");
-        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
-        finish(command)
+        project.through(&open(self), project.command(arguments))
     }
 }
 

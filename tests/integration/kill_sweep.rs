@@ -1,9 +1,7 @@
 //! A run that is killed at any changing call, before the service has it or after, is finished by running it again: nothing is missing
 //! and nothing is there twice. Every call of the playbook is swept, through a proxy that kills the program.
 
-use std::process::{Command, Stdio};
-
-use crate::harness::{Project, Ran, wait};
+use crate::harness::{Project, Ran};
 use crate::proxy::{Fate, Proxy};
 
 /// A bit of everything, but a database: each stack of the sweep would start one.
@@ -55,13 +53,8 @@ fn run_and_kill(project: &Project, stack: &str, at: usize, moment: Fate) -> bool
     let proxy = Proxy::start(&project.endpoint(), move |call| {
         if call.changes && call.change == at { moment } else { Fate::Passes }
     });
-    let mut command: Command =
-        project.command(&["run", "each", "--yes", "--region", "us-east-1", "--stack", stack]);
-    command.env("AWS_ENDPOINT_URL", &proxy.endpoint);
-    command.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("ops starts");
-    proxy.of(&child);
-    let Ran { code, stderr, .. } = wait(child);
+    let command = project.command(&["run", "each", "--yes", "--region", "us-east-1", "--stack", stack]);
+    let Ran { code, stderr, .. } = project.through(&proxy, command);
     let killed = proxy.changes() > at;
     assert_eq!(code, if killed { -1 } else { 0 }, "call {at}, {moment:?}: {stderr}");
     killed

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ops::clients::aws::{Clients, Target};
 use serde_json::Value;
 
+use crate::canaries;
 use crate::harness::{Project, Ran, signal, until};
 
 /// A topic with a queue behind it; a message that was received is hidden for so many seconds.
@@ -142,6 +143,10 @@ impl Running {
             Arc::strong_count(&self.stdout) + Arc::strong_count(&self.stderr) == 2
         });
         let text = |of: &Mutex<String>| of.lock().expect("text").clone();
+        for printed in [&self.stdout, &self.stderr] {
+            canaries::printed(&text(printed));
+        }
+        canaries::ended();
         Ran { code: status.code().unwrap_or(-1), stdout: text(&self.stdout), stderr: text(&self.stderr) }
     }
 }

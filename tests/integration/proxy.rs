@@ -1,5 +1,7 @@
 //! A proxy in front of a cloud that does to calls what networks and services do: lose them, answer late, throttle, kill the caller.
 
+mod left_out;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -19,6 +21,8 @@ pub(crate) struct Call {
     /// How many calls there were before it, and how many that change something.
     pub(crate) number: usize,
     pub(crate) change: usize,
+    /// The request line and the headers.
+    pub(crate) head: String,
     pub(crate) body: String,
     /// Whose credentials signed it.
     pub(crate) access_key: String,
@@ -50,17 +54,23 @@ pub(crate) enum Fate {
     AnswerLost,
     /// The service carries it out, and this text in its answer becomes that one, which is as long.
     Says(&'static str, &'static str),
+    /// The service carries it out, and its answer comes without the elements of that list that hold this text.
+    Hides(&'static str, &'static str),
     /// The service is not asked: this error is the answer.
     Fails(u16, &'static str, &'static str),
 }
+
+/// The calls that came by, with what happened to each.
+pub(crate) type Wire = Arc<Mutex<Vec<(Call, Fate)>>>;
 
 type Decide = Box<dyn Fn(&Call) -> Fate + Send + Sync>;
 
 pub(crate) struct Proxy {
     pub(crate) endpoint: String,
     process: Arc<AtomicI32>,
-    calls: Arc<Mutex<Vec<(Call, Fate)>>>,
+    calls: Wire,
     under_way: Arc<UnderWay>,
+    left_out: Arc<AtomicUsize>,
 }
 
 /// The reads that wait for their answers: how many there are now, and how many there were at the most.
@@ -90,27 +100,33 @@ impl Proxy {
         let process = Arc::new(AtomicI32::new(0));
         let calls = Arc::new(Mutex::new(Vec::new()));
         let under_way = Arc::new(UnderWay::default());
+        let left_out = Arc::new(AtomicUsize::new(0));
         let decide: Arc<Decide> = Arc::new(Box::new(decide));
         {
             let (process, calls, under_way) = (process.clone(), calls.clone(), under_way.clone());
+            let left_out = left_out.clone();
             std::thread::spawn(move || {
                 for client in listener.incoming() {
                     let (cloud, process, calls, decide) =
                         (cloud.clone(), process.clone(), calls.clone(), decide.clone());
-                    let under_way = under_way.clone();
+                    let (under_way, left_out) = (under_way.clone(), left_out.clone());
                     let client = client.expect("a connection");
                     std::thread::spawn(move || {
-                        relay(client, &cloud, &process, &calls, &decide, &under_way);
+                        relay(client, &cloud, &process, &calls, &decide, &under_way, &left_out);
                     });
                 }
             });
         }
-        Self { endpoint, process, calls, under_way }
+        Self { endpoint, process, calls, under_way, left_out }
     }
 
     /// Whom a fatal call kills.
     pub(crate) fn of(&self, child: &std::process::Child) {
         self.process.store(i32::try_from(child.id()).expect("a process id"), Ordering::SeqCst);
+    }
+
+    pub(crate) fn wire(&self) -> Wire {
+        self.calls.clone()
     }
 
     /// The calls that came by, with what happened to each.
@@ -121,6 +137,11 @@ impl Proxy {
     /// How many reads waited for their answers at the same time, at the most.
     pub(crate) fn most_reads(&self) -> usize {
         self.under_way.most.load(Ordering::SeqCst)
+    }
+
+    /// How many answers came without something that was in them.
+    pub(crate) fn left_out(&self) -> usize {
+        self.left_out.load(Ordering::SeqCst)
     }
 
     /// How many calls came by that would change something.
@@ -136,6 +157,7 @@ fn relay(
     calls: &Mutex<Vec<(Call, Fate)>>,
     decide: &Arc<Decide>,
     under_way: &UnderWay,
+    left_out: &AtomicUsize,
 ) {
     let kill = || {
         // The caller may not have been named yet: it was only just started.
@@ -149,11 +171,13 @@ fn relay(
             let mut calls = calls.lock().expect("the calls");
             let text = String::from_utf8_lossy(&request).into_owned();
             let operation = operation(&text);
+            let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
             let call = Call {
                 changes: !["Describe", "List", "Get"].iter().any(|read| operation.starts_with(read)),
                 number: calls.len(),
                 change: calls.iter().filter(|(call, _)| call.changes).count(),
-                body: text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default(),
+                head: head.to_owned(),
+                body: body.to_owned(),
                 access_key: text
                     .split_once("Credential=")
                     .and_then(|(_, scope)| scope.split_once('/'))
@@ -183,6 +207,11 @@ fn relay(
         if let Fate::Says(text, other) = fate {
             assert_eq!(text.len(), other.len(), "the answer keeps its length");
             answer = String::from_utf8_lossy(&answer).replace(text, other).into_bytes();
+        }
+        if let Fate::Hides(list, text) = fate {
+            let (rest, count) = left_out::without(&answer, list, text);
+            answer = rest;
+            left_out.fetch_add(usize::from(count > 0), Ordering::SeqCst);
         }
         if let Fate::Late(delay) = fate {
             std::thread::sleep(delay);

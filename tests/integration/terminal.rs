@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use pty_process::blocking::{Command, Pty, open};
 
+use crate::canaries;
 use crate::harness::{Project, until};
 
 const CURSOR_QUESTION: &str = "\x1b[6n";
@@ -81,6 +82,8 @@ impl Terminal {
             status = self.child.try_wait().expect("a child");
             status.is_some()
         });
+        canaries::printed(&self.drawn());
+        canaries::ended();
         assert_eq!(status.and_then(|status| status.code()), Some(code));
     }
 }
