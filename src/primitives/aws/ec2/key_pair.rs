@@ -8,7 +8,7 @@ use aws_sdk_ec2::primitives::Blob;
 use aws_sdk_ec2::types::{KeyPairInfo, ResourceType};
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
-use super::{of_name, of_stack, tag_specification};
+use super::{filter, of_name, of_stack, stack_tag, tag_specification, until_listed};
 use crate::clients::aws::failure;
 use crate::error::Error;
 use crate::host::{Change, Host, private_folder};
@@ -64,12 +64,7 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
     };
     match (found, local) {
         (Some(found), Some(local)) => {
-            let public =
-                local.public_key().to_openssh().map_err(|error| Error::internal(error.to_string()))?;
-            let imported = found.public_key().unwrap_or_default();
-            if !imported.is_empty()
-                && imported.split_whitespace().take(2).ne(public.split_whitespace().take(2))
-            {
+            if !is_of(&found, &public_half(&local)?) {
                 return Err(Error::invalid(format!(
                     "the key pair {full_name} in EC2 is not the one in {}",
                     path.display()
@@ -77,20 +72,16 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
                 .help("somebody replaced it: get the private key from them, or delete the key pair in EC2 and run this again"));
             }
         }
-        (Some(_), None) => {
-            return Err(Error::invalid(format!("EC2 has the key pair {full_name}, but {} is not on this machine", path.display()))
-                .help("copy the file from the machine that made it")
-                .help(format!("or delete the key pair (`aws ec2 delete-key-pair --key-name {full_name}`) and run this again: a new one is made")));
-        }
+        (Some(_), None) => return Err(elsewhere(&full_name, &path)),
         (None, local) => {
+            let made_now = local.is_none();
             let key = match local {
                 Some(key) => Some(key),
                 // A plan makes no key.
                 None if call.dry_run => None,
                 None => Some(make(&path)?),
             };
-            let public = key.map(|key| key.public_key().to_openssh()).transpose();
-            let public = public.map_err(|error| Error::internal(error.to_string()))?.unwrap_or_default();
+            let public = key.as_ref().map(public_half).transpose()?.unwrap_or_default();
             let tags = tag_specification(call, ResourceType::KeyPair, &name)?;
             let change = Change {
                 verb: Verb::Create,
@@ -104,7 +95,7 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
                 .ec2
                 .import_key_pair()
                 .key_name(&full_name)
-                .public_key_material(Blob::new(public))
+                .public_key_material(Blob::new(public.as_str()))
                 .tag_specifications(tags);
             let imported = call.change(change, |_| async {
                 let answer = request.clone().send().await;
@@ -112,13 +103,52 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
                 Ok(answer.key_pair_id.unwrap_or_default())
             });
             match imported {
-                // The answer to a first attempt was lost: it is ours.
-                Err(error) if error.code == "InvalidKeyPair.Duplicate" && find(call, &name)?.is_some() => {}
+                // The answer to a first attempt was lost, or an earlier run has just imported it.
+                Err(error) if error.code == "InvalidKeyPair.Duplicate" => {
+                    let found = there_already(call, &full_name)?;
+                    if !is_of(&found, &public) {
+                        if made_now {
+                            std::fs::remove_file(&path).map_err(|source| {
+                                Error::io(format_args!("remove {}", path.display()), &source)
+                            })?;
+                        }
+                        return Err(elsewhere(&full_name, &path));
+                    }
+                }
                 other => drop(other?),
             }
         }
     }
     Ok(KeyPair { full_name, path })
+}
+
+/// The key pair that has that name, if it is the stack's.
+fn there_already(call: &Call, full_name: &str) -> Result<KeyPairInfo, Error> {
+    let title = format!("key pair {full_name}");
+    let found = until_listed(call, &title, || async {
+        let request = call.aws()?.ec2.describe_key_pairs().filters(filter("key-name", full_name));
+        let answer = request.include_public_key(true).send().await;
+        let answer = answer.map_err(|error| failure("ec2", "DescribeKeyPairs", error))?;
+        Ok(answer.key_pairs.unwrap_or_default().pop())
+    })?;
+    call.own(&title, stack_tag(found.tags()))?;
+    Ok(found)
+}
+
+fn public_half(key: &PrivateKey) -> Result<String, Error> {
+    key.public_key().to_openssh().map_err(|error| Error::internal(error.to_string()))
+}
+
+/// Whether a key pair has that public half, as far as EC2 says so.
+fn is_of(found: &KeyPairInfo, public: &str) -> bool {
+    let imported = found.public_key().unwrap_or_default();
+    imported.is_empty() || imported.split_whitespace().take(2).eq(public.split_whitespace().take(2))
+}
+
+fn elsewhere(full_name: &str, path: &Path) -> Error {
+    Error::invalid(format!("EC2 has the key pair {full_name}, but {} is not on this machine", path.display()))
+        .help("copy the file from the machine that made it")
+        .help(format!("or delete the key pair (`aws ec2 delete-key-pair --key-name {full_name}`) and run this again: a new one is made"))
 }
 
 /// Where the private key of a key pair lies on this machine.

@@ -19,7 +19,9 @@ pub mod temporary;
 pub mod terminate;
 mod volume;
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
@@ -36,6 +38,9 @@ use crate::host::{Host, NAME_TAG, STACK_TAG};
 use crate::primitives::aws::tags;
 use crate::primitives::namespace::Namespace;
 use crate::primitives::owned::Owned;
+
+/// What EC2 says is there already may not be listed before this (EC2 API Reference, "Eventual consistency").
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
 
 pub fn namespace(host: &Arc<Host>) -> Namespace {
     let mut namespace = Namespace::new("ec2", host);
@@ -87,6 +92,21 @@ fn tag_specification(host: &Host, kind: ResourceType, name: &str) -> Result<TagS
 /// The name inside the stack that a thing's tags give.
 fn name_tag(tags: &[Tag]) -> Option<&str> {
     tags.iter().find(|tag| tag.key() == Some(NAME_TAG)).and_then(Tag::value)
+}
+
+/// The stack that a thing's tags give.
+fn stack_tag(tags: &[Tag]) -> Option<&str> {
+    tags.iter().find(|tag| tag.key() == Some(STACK_TAG)).and_then(Tag::value)
+}
+
+/// Asks for a thing that EC2 says is there already until it is listed.
+fn until_listed<T, F>(host: &Host, title: &str, ask: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<Option<T>, Error>>,
+{
+    host.wait(title, LISTED_WITHIN, || async {
+        Ok(ask().await?.ok_or_else(|| "there already, and not listed yet".to_owned()))
+    })
 }
 
 /// Puts back the tags of the thing `id` that somebody changed or took away (EC2 `CreateTags`).

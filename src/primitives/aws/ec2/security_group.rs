@@ -12,7 +12,7 @@ pub use ingress::{revoke, rule_id, rules, rules_of};
 pub use owned::owned;
 pub use rule::{REFUSED_TO_EVERYBODY, Rule};
 
-use super::{name_tag, network, of_stack, tag_specification};
+use super::{filter, name_tag, network, of_stack, stack_tag, tag_specification, until_listed};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
@@ -156,18 +156,25 @@ fn create(call: &Call, name: &str, full_name: String, options: &Options) -> Resu
         answer.map(|made| made.group_id.unwrap_or_default())
     });
     let id = match made {
-        Err(error) if error.code == "InvalidGroup.Duplicate" => match find(call, name)? {
-            // The answer to a first attempt was lost: it is ours.
-            Some(found) => found.group_id,
-            None => {
-                return Err(error.help(
-                    "a group of that name without the stack's tags is there: name the stack otherwise, or delete that group",
-                ));
-            }
-        },
+        // The answer to a first attempt was lost, or an earlier run has just made it.
+        Err(error) if error.code == "InvalidGroup.Duplicate" => there_already(call, &full_name, &vpc)?,
         other => other?,
     };
     Ok(SecurityGroup { id, name: name.to_owned(), full_name, vpc })
+}
+
+/// The id of the group that has that name, if it is the stack's.
+fn there_already(call: &Call, full_name: &str, vpc: &str) -> Result<Option<String>, Error> {
+    let title = format!("security group {full_name}");
+    let filters = vec![filter("group-name", full_name), filter("vpc-id", vpc)];
+    let found = until_listed(call, &title, || async {
+        let answer =
+            call.aws()?.ec2.describe_security_groups().set_filters(Some(filters.clone())).send().await;
+        let answer = answer.map_err(|error| failure("ec2", "DescribeSecurityGroups", error))?;
+        Ok(answer.security_groups.unwrap_or_default().pop())
+    })?;
+    call.own(&title, stack_tag(found.tags()))?;
+    Ok(found.group_id)
 }
 
 pub(super) fn describe(host: &Host, filters: Vec<Filter>) -> Result<Vec<Description>, Error> {
