@@ -12,6 +12,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sts::config::{Credentials, ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
@@ -148,6 +149,7 @@ impl Clients {
         credentials.provide_credentials().await.map_err(|error| {
             Error::new(Kind::Denied, format!("cannot act as {arn}: {}", chain(&error)))
                 .of("sts", "AssumeRole")
+                .code(refusal(&error))
                 .help("the role's trust policy has to name this identity, and its policies have to allow `sts:AssumeRole`")
         })?;
         let config = self.config.clone().into_builder().credentials_provider(credentials).build();
@@ -255,6 +257,18 @@ where
         }
         _ => failed,
     }
+}
+
+/// The code with which STS has refused a role; it lies somewhere below what the provider of credentials says.
+fn refusal(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut below = Some(error);
+    while let Some(error) = below {
+        if let Some(refused) = error.downcast_ref::<AssumeRoleError>() {
+            return refused.meta().code().unwrap_or_default().to_owned();
+        }
+        below = error.source();
+    }
+    String::new()
 }
 
 /// The kind of a service error. The codes are those of each API's reference; what is not listed goes by its ending and status.

@@ -84,12 +84,13 @@ impl Host {
 
     /// Whether `doomed` may be deleted; `protected` are those among them that `--yes` does not cover.
     ///
-    /// `to_keep` is what may be added to the command to keep the protected ones.
+    /// `to_keep` is what may be added to the command to keep the protected ones; of some of them a snapshot is left.
     pub fn agree_to_delete(
         &self,
         doomed: &[String],
         protected: &[String],
         to_keep: &str,
+        leaves_snapshot: bool,
     ) -> Result<(), Error> {
         self.turn()?;
         let stack = self.stack()?;
@@ -117,9 +118,9 @@ impl Host {
                 if !to_keep.is_empty() {
                     refused = refused.help(format!("add `{to_keep}` to keep it and its data"));
                 }
-                Err(refused.help(format!(
-                    "or add `--delete-protected {stack}` to delete it as well; a final snapshot stays"
-                )))
+                let or = if to_keep.is_empty() { "" } else { "or " };
+                let left = if leaves_snapshot { "; a final snapshot stays" } else { "" };
+                Err(refused.help(format!("{or}add `--delete-protected {stack}` to delete it as well{left}")))
             } else if !self.consent.yes {
                 Err(Error::refused("nothing was deleted: nobody can be asked here")
                     .help("add `--yes` to agree to this list"))

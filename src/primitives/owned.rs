@@ -116,7 +116,10 @@ impl Inventory {
         let protected: Vec<String> =
             self.things.iter().filter(|thing| thing.protected).map(|thing| thing.title.clone()).collect();
         if !host.dry_run {
-            host.agree_to_delete(&titles, &protected, to_keep)?;
+            // What a playbook can keep is what holds data.
+            let holds_data = self.things.iter().any(|thing| thing.protected && thing.key.starts_with("rds:"));
+            let to_keep = if holds_data { to_keep } else { "" };
+            host.agree_to_delete(&titles, &protected, to_keep, holds_data)?;
         }
         announce()?;
 

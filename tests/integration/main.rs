@@ -1,6 +1,7 @@
 //! Tests through the doors that users use: the programs, the files of the project, the wire.
 
 mod address;
+mod answers;
 mod architecture;
 mod as_sent;
 mod bad_input;
@@ -16,10 +17,12 @@ mod docker;
 mod documentation;
 mod drift;
 mod faults;
+mod flags;
 mod flow;
 mod forge;
 mod guides;
 mod harness;
+mod hidden;
 mod image;
 mod interop;
 mod interruption;

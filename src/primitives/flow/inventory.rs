@@ -20,6 +20,12 @@ const OWNED: Function = Function {
         "ec2:DescribeImages",
         "ec2:DescribeSnapshots",
         "ec2:DescribeAddresses",
+        "elasticloadbalancing:DescribeLoadBalancers",
+        "elasticloadbalancing:DescribeLoadBalancerAttributes",
+        "elasticloadbalancing:DescribeTargetGroups",
+        "elasticloadbalancing:DescribeTags",
+        "iam:ListRoles",
+        "iam:ListRoleTags",
         "rds:DescribeDBInstances",
         "rds:DescribeDBSubnetGroups",
         "rds:ListTagsForResource",
@@ -94,7 +100,8 @@ const DRAW: Function = Function {
 const DELETE: Function = Function {
     name: "delete",
     doc: "Deletes everything in the inventory, after consent: a list is shown, and what is protected needs the stack's name as well.\n\
-          A database leaves a final snapshot, unless --destroy-data names the stack.\n\
+          A database is protected, and leaves a final snapshot unless --destroy-data names the stack; so is a load balancer with deletion \
+          protection.\n\
           Throws `refused` where consent is missing; nothing was deleted then.",
     parameters: &[],
     returns: "()",
@@ -108,6 +115,14 @@ const DELETE: Function = Function {
         "ec2:DeleteKeyPair",
         "ec2:DeregisterImage",
         "ec2:DeleteSnapshot",
+        "elasticloadbalancing:ModifyLoadBalancerAttributes",
+        "elasticloadbalancing:DeleteLoadBalancer",
+        "elasticloadbalancing:DeleteTargetGroup",
+        "iam:ListInstanceProfilesForRole",
+        "iam:RemoveRoleFromInstanceProfile",
+        "iam:DeleteInstanceProfile",
+        "iam:DeleteRolePolicy",
+        "iam:DeleteRole",
         "rds:ModifyDBInstance",
         "rds:DeleteDBInstance",
         "rds:CreateDBSnapshot",

@@ -165,6 +165,11 @@ impl Wanted {
             attributes,
         })
     }
+
+    /// How long a check may take, where it is made more often than it may take by default (10 s for TCP, 6 s for HTTP).
+    fn timeout_s(&self) -> Option<i32> {
+        self.interval_s.filter(|interval| *interval < 10)
+    }
 }
 
 fn ensure(call: &Call, name: String, options: &Options) -> Result<TargetGroup, Error> {
@@ -252,6 +257,7 @@ fn create(
         .set_health_check_path(wanted.health_path.clone())
         .health_check_port("traffic-port")
         .health_check_interval_seconds(wanted.interval_s.unwrap_or(30))
+        .set_health_check_timeout_seconds(wanted.timeout_s())
         .healthy_threshold_count(wanted.healthy.unwrap_or(3))
         .unhealthy_threshold_count(wanted.unhealthy.unwrap_or(3))
         .set_tags(Some(tags(call, name)?));
@@ -323,6 +329,7 @@ fn repair(call: &Call, name: &str, arn: &str, found: &Description, wanted: &Want
             .set_health_check_protocol(path.as_ref().map(|_| ProtocolEnum::Http))
             .set_health_check_path(path.clone())
             .set_health_check_interval_seconds(interval)
+            .set_health_check_timeout_seconds(interval.and(wanted.timeout_s()))
             .set_healthy_threshold_count(healthy)
             .set_unhealthy_threshold_count(unhealthy);
         request.send().await.map(drop).map_err(|error| failure("elbv2", "ModifyTargetGroup", error))

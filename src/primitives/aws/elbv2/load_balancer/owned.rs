@@ -5,7 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_elasticloadbalancingv2::types::LoadBalancerAttribute;
+
 use super::ACTIVE_LIMIT;
+use super::repair::{DELETION_PROTECTION, attributes_of};
 use crate::clients::aws::failure;
 use crate::error::{Error, Kind};
 use crate::host::{Change, Host};
@@ -32,25 +35,51 @@ pub(in crate::primitives::aws::elbv2) fn owned(host: &Host) -> Result<Vec<Owned>
             }
         }
         let arns: Vec<String> = states.keys().cloned().collect();
-        Ok((owned_names(host, &arns).await?, states))
+        let mut found = Vec::new();
+        for (arn, name) in owned_names(host, &arns).await? {
+            let attributes = match attributes_of(host, &arn).await {
+                // It is on its way out.
+                Err(error) if error.kind == Kind::NotFound => Vec::new(),
+                other => other?,
+            };
+            let protection = attributes.iter().find(|it| it.key() == Some(DELETION_PROTECTION));
+            let protected = protection.and_then(LoadBalancerAttribute::value) == Some("true");
+            found.push((arn, name, protected));
+        }
+        Ok((found, states))
     })?;
-    let owned = |(arn, name): (String, String)| {
+    let owned = |(arn, name, protected): (String, String, bool)| {
         let waited = arn.clone();
         Owned {
             key: format!("elbv2:{name}"),
             title: format!("load balancer {prefix}{name}"),
             status: states.get(&arn).cloned().unwrap_or_default(),
             order: 5,
-            protected: false,
+            protected,
             needs: Vec::new(),
-            delete: Arc::new(move |host| delete(host, &name, &arn)),
+            delete: Arc::new(move |host| delete(host, &name, &arn, protected)),
             wait: Arc::new(move |host| wait_deleted(host, &waited)),
         }
     };
     Ok(found.into_iter().map(owned).collect())
 }
 
-fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
+fn delete(host: &Host, name: &str, arn: &str, protected: bool) -> Result<(), Error> {
+    if protected {
+        let change = Change {
+            verb: Verb::Update,
+            service: "elbv2",
+            operation: "ModifyLoadBalancerAttributes",
+            name,
+            detail: "deletion protection off",
+        };
+        host.change(change, |_| async {
+            let off = LoadBalancerAttribute::builder().key(DELETION_PROTECTION).value("false").build();
+            let request = host.aws()?.elbv2.modify_load_balancer_attributes().load_balancer_arn(arn);
+            let sent = request.attributes(off).send().await.map(drop);
+            sent.map_err(|error| failure("elbv2", "ModifyLoadBalancerAttributes", error))
+        })?;
+    }
     let change = Change {
         verb: Verb::Delete,
         service: "elbv2",
@@ -62,9 +91,6 @@ fn delete(host: &Host, name: &str, arn: &str) -> Result<(), Error> {
         let answer = host.aws()?.elbv2.delete_load_balancer().load_balancer_arn(arn).send().await;
         match answer.map_err(|error| failure("elbv2", "DeleteLoadBalancer", error)) {
             Err(error) if error.kind == Kind::NotFound => Ok(()),
-            Err(error) if error.code == "OperationNotPermitted" => Err(error.help(
-                "it has deletion protection: run the playbook with `deletion_protection: false` first, if it may go",
-            )),
             other => other.map(drop),
         }
     })?;

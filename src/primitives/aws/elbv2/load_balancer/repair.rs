@@ -15,6 +15,9 @@ use crate::primitives::declaration::Options;
 use crate::primitives::namespace::Call;
 use crate::progress::Verb;
 
+/// The attribute without which a balancer may be deleted.
+pub(super) const DELETION_PROTECTION: &str = "deletion_protection.enabled";
+
 /// What ELBv2 cannot change is refused, never silently ignored.
 pub(super) fn refuse(
     full: &str,
@@ -102,10 +105,8 @@ pub(super) fn repair_groups(
 
 /// The attributes that are named.
 pub(super) fn wanted_attributes(options: &Options) -> Vec<(&'static str, String)> {
-    let keys = [
-        ("cross_zone", "load_balancing.cross_zone.enabled"),
-        ("deletion_protection", "deletion_protection.enabled"),
-    ];
+    let keys =
+        [("cross_zone", "load_balancing.cross_zone.enabled"), ("deletion_protection", DELETION_PROTECTION)];
     keys.into_iter()
         .filter_map(|(key, attribute)| Some((attribute, options.bool(key)?.to_string())))
         .collect()
