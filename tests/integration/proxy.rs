@@ -201,7 +201,8 @@ fn relay(
         if !call.changes {
             under_way.begin();
         }
-        let mut upstream = TcpStream::connect(cloud).expect("the cloud answers");
+        // A cloud that was stopped leaves its caller without an answer.
+        let Ok(mut upstream) = TcpStream::connect(cloud) else { return };
         upstream.write_all(&request).expect("the request is passed on");
         let mut answer = message(&mut upstream).unwrap_or_else(|| panic!("no answer to {}", call.operation));
         if let Fate::Says(text, other) = fate {
@@ -285,7 +286,7 @@ fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
 
 /// The operation of a request, which stands in the body or in X-Amz-Target. Those of the local cloud itself are reads.
 fn operation(request: &str) -> String {
-    if request.starts_with("GET /_local/") {
+    if request.split(' ').nth(1).is_some_and(|path| path.starts_with("/_local/")) {
         return "Get".to_owned();
     }
     let operation = request.split("Action=").nth(1).or_else(|| {

@@ -8,6 +8,7 @@ mod image;
 mod instance;
 mod key_pair;
 mod load_balancer;
+mod managed_password;
 mod parameter;
 mod protocol;
 mod queue;

@@ -1,11 +1,11 @@
 //! `owned`: what carries the stack's tag, and what can be done with all of it.
 
-use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map};
+use rhai::{Array, Dynamic, FnPtr, Map};
 
 use crate::error::Error;
 use crate::primitives::declaration::{Function, Holds, Options, optional};
 use crate::primitives::drawing;
-use crate::primitives::namespace::{Call, Namespace};
+use crate::primitives::namespace::Namespace;
 use crate::primitives::owned::{Inventory, Owned};
 
 const OWNED: Function = Function {
@@ -166,7 +166,7 @@ pub(super) fn register(namespace: &mut Namespace) {
         .method_options(&DELETE, |call, it: &Inventory, options: &Options| {
             let announce = options.get("announce").and_then(|closure| closure.clone().try_cast::<FnPtr>());
             it.delete(call, &options.string("to_keep").unwrap_or_default(), || match announce {
-                Some(closure) => announced(call, &closure),
+                Some(closure) => call.back(&closure),
                 None => Ok(()),
             })
         })
@@ -191,19 +191,4 @@ fn described(thing: &Owned) -> Dynamic {
         ("status".into(), thing.status.clone().into()),
         ("protected".into(), thing.protected.into()),
     ]))
-}
-
-/// Runs a closure inside a function that has errors of its own.
-fn announced(call: &Call, closure: &FnPtr) -> Result<(), Error> {
-    match closure.call_within_context::<Dynamic>(call.context, ()) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(match error.unwrap_inner() {
-            EvalAltResult::ErrorRuntime(value, _) | EvalAltResult::ErrorTerminated(value, _)
-                if value.is::<Error>() =>
-            {
-                value.clone().cast::<Error>()
-            }
-            other => Error::invalid(other.to_string()),
-        }),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
+use rhai::{Dynamic, EvalAltResult, FnPtr, NativeCallContext, Position};
 
 use super::Value;
 use crate::error::{Error, Kind};
@@ -19,6 +19,21 @@ impl Call<'_> {
     /// `deploy.rhai:30`, for progress lines.
     pub fn place(&self) -> String {
         place(self.context)
+    }
+
+    /// Runs a closure inside a function that has errors of its own.
+    pub fn back(&self, closure: &FnPtr) -> Result<(), Error> {
+        match closure.call_within_context::<Dynamic>(self.context, ()) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match error.unwrap_inner() {
+                EvalAltResult::ErrorRuntime(value, _) | EvalAltResult::ErrorTerminated(value, _)
+                    if value.is::<Error>() =>
+                {
+                    value.clone().cast::<Error>()
+                }
+                other => Error::invalid(other.to_string()),
+            }),
+        }
     }
 }
 

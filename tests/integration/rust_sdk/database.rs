@@ -14,7 +14,7 @@ use super::{Cloud, Failure, Outcome, PATIENCE, eventually, refused};
 const PASSWORD: &str = "correct-horse";
 
 /// The smallest request for a database.
-fn request(rds: &Client) -> CreateDBInstanceFluentBuilder {
+pub(super) fn request(rds: &Client) -> CreateDBInstanceFluentBuilder {
     rds.create_db_instance()
         .db_instance_identifier("db")
         .engine("postgres")
@@ -25,11 +25,11 @@ fn request(rds: &Client) -> CreateDBInstanceFluentBuilder {
         .db_name("music")
 }
 
-async fn database(rds: &Client, id: &str) -> Result<DbInstance, Failure> {
+pub(super) async fn database(rds: &Client, id: &str) -> Result<DbInstance, Failure> {
     Ok(rds.describe_db_instances().db_instance_identifier(id).send().await?.db_instances()[0].clone())
 }
 
-async fn available(rds: &Client, id: &str) -> Result<DbInstance, Failure> {
+pub(super) async fn available(rds: &Client, id: &str) -> Result<DbInstance, Failure> {
     eventually(&format!("{id} to be available"), async || {
         Ok(Some(database(rds, id).await?)
             .filter(|database| database.db_instance_status() == Some("available")))
@@ -51,7 +51,7 @@ async fn gone(rds: &Client, id: &str) -> Result<(), Failure> {
 
 impl Cloud {
     /// The first column of the first row, over TLS with the local cloud's authority.
-    async fn sql(
+    pub(super) async fn sql(
         &self,
         database: &DbInstance,
         password: &str,

@@ -47,6 +47,7 @@ pub fn namespace(host: &Arc<Host>) -> Namespace {
     key_pair::register(&mut namespace);
     security_group::register(&mut namespace);
     instance::register(&mut namespace);
+    terminate::register(&mut namespace);
     volume::register(&mut namespace);
     image::register(&mut namespace);
     instance_type::register(&mut namespace);
