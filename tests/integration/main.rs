@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod configuration;
 mod database_life;
+mod database_removal;
 mod database_version;
 mod deploy;
 mod disk;

@@ -82,6 +82,12 @@ impl Service {
             .help("push the image to a registry and name it like registry.example.com/app-server@sha256:.. (deploy takes it with `--image`)")
             .help("or try the playbook on this machine, where the image is not needed: add `--local`"));
         }
+        // The instance would have to log in there, and its role to be allowed to.
+        if image.split('/').next().is_some_and(|registry| registry.contains(".dkr.ecr.")) {
+            return Err(Error::invalid(format!("`{image}` is in ECR, which an instance cannot pull from yet"))
+                .key("image")
+                .help("push it to a registry that lets everybody pull, or bring it to the servers by `ops run rollout --archive FILE` of `docker save`"));
+        }
         let health = options.string("health");
         if let Some(path) = &health
             && (!path.starts_with('/')

@@ -1,6 +1,7 @@
 //! What a stack owns in RDS, and how it is deleted: a database leaves a final snapshot.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_rds::types::{DbInstance, Tag};
 
@@ -99,7 +100,39 @@ fn ec2_group_names(host: &Host, instances: &[DbInstance]) -> Result<Vec<(String,
     if instances.is_empty() { Ok(Vec::new()) } else { ec2::security_group_names(host) }
 }
 
+/// States that end by themselves, in which RDS neither changes an instance nor takes a snapshot of it
+/// (RDS User Guide, "Viewing Amazon RDS DB instance status").
+const PASSING: [&str; 13] = [
+    "backing-up",
+    "configuring-enhanced-monitoring",
+    "configuring-iam-database-auth",
+    "configuring-log-exports",
+    "creating",
+    "maintenance",
+    "modifying",
+    "rebooting",
+    "renaming",
+    "resetting-master-credentials",
+    "starting",
+    "stopping",
+    "upgrading",
+];
+
+async fn status(host: &Host, identifier: &str) -> Result<String, Error> {
+    let found = describe(host, identifier).await?;
+    Ok(found.and_then(|found| found.db_instance_status).unwrap_or_default())
+}
+
+fn wait_settled(host: &Host, identifier: &str) -> Result<(), Error> {
+    host.wait(&format!("database {identifier}"), AVAILABLE_LIMIT, || async {
+        let status = status(host, identifier).await?;
+        Ok(if !host.dry_run && PASSING.contains(&status.as_str()) { Err(status) } else { Ok(()) })
+    })
+}
+
 fn delete(host: &Host, name: &str, identifier: &str, protected: bool) -> Result<(), Error> {
+    // A database that cannot be deleted yet keeps its protection.
+    wait_settled(host, identifier)?;
     if protected {
         let change = Change {
             verb: Verb::Update,
@@ -129,14 +162,33 @@ fn delete(host: &Host, name: &str, identifier: &str, protected: bool) -> Result<
         } else {
             request.skip_final_snapshot(false).final_db_snapshot_identifier(&snapshot)
         };
-        match request.send().await.map_err(|error| failure("rds", "DeleteDBInstance", error)) {
-            Err(error) if error.kind == Kind::NotFound => Ok(()),
-            // The answer to a first attempt was lost: it is being deleted as it should be.
-            Err(error) if error.kind == Kind::Conflict => {
-                let status = describe(host, identifier).await?.and_then(|found| found.db_instance_status);
-                if status.as_deref() == Some("deleting") { Ok(()) } else { Err(error) }
+        let deadline = tokio::time::Instant::now() + AVAILABLE_LIMIT;
+        let mut line = None;
+        loop {
+            let failed = match request.clone().send().await.map_err(|error| failure("rds", "DeleteDBInstance", error)) {
+                Err(error) if error.kind == Kind::NotFound => return Ok(()),
+                Err(error) if error.kind == Kind::Conflict => error,
+                other => return other.map(drop),
+            };
+            let status = status(host, identifier).await?;
+            match status.as_str() {
+                // The answer to a first attempt was lost: it is being deleted as it should be.
+                "deleting" => return Ok(()),
+                // The change of its protection, or a backup, has begun meanwhile.
+                "available" => {}
+                passing if PASSING.contains(&passing) => {}
+                _ => {
+                    return Err(failed.help(format!(
+                        "it is {status}, and no snapshot can be taken of it: add `--destroy-data {}` to delete it without one",
+                        host.stack()?
+                    )));
+                }
             }
-            other => other.map(drop),
+            if tokio::time::Instant::now() > deadline {
+                return Err(failed);
+            }
+            line.get_or_insert_with(|| host.progress.wait(&format!("database {identifier}"))).status(&status);
+            tokio::time::sleep(Duration::from_secs(2)).await;
         }
     })?;
     Ok(())
