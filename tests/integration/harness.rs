@@ -88,6 +88,9 @@ impl Project {
 
     /// Writes a file of the project.
     pub(crate) fn write(&self, name: &str, text: &str) {
+        let linked =
+            name.split('/').next().is_some_and(|first| name != first && self.path(first).is_symlink());
+        assert!(!linked, "{name} would be written into this repository");
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a file has a folder"))
             .expect("a folder of the project");

@@ -40,7 +40,7 @@ fn ports(nlb) {
 
 #[test]
 fn an_instance_that_does_not_pass_its_checks_is_a_problem_of_the_status() {
-    let project = Project::new();
+    let project = Project::copied();
     run(&project, "print(ec2::list_instance_status());\nfor name in [\"web\", \"other\"] { ec2::ensure_instance(name).wait(); }")
         .ended_with(0);
     let listed = "for it in ec2::list_instance_status() { print([it.name, it.state, it.system_status, it.instance_status]); }";

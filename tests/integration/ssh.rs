@@ -231,7 +231,7 @@ fn a_key_with_a_passphrase_needs_it_and_one_in_the_agent_does_not() {
     until("the agent listens", || socket.exists());
     login.project.write("askpass", "#!/bin/sh\necho correct horse battery\n");
     let askpass = login.project.path("askpass");
-    Command::new("chmod").arg("+x").arg(&askpass).status().expect("chmod is installed");
+    Command::new("chmod").arg("700").arg(&askpass).status().expect("chmod is installed");
     let added = Command::new("ssh-add")
         .arg(login.key())
         .env("SSH_AUTH_SOCK", &socket)

@@ -75,13 +75,8 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
         (Some(_), None) => return Err(elsewhere(&full_name, &path)),
         (None, local) => {
             let made_now = local.is_none();
-            let key = match local {
-                Some(key) => Some(key),
-                // A plan makes no key.
-                None if call.dry_run => None,
-                None => Some(make(&path)?),
-            };
-            let public = key.as_ref().map(public_half).transpose()?.unwrap_or_default();
+            let key = local.map_or_else(make, Ok)?;
+            let public = public_half(&key)?;
             let tags = tag_specification(call, ResourceType::KeyPair, &name)?;
             let change = Change {
                 verb: Verb::Create,
@@ -98,6 +93,10 @@ fn ensure(call: &Call, name: String, _: &Options) -> Result<KeyPair, Error> {
                 .public_key_material(Blob::new(public.as_str()))
                 .tag_specifications(tags);
             let imported = call.change(change, |_| async {
+                // Not before somebody has agreed to the change, and not after EC2 knows it.
+                if made_now {
+                    write(&key, &path)?;
+                }
                 let answer = request.clone().send().await;
                 let answer = answer.map_err(|error| failure("ec2", "ImportKeyPair", error))?;
                 Ok(answer.key_pair_id.unwrap_or_default())
@@ -159,14 +158,15 @@ pub fn private_key_path(host: &Host, full_name: &str) -> Result<PathBuf, Error> 
 }
 
 /// Makes a key and has it on the disk before anybody hears of it.
-fn make(path: &Path) -> Result<PrivateKey, Error> {
+fn make() -> Result<PrivateKey, Error> {
     let mut random = ssh_key::rand_core::OsRng;
-    let key = PrivateKey::random(&mut random, Algorithm::Ed25519)
-        .map_err(|error| Error::internal(error.to_string()))?;
+    PrivateKey::random(&mut random, Algorithm::Ed25519).map_err(|error| Error::internal(error.to_string()))
+}
+
+fn write(key: &PrivateKey, path: &Path) -> Result<(), Error> {
     let text = key.to_openssh(LineEnding::LF).map_err(|error| Error::internal(error.to_string()))?;
     write_atomically(path, text.as_bytes())
-        .map_err(|source| Error::io(format_args!("write {}", path.display()), &source))?;
-    Ok(key)
+        .map_err(|source| Error::io(format_args!("write {}", path.display()), &source))
 }
 
 fn find(host: &Host, name: &str) -> Result<Option<KeyPairInfo>, Error> {
